@@ -1,0 +1,203 @@
+"""The cell contract, and the layer that runs a cell over time.
+
+A *cell* is a definition: options, a version and a way to build a *layer*, the module that holds parameters and maps
+``x [T, B, I]`` to outputs ``[T, B, H]`` and a final state. A gated cell states its equations once, as a pointwise
+``core``; its layer, its step and its loops follow from that. Anything else (convolutions, attention) implements
+`Layer` itself.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from harness.kernels import Gate, Layout, State, StateGradients, Weights, unroll
+from harness.kernels.plain import project
+from harness.kernels.plain import step as plain_step
+
+
+class Options(BaseModel):
+    """Base of every cell's options: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Layer(nn.Module, ABC):
+    """A sequence-to-sequence module with an explicit state.
+
+    Attributes:
+        input_size: features of ``x [T, B, input_size]``.
+        hidden_size: units of every state.
+        output_size: features of the outputs ``[T, B, output_size]``.
+        state_names: the names of the states, in order.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int, state_names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.output_size = output_size
+        self.state_names = state_names
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The state before the first step, for a batch of that size."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        mask: Tensor | None = None,
+        record: StateGradients | None = None,
+    ) -> tuple[Tensor, State]:
+        """Run over ``x [T, B, I]``; returns outputs ``[T, B, output_size]`` and the final state."""
+
+    @abstractmethod
+    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One step from ``x_t [B, I]``; returns the output ``[B, output_size]`` and the next state."""
+
+
+class Cell(ABC):
+    """A named recurrence with options; the registry holds subclasses, not instances.
+
+    Attributes:
+        version: raise it when a change alters the numbers of a run; it is part of the run's identity.
+    """
+
+    version: ClassVar[int] = 1
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options: Any = self.Options() if options is None else options
+
+    @abstractmethod
+    def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> Layer:
+        """Build one layer, its parameters drawn from `generator` as the cell's paper says."""
+
+
+class GatedCell(Cell):
+    """A cell that is dense products followed by a pure pointwise core.
+
+    A subclass declares what it is made of and writes `core` with torch functions only: no in-place operation, no
+    data-dependent branch, nothing but its three arguments and numbers from its options. ``g`` holds the gates'
+    pre-activations, ``s`` the previous states, ``p`` the per-unit parameters; all broadcast to ``[B, H]``.
+
+    Attributes:
+        gates: the dense pre-activations, see `harness.kernels.Gate`.
+        states: names of the states; the core returns every one of them.
+        outputs: the states that make up the layer's output, concatenated.
+        units: names of the per-unit parameters (peepholes, time constants ...), each ``[H]``.
+        intermediates: what `first_stage` returns, for cells with two stages.
+    """
+
+    gates: tuple[Gate, ...]
+    states: tuple[str, ...] = ("h",)
+    outputs: tuple[str, ...] = ("h",)
+    units: tuple[str, ...] = ()
+    intermediates: tuple[str, ...] = ()
+
+    @abstractmethod
+    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+        """The next state by name, from pre-activations, previous state and per-unit parameters."""
+
+    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+        """The intermediates by name, from the gates that need none."""
+        raise NotImplementedError(f"{type(self).__name__} declares intermediates but no first_stage")
+
+    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the trainable parameters. By default they are the effective weights themselves."""
+        layout = Layout.of(self)
+        shapes: dict[str, tuple[int, ...]] = {}
+        if layout.inputs:
+            shapes["weight_ih"] = (len(layout.inputs) * hidden_size, input_size)
+        for k, product in enumerate(layout.products):
+            rows, columns = len(product.gates) * hidden_size, len(product.sources) * hidden_size
+            shapes["weight_hh" if k == 0 else f"weight_hh_{k + 1}"] = (rows, columns)
+        if layout.biases:
+            shapes["bias"] = (len(layout.biases) * hidden_size,)
+        if layout.splits:
+            shapes["bias_hh"] = (len(layout.splits) * hidden_size,)
+        shapes.update((name, (hidden_size,)) for name in self.units)
+        return shapes
+
+    def initialise(
+        self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None
+    ) -> None:
+        """Draw the parameters in place. By default as ``torch.nn``: all of them U(-1/sqrt(H), 1/sqrt(H))."""
+        bound = 1 / math.sqrt(hidden_size)
+        for tensor in parameters.values():
+            tensor.uniform_(-bound, bound, generator=generator)
+
+    def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
+        """The effective weights, composed from the parameters once per forward call."""
+        layout = Layout.of(self)
+        names = ["weight_hh" if k == 0 else f"weight_hh_{k + 1}" for k in range(len(layout.products))]
+        return Weights(
+            weight_ih=parameters.get("weight_ih"),
+            weight_hh=tuple(parameters[name] for name in names),
+            bias=parameters.get("bias"),
+            bias_hh=parameters.get("bias_hh"),
+            units={name: parameters[name] for name in self.units},
+        )
+
+    def initial_state(self, batch: int, hidden_size: int, like: Tensor) -> State:
+        """The state before the first step: zeros of the dtype and on the device of `like`."""
+        return {name: like.new_zeros(batch, hidden_size) for name in self.states}
+
+    def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> GatedLayer:
+        return GatedLayer(self, input_size, hidden_size, generator)
+
+
+def rows(layout_names: tuple[str, ...], packed: Tensor, name: str) -> Tensor:
+    """The rows of one gate in a packed parameter, as a view (to initialise ``bias`` of the forget gate, say)."""
+    k = layout_names.index(name)
+    size = packed.shape[0] // len(layout_names)
+    return packed[k * size : (k + 1) * size]
+
+
+
+class GatedLayer(Layer):
+    """A gated cell over time. Parameter names and shapes are those of `GatedCell.shapes`."""
+
+    def __init__(
+        self, cell: GatedCell, input_size: int, hidden_size: int, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, len(cell.outputs) * hidden_size, tuple(cell.states))
+        self.cell = cell
+        self.layout = Layout.of(cell)
+        for name, shape in cell.shapes(input_size, hidden_size).items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+        with torch.no_grad():
+            cell.initialise(dict(self.named_parameters()), hidden_size, generator)
+
+    def weights(self) -> Weights:
+        """The effective weights of this layer."""
+        return self.cell.weights(dict(self.named_parameters()))
+
+    def initial_state(self, batch: int) -> State:
+        return self.cell.initial_state(batch, self.hidden_size, next(self.parameters()))
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        mask: Tensor | None = None,
+        record: StateGradients | None = None,
+    ) -> tuple[Tensor, State]:
+        state = self.initial_state(x.shape[1]) if state is None else state
+        outputs, final = unroll(self.cell, self.weights(), x, state, mask, record)
+        return torch.cat([outputs[name] for name in self.cell.outputs], -1), final
+
+    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        state = self.initial_state(x_t.shape[0]) if state is None else state
+        weights = self.weights()
+        projected, biases = project(self.layout, weights, x_t)
+        new = plain_step(self.cell, self.layout, weights, projected, biases, state)
+        return torch.cat([new[name] for name in self.cell.outputs], -1), new

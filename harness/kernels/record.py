@@ -1,0 +1,27 @@
+"""Where a kernel leaves the gradient norms of the states while it runs backward."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class StateGradients:
+    """Squared norms of the total gradient of the loss with respect to every state, step by step.
+
+    Hand one to a layer's forward call; after ``loss.backward()`` (or ``torch.autograd.grad``) it holds, for every
+    state ``s``, ``squares[s]``: float64 ``[T, B]``, the value at ``[t, b]`` being ``||dL/ds_{t+1}||^2`` of example
+    ``b``, where ``s_{t+1}`` is the state after step ``t`` and the gradient sums every path, those through later steps
+    and those through the output at the same step. A state that the loss does not reach stays at zero.
+    """
+
+    def __init__(self) -> None:
+        self.squares: dict[str, Tensor] = {}
+
+    def allocate(self, states: tuple[str, ...], steps: int, batch: int) -> None:
+        """Called by a kernel in its forward pass."""
+        self.squares = {name: torch.zeros(steps, batch, dtype=torch.float64) for name in states}
+
+    def put(self, state: str, step: int, gradient: Tensor) -> None:
+        """Called by the plain loop in its backward pass with ``gradient [B, H]``."""
+        self.squares[state][step] = gradient.detach().double().square().sum(-1).cpu()

@@ -1,0 +1,366 @@
+"""The configuration types: what a run and a study are, their canonical form and their identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from harness import registry
+from harness.registry import Kind, UserError
+from harness.specfile import assign
+
+UnitInterval = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Spec(BaseModel):
+    """Base of every spec: frozen, unknown fields refused, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Component(BaseModel):
+    """A registered task or cell and its options, flat: ``{name: lstm, forget_bias: 1}``, or just the name.
+
+    Options that are not given are filled in, so that a default that is spelled out does not change the identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    kind: ClassVar[Kind]
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, Component):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise UserError(f"{cls.kind}: should be a name, or a mapping with a field 'name'; got {value!r}")
+        given = {key: option for key, option in value.items() if key != "name"}
+        definition = registry.load(cls.kind, value["name"])
+        try:
+            options = definition.Options.model_validate(given)
+        except ValidationError as error:
+            raise UserError(registry.explain(error, f"{cls.kind} {value['name']!r}", definition.Options)) from error
+        return {"name": value["name"], **options.model_dump(mode="json")}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options without the name."""
+        return dict(self.model_extra or {})
+
+    def build(self) -> Any:
+        """The task or cell itself."""
+        definition = registry.load(self.kind, self.name)
+        return definition(definition.Options.model_validate(self.options))
+
+    @property
+    def version(self) -> int:
+        return int(registry.load(self.kind, self.name).version)
+
+
+class TaskSpec(Component):
+    """Which task, with its options (``longlag show NAME`` lists them)."""
+
+    kind: ClassVar[Kind] = "task"
+
+
+class CellSpec(Component):
+    """Which cell, with its options (``longlag show NAME`` lists them)."""
+
+    kind: ClassVar[Kind] = "cell"
+
+
+class ModelSpec(Spec):
+    """The network around the cell."""
+
+    hidden_size: PositiveInt = Field(64, description="units of every layer")
+    depth: PositiveInt = Field(1, description="number of layers")
+
+
+class SGD(Spec):
+    """Stochastic gradient descent as ``torch.optim.SGD``: v <- momentum * v + g; w <- w - lr * v."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: PositiveFloat = 0.01
+    momentum: UnitInterval = 0.0
+    nesterov: bool = Field(False, description="Nesterov's look-ahead; needs momentum")
+    weight_decay: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _nesterov(self) -> SGD:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class RMSProp(Spec):
+    """RMSProp as ``torch.optim.RMSprop``: v <- alpha * v + (1 - alpha) g^2; w <- w - lr * g / (sqrt(v) + eps).
+
+    Tieleman and Hinton (2012) use alpha = 0.9, as does Arjovsky et al. (2016); torch's default is 0.99.
+    """
+
+    name: Literal["rmsprop"] = "rmsprop"
+    lr: PositiveFloat = 1e-3
+    alpha: UnitInterval = Field(0.9, description="decay of the squared-gradient average (paper 0.9, torch 0.99)")
+    eps: PositiveFloat = 1e-8
+    momentum: UnitInterval = 0.0
+    centered: bool = Field(False, description="divide by the standard deviation (Graves 2013)")
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class Adam(Spec):
+    """Adam as ``torch.optim.Adam``: Kingma and Ba (2015), with the paper's defaults."""
+
+    name: Literal["adam"] = "adam"
+    lr: PositiveFloat = 1e-3
+    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+
+
+class AdamW(Spec):
+    """AdamW as ``torch.optim.AdamW``: Loshchilov and Hutter (2019), decay apart from the gradient."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: PositiveFloat = 1e-3
+    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+
+
+OPTIMIZERS: dict[str, type[SGD | RMSProp | Adam | AdamW]] = {
+    "sgd": SGD,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+OptimizerSpec = Annotated[SGD | RMSProp | Adam | AdamW, Field(discriminator="name")]
+
+
+class ClipSpec(Spec):
+    """Gradient clipping, after the gradient's norms were read. Value first, then norm, where both are given."""
+
+    norm: PositiveFloat | None = Field(None, description="bound on the norm of all gradients together")
+    value: PositiveFloat | None = Field(None, description="bound on every element's magnitude")
+
+
+class ScheduleSpec(Spec):
+    """The learning rate over the run: lr times a factor of the update u = 0, 1, ... (budget U, warm-up w).
+
+    constant: 1. step: gamma^floor(u / every). exponential: gamma^(u / every). cosine: from 1 to 0 over the budget.
+    linear: from 1 to 0 over the budget. During warm-up the factor is multiplied by (u + 1) / w.
+    """
+
+    name: Literal["constant", "step", "exponential", "cosine", "linear"] = "constant"
+    gamma: float = Field(0.1, gt=0, le=1)
+    every: PositiveInt = 1000
+    warmup: int = Field(0, ge=0)
+
+
+class TrainingSpec(Spec):
+    """The loop: how much, how often, on what."""
+
+    batch_size: PositiveInt = 50
+    updates: PositiveInt = Field(5000, description="the budget")
+    eval_every: PositiveInt = Field(200, description="updates between evaluations on the validation split")
+    stop_when_solved: bool = Field(True, description="stop at the first evaluation that meets the criterion")
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    kernel: Literal["auto", "plain", "compiled"] = Field("auto", description="how cells run over time")
+
+
+class DataSpec(Spec):
+    """The fixed evaluation splits. Their draws depend on this seed alone, never on the run's."""
+
+    validation: PositiveInt = Field(1000, description="sequences in the validation split")
+    test: PositiveInt = Field(2000, description="sequences in the test split")
+    seed: Seed = 0
+
+
+class ProbeSpec(Spec):
+    """What watches the run. A probe never changes a run's numbers."""
+
+    log_every: PositiveInt = Field(20, description="updates between logged losses and gradient norms")
+    curves: bool = Field(True, description="gradient norms through time at evaluations")
+    batch_size: PositiveInt = Field(50, description="validation sequences the curves are measured on")
+
+
+class RunSpec(Spec):
+    """One training run with one seed: everything that its numbers depend on."""
+
+    task: TaskSpec
+    cell: CellSpec
+    model: ModelSpec = ModelSpec()
+    optimizer: OptimizerSpec = Adam()
+    clip: ClipSpec = ClipSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    training: TrainingSpec = TrainingSpec()
+    data: DataSpec = DataSpec()
+    probe: ProbeSpec = ProbeSpec()
+    seed: Seed = 0
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer_by_name(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"] not in OPTIMIZERS:
+            hint = registry.suggestion(value["name"], list(OPTIMIZERS)) or f"; there are {', '.join(OPTIMIZERS)}"
+            raise UserError(f"there is no optimizer named {value['name']!r}{hint}")
+        return value
+
+    def canonical(self) -> str:
+        """The canonical JSON form: every field, defaults included, keys sorted, no white space."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def run_key(self) -> str:
+        """The run's identity: SHA-256 of the canonical form and of the versions of its task and cell."""
+        identity = f"{self.canonical()}\ntask {self.task.version}\ncell {self.cell.version}\n"
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+
+class Range(Spec):
+    """Numbers between two bounds, both included; whole numbers when all of its bounds are."""
+
+    low: int | float
+    high: int | float
+    log: bool = Field(False, description="uniform in the logarithm")
+    step: int | float | None = Field(None, gt=0, description="only low, low + step, ...")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range starts above 0, not at {self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("a logarithmic range has no step")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        return all(isinstance(bound, int) for bound in (self.low, self.high, self.step) if bound is not None)
+
+
+class SamplerSpec(Spec):
+    """How Optuna proposes points. ``grid`` visits every point of a space without open ranges once."""
+
+    name: Literal["tpe", "random", "grid", "qmc"] = "tpe"
+    seed: Seed = 0
+
+
+class PrunerSpec(Spec):
+    """When Optuna gives up on a trial early."""
+
+    name: Literal["none", "median", "hyperband"] = "none"
+    startup_trials: int = Field(5, ge=0, description="median: trials that are never pruned")
+    warmup_updates: int = Field(0, ge=0, description="median: updates before a trial may be pruned")
+
+
+class StudySpec(Spec):
+    """A search over runs: a base run, the fields that vary, the seeds of every point, and how to search."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    description: str = ""
+    base: dict[str, Any] = Field(description="a run's fields (see RunSpec); the space overrides them")
+    space: dict[str, list[Any] | Range] = Field(
+        default_factory=dict, description="dotted path of a run's field -> list of values, or a range"
+    )
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="every point is run with each of them")
+    trials: PositiveInt | None = Field(None, description="points to try; grid: all of them when not given")
+    sampler: SamplerSpec = SamplerSpec()
+    pruner: PrunerSpec = PrunerSpec()
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"seeds stand twice: {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StudySpec:
+        if "seed" in self.base or "seed" in self.space:
+            raise ValueError("seeds of a study go into its field 'seeds'")
+        for path, axis in self.space.items():
+            if isinstance(axis, list) and not axis:
+                raise ValueError(f"space.{path}: has no values")
+            if self.sampler.name == "grid" and isinstance(axis, Range) and axis.step is None and not axis.whole:
+                raise ValueError(f"space.{path}: a grid needs a list of values, or a range with a step")
+        if self.sampler.name != "grid" and self.trials is None:
+            raise ValueError(f"trials: how many points should the {self.sampler.name} sampler try?")
+        return self
+
+    def run(self, point: dict[str, Any], seed: int) -> RunSpec:
+        """The run at one point of the space. Shorter paths are set first: ``cell`` before ``cell.forget_bias``."""
+        data: dict[str, Any] = dict(self.base)
+        for path in sorted(point, key=lambda path: path.count(".")):
+            assign(data, path, point[path])
+        return load_run({**data, "seed": seed})
+
+    def identity(self) -> str:
+        """SHA-256 of what makes it the same search: base, space and seeds, but not how many trials."""
+        fields = self.model_dump(mode="json", include={"base", "space", "seeds"})
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def load_run(data: Any, where: str = "run") -> RunSpec:
+    """A validated run spec.
+
+    Raises:
+        UserError: one sentence naming every field that is wrong.
+    """
+    try:
+        return RunSpec.model_validate(data)
+    except ValidationError as error:
+        raise UserError(registry.explain(error, where, _innermost(RunSpec, error))) from error
+
+
+def load_study(data: Any, where: str = "study") -> StudySpec:
+    """A validated study spec; its base run is validated too.
+
+    Raises:
+        UserError: one sentence naming every field that is wrong.
+    """
+    try:
+        study = StudySpec.model_validate(data)
+    except ValidationError as error:
+        raise UserError(registry.explain(error, where, _innermost(StudySpec, error))) from error
+    first = {path: axis[0] if isinstance(axis, list) else axis.low for path, axis in study.space.items()}
+    try:
+        study.run(first, study.seeds[0])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    return study
+
+
+def _innermost(model: type[BaseModel], error: ValidationError) -> type[BaseModel]:
+    """The model that the first unknown field was written into, for its list of fields."""
+    for item in error.errors(include_url=False):
+        if item["type"] == "extra_forbidden":
+            here: Any = model
+            for part in item["loc"][:-1]:
+                if str(part) in OPTIMIZERS:
+                    here = OPTIMIZERS[str(part)]
+                    continue
+                field = here.model_fields.get(str(part))
+                if field is None or not isinstance(field.annotation, type):
+                    continue
+                here = field.annotation
+            return here  # type: ignore[no-any-return]
+    return model

@@ -1,0 +1,144 @@
+"""The fixed evaluation splits: drawn once from a seed of their own, held as Arrow tables by ``datasets``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.spec import RunSpec
+from harness.task import Array, Batch, MappingKind, Task
+from harness.training.seeding import numpy_generator
+
+
+@dataclass(frozen=True)
+class Split:
+    """One evaluation split.
+
+    Args:
+        name: ``validation`` or ``test``.
+        table: the sequences, one a row (``inputs``, ``targets`` and, where the task has them, ``length``,
+            ``counted``); its fingerprint is the same on every machine for the same spec.
+        batch: the same sequences, time-major.
+    """
+
+    name: str
+    table: datasets.Dataset
+    batch: Batch
+
+
+def fingerprint(spec: RunSpec, name: str, size: int) -> str:
+    """What identifies a split: task, options, version, split, size and data seed."""
+    identity = [spec.task.model_dump(mode="json"), spec.task.version, name, size, spec.data.seed]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{spec.task.name}-v{spec.task.version}-{name}-{digest}"
+
+
+def splits(spec: RunSpec, task: Task, cache: Path | None = None) -> dict[str, Split]:
+    """The validation and the test split of a run.
+
+    Args:
+        spec: the run; only its task and data fields matter.
+        task: the task, built.
+        cache: folder for the Arrow files, shared between runs; None keeps the tables in memory.
+    """
+    sizes = {"validation": spec.data.validation, "test": spec.data.test}
+    return {name: _split(spec, task, name, size, cache) for name, size in sizes.items()}
+
+
+def _split(spec: RunSpec, task: Task, name: str, size: int, cache: Path | None) -> Split:
+    by_step = task.signature.mapping is MappingKind.LABELLING
+    mark = fingerprint(spec, name, size)
+
+    def columns() -> dict[str, Array]:
+        batch = task.sample(numpy_generator(spec.data.seed, f"{spec.task.name}/{name}"), size)
+        values = {
+            "inputs": batch.inputs.swapaxes(0, 1),
+            "targets": batch.targets.swapaxes(0, 1) if by_step else batch.targets,
+            "length": batch.lengths,
+            "counted": None if batch.counted is None else batch.counted.swapaxes(0, 1),
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        drawn = columns()
+        for index in range(size):
+            yield {key: value[index] for key, value in drawn.items()}
+
+    if cache is None:
+        drawn = columns()
+        plain = datasets.Dataset.from_dict({k: list(v) for k, v in drawn.items()}, features=_features(drawn))
+        table = datasets.Dataset(plain.data, info=plain.info, split=plain.split, fingerprint=mark)
+    else:
+        few = {key: value[:1] for key, value in columns().items()}
+        datasets.disable_progress_bars()
+        table = datasets.Dataset.from_generator(
+            rows, features=_features(few), cache_dir=str(cache), fingerprint=mark, split=datasets.NamedSplit(name)
+        )
+    return Split(name, table, _batch(table, by_step))
+
+
+def _features(columns: dict[str, Array]) -> datasets.Features:
+    def feature(column: Array) -> Any:
+        kind = str(column.dtype)
+        if column.ndim == 3:
+            return datasets.Array2D(shape=column.shape[1:], dtype=kind)
+        return datasets.Value(kind) if column.ndim == 1 else datasets.List(datasets.Value(kind), column.shape[1])
+
+    return datasets.Features({key: feature(column) for key, column in columns.items()})
+
+
+def _batch(table: datasets.Dataset, by_step: bool) -> Batch:
+    """The whole table as one time-major batch."""
+    values = table.with_format("numpy")[:]
+    counted = values.get("counted")
+    return Batch(
+        inputs=np.ascontiguousarray(values["inputs"].swapaxes(0, 1)),
+        targets=np.ascontiguousarray(values["targets"].swapaxes(0, 1) if by_step else values["targets"]),
+        lengths=values.get("length"),
+        counted=None if counted is None else np.ascontiguousarray(counted.swapaxes(0, 1)),
+    )
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A batch as torch tensors on one device; reals have the run's dtype."""
+
+    inputs: Tensor
+    targets: Tensor
+    exists: Tensor | None
+    counted: Tensor | None
+
+    @classmethod
+    def of(cls, batch: Batch, dtype: torch.dtype, device: torch.device) -> Tensors:
+        def move(values: Array | None) -> Tensor | None:
+            if values is None:
+                return None
+            tensor = torch.from_numpy(np.ascontiguousarray(values)).to(device)
+            return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+        exists = batch.exists()
+        counted = batch.counted
+        if counted is None and exists is not None and batch.targets.shape[:2] == exists.shape:
+            counted = exists  # labelling: padding counts in no loss
+        inputs, targets = move(batch.inputs), move(batch.targets)
+        assert inputs is not None and targets is not None
+        return cls(inputs, targets, move(exists), move(counted))
+
+
+def part(batch: Batch, start: int, stop: int, by_step: bool) -> Batch:
+    """The examples ``start .. stop - 1`` of a batch."""
+    return Batch(
+        inputs=batch.inputs[:, start:stop],
+        targets=batch.targets[:, start:stop] if by_step else batch.targets[start:stop],
+        lengths=None if batch.lengths is None else batch.lengths[start:stop],
+        counted=None if batch.counted is None else batch.counted[:, start:stop],
+    )

@@ -1,0 +1,222 @@
+"""The training loop: fresh batches, gradients read before clipping, evaluation on fixed splits, a typed result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.cells import StateGradients
+from harness.models import Network, loss
+from harness.probes import Curve, by_group, curves
+from harness.spec import RunSpec
+from harness.task import Batch, MappingKind, Task
+from harness.training import optimizers
+from harness.training.data import Split, Tensors, part, splits
+from harness.training.environment import environment
+from harness.training.result import Listener, Outcome, Pruned, RunResult
+from harness.training.seeding import numpy_generator, torch_generator
+
+EVALUATION_BATCH = 500
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+class Run:
+    """One run in the making: its task, network, optimizer and splits. `train` is the way in."""
+
+    def __init__(self, spec: RunSpec, listeners: Sequence[Listener], cache: Path | None) -> None:
+        self.spec = spec
+        self.listeners = listeners
+        self.task: Task = spec.task.build()
+        self.signature = self.task.signature
+        self.by_step = self.signature.mapping is MappingKind.LABELLING
+        self.dtype, self.device = DTYPES[spec.training.dtype], torch.device(spec.training.device)
+        self.splits: dict[str, Split] = splits(spec, self.task, cache)
+        generator = torch_generator(spec.seed, "initialisation")
+        network = Network(self.signature, spec.cell.build(), spec.model.hidden_size, spec.model.depth, generator)
+        self.network = network.to(self.dtype).to(self.device)
+        self.parameters = [p for p in self.network.parameters() if p.requires_grad]
+        self.groups = self.network.groups()
+        self.optimizer = optimizers.build(spec.optimizer, self.parameters)
+        self.data = numpy_generator(spec.seed, "training data")
+        self.environment = environment()
+        self.gradient: dict[str, float] = {}
+        self.validation: dict[str, float] = {}
+        self.solved_at: int | None = None
+        self.update = 0
+
+    def tensors(self, batch: Batch) -> Tensors:
+        return Tensors.of(batch, self.dtype, self.device)
+
+    def tell(self, values: Mapping[str, float]) -> None:
+        for listener in self.listeners:
+            listener.measured(self.update, values)
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    def backward(self, batch: Tensors, records: Sequence[StateGradients] | None = None) -> torch.Tensor:
+        """Loss and gradients of one batch; the gradients stand in ``.grad``."""
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs = self.network(batch.inputs, batch.exists, records)
+        value = loss(self.signature, outputs, batch.targets, batch.counted)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.detach()
+
+    def until_stopped(self, interrupted: Callable[[], bool]) -> tuple[Outcome, str]:
+        """Train until something ends the run; says what."""
+        training, probe = self.spec.training, self.spec.probe
+        clipped, losses = 0, []
+        while self.update < training.updates:
+            value = float(self.backward(self.tensors(self.task.sample(self.data, training.batch_size))))
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            norm = nn.utils.get_total_norm(gradients)
+            if not (math.isfinite(value) and bool(torch.isfinite(norm))):
+                self.tell({"train/diverged": 1.0})
+                what = f"loss {value}" if not math.isfinite(value) else f"gradient norm {float(norm)}"
+                return "diverged", f"{what} at update {self.update + 1}"
+            losses.append(value)
+            log = (self.update + 1) % probe.log_every == 0 or self.update == 0
+            norms = by_group(self.groups) if log else {}
+            clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
+            factor = optimizers.rate(self.spec.schedule, self.update, training.updates)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.spec.optimizer.lr * factor
+            self.optimizer.step()
+            self.update += 1
+            if log:
+                values = {f"gradient_norm/{name}": number for name, number in norms.items()}
+                values["train/loss"] = float(np.mean(losses))
+                values["train/clipped"] = clipped / len(losses)
+                values["train/learning_rate"] = self.spec.optimizer.lr * factor
+                self.tell(values)
+                clipped, losses = 0, []
+            if self.update % training.eval_every == 0 or self.update == training.updates:
+                try:
+                    solved = self.evaluate()
+                except Pruned as pruned:
+                    return "pruned", str(pruned)
+                if solved and training.stop_when_solved:
+                    return "solved", f"{self.task.criterion} at update {self.update}"
+                if interrupted():
+                    return "interrupted", f"stopped by hand at update {self.update}"
+        if self.solved_at is not None:
+            return "solved", f"{self.task.criterion} at update {self.solved_at}; trained on to the budget"
+        return "budget", f"the budget of {training.updates} updates is used up"
+
+    # -- evaluation -------------------------------------------------------------------------------------------------
+
+    def measure(self, split: Split) -> dict[str, float]:
+        """The task's metrics on a whole split."""
+        outputs = []
+        with torch.no_grad():
+            for start in range(0, split.batch.size, EVALUATION_BATCH):
+                batch = self.tensors(part(split.batch, start, start + EVALUATION_BATCH, self.by_step))
+                outputs.append(self.network(batch.inputs, batch.exists))
+        joined = torch.cat(outputs, 1 if self.by_step else 0)
+        return dict(self.task.measure(joined.double().cpu().numpy(), split.batch))
+
+    def evaluate(self) -> bool:
+        """Measure on the validation split, and the gradient flow; tell both; says whether the task is solved."""
+        metrics = self.validation = self.measure(self.splits["validation"])
+        solved = self.task.solved(metrics)
+        if solved and self.solved_at is None:
+            self.solved_at = self.update
+        self.tell({f"validation/{name}": value for name, value in metrics.items()})
+        self.flow("final")
+        for listener in self.listeners:
+            listener.evaluated(self.update, metrics, self.task.score(metrics))
+        return solved
+
+    def flow(self, when: str) -> None:
+        """Measure gradient flow through time on the first validation sequences, in a pass of its own."""
+        if not self.spec.probe.curves:
+            return
+        batch = part(self.splits["validation"].batch, 0, self.spec.probe.batch_size, self.by_step)
+        records = [StateGradients() for _ in self.network.stack.layers]
+        self.backward(self.tensors(batch), records)
+        self.optimizer.zero_grad(set_to_none=True)
+        measured = curves(records, batch.lengths)
+        top = self.top(measured)
+        self.gradient[f"{when}_horizon"] = float(top.horizon)
+        self.gradient[f"{when}_log10_ratio"] = top.log10_ratio
+        values = {"gradient_flow/horizon": float(top.horizon)}
+        if math.isfinite(top.log10_ratio):
+            values["gradient_flow/log10_ratio"] = top.log10_ratio
+        self.tell(values)
+        for listener in self.listeners:
+            listener.flow(self.update, measured)
+
+    def top(self, measured: Sequence[Curve]) -> Curve:
+        """The curve that the scalars are taken from: the top layer's output state."""
+        state = self.network.stack.layers[-1].state_names[0]
+        return next(c for c in reversed(measured) if c.state == state)
+
+
+@contextmanager
+def _numerics() -> Iterator[None]:
+    """Deterministic algorithms, and denormal numbers flushed to zero: vanishing gradients would slow a CPU.
+
+    A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(before)
+
+
+def train(
+    spec: RunSpec,
+    listeners: Sequence[Listener] = (),
+    cache: Path | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Train one run to its end.
+
+    Args:
+        spec: what to run.
+        listeners: told what happens; they never change the numbers.
+        cache: folder for the evaluation splits' Arrow files; None keeps them in memory.
+        interrupted: asked after every evaluation; true ends the run there.
+
+    Returns:
+        The result; a run that diverged, or never solved its task, has one as well.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+    with _numerics():
+        run = Run(spec, listeners, cache)
+        count = sum(p.numel() for p in run.parameters)
+        for listener in listeners:
+            listener.started(spec, run.splits, count, run.environment)
+        run.flow("initial")
+        outcome, reason = run.until_stopped(interrupted)
+        test = run.measure(run.splits["test"]) if outcome in ("solved", "budget") else None
+    result = RunResult(
+        spec=spec,
+        run_key=spec.run_key,
+        outcome=outcome,
+        reason=reason,
+        updates=run.update,
+        solved_at=run.solved_at,
+        validation=run.validation,
+        test=test,
+        baseline=run.task.baseline().value,
+        score=math.nan if test is None else run.task.score(test),
+        parameters=count,
+        wall_seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        gradient=run.gradient,
+        environment=run.environment,
+    )
+    for listener in listeners:
+        listener.finished(result)
+    return result

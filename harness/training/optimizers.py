@@ -1,0 +1,62 @@
+"""Optimizers, clipping and the learning-rate schedule, from their specs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from harness.spec import SGD, Adam, AdamW, ClipSpec, OptimizerSpec, RMSProp, ScheduleSpec
+
+
+def build(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The torch optimizer a spec describes."""
+    options = spec.model_dump(exclude={"name"})
+    match spec:
+        case SGD():
+            return torch.optim.SGD(parameters, **options)
+        case RMSProp():
+            return torch.optim.RMSprop(parameters, **options)
+        case Adam():
+            return torch.optim.Adam(parameters, **options)
+        case AdamW():
+            return torch.optim.AdamW(parameters, **options)
+
+
+def clip(spec: ClipSpec, parameters: list[nn.Parameter], norm: torch.Tensor) -> bool:
+    """Clip the gradients in place, by value first, then by norm; says whether anything was changed.
+
+    Args:
+        spec: the bounds.
+        parameters: those with a gradient.
+        norm: the norm of all gradients together, before clipping.
+    """
+    clipped = False
+    if spec.value is not None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        clipped = any(bool(g.abs().max() > spec.value) for g in gradients)
+        nn.utils.clip_grad_value_(parameters, spec.value)
+        if spec.norm is not None:
+            norm = nn.utils.get_total_norm(gradients)
+    if spec.norm is not None:
+        clipped = clipped or bool(norm > spec.norm)
+        nn.utils.clip_grads_with_norm_(parameters, spec.norm, norm)
+    return clipped
+
+
+def rate(spec: ScheduleSpec, update: int, budget: int) -> float:
+    """The factor on the learning rate for update ``0 .. budget - 1``; a pure function, so nothing to restore."""
+    match spec.name:
+        case "constant":
+            factor = 1.0
+        case "step":
+            factor = spec.gamma ** (update // spec.every)
+        case "exponential":
+            factor = spec.gamma ** (update / spec.every)
+        case "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * update / budget))
+        case "linear":
+            factor = 1 - update / budget
+    return factor * min(1.0, (update + 1) / spec.warmup) if spec.warmup else factor

@@ -1,0 +1,86 @@
+"""What a run returns, and what it tells on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.probes import Curve
+from harness.spec import RunSpec
+
+if TYPE_CHECKING:
+    from harness.training.data import Split
+
+Outcome = Literal["solved", "budget", "diverged", "pruned", "interrupted"]
+
+
+class RunResult(BaseModel):
+    """The result of one run: small, typed and complete.
+
+    Attributes:
+        spec: what was run.
+        run_key: its identity.
+        outcome: why it stopped.
+        reason: the same in a sentence.
+        updates: parameter updates made.
+        solved_at: the update of the first evaluation that met the task's criterion; None for never.
+        validation: the task's metrics on the validation split at the last evaluation.
+        test: the same on the test split, with the final parameters; None when the run was cut short.
+        baseline: the trivial predictor's value of the first metric.
+        score: the first metric on the test split, scaled so that perfect is 0 and the trivial predictor 1;
+            NaN for a diverged run.
+        parameters: trainable numbers.
+        wall_seconds: elapsed time, evaluation and probes included.
+        cpu_seconds: processor time of the process in that time.
+        gradient: gradient-flow scalars of the top layer's ``h`` before the first update (``initial_...``) and at the
+            last evaluation (``final_...``): horizon in steps, log10_ratio in decades.
+        environment: versions, thread count, kernel, machine kind.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    spec: RunSpec
+    run_key: str
+    outcome: Outcome
+    reason: str
+    updates: int
+    solved_at: int | None
+    validation: dict[str, float]
+    test: dict[str, float] | None
+    baseline: float
+    score: float
+    parameters: int
+    wall_seconds: float
+    cpu_seconds: float
+    gradient: dict[str, float]
+    environment: dict[str, str]
+
+
+class Pruned(Exception):
+    """Raised by a listener to end a run early; its text says why."""
+
+
+class Listener:
+    """What wants to know how a run goes on. Every method may be left as it is.
+
+    A listener never changes a run's numbers; it may end the run, by raising `Pruned` from `evaluated`.
+    """
+
+    def started(
+        self, spec: RunSpec, splits: Mapping[str, Split], parameters: int, environment: Mapping[str, str]
+    ) -> None:
+        """Before the first update. `splits` are ``validation`` and ``test``."""
+
+    def measured(self, update: int, values: Mapping[str, float]) -> None:
+        """Numbers at an update: ``train/loss``, ``gradient_norm/global`` ..., ``validation/mse`` ..."""
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        """The task's metrics on the validation split after `update` updates, and their scaled score."""
+
+    def flow(self, update: int, curves: Sequence[Curve]) -> None:
+        """Gradient-norm curves through time after `update` updates."""
+
+    def finished(self, result: RunResult) -> None:
+        """After the last evaluation."""
