@@ -69,9 +69,14 @@ class Cell(ABC):
 
     Attributes:
         version: raise it when a change alters the numbers of a run; it is part of the run's identity.
+        learned_state: whether the initial state is a parameter unless a run says otherwise.
+        constrained: names of the layer's parameters that an orthogonal or unitary matrix is composed from;
+            ``optimizer.constrained_lr`` sets their learning rate apart.
     """
 
     version: ClassVar[int] = 1
+    learned_state: ClassVar[bool] = False
+    constrained: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, options: Options | None = None) -> None:
@@ -80,6 +85,13 @@ class Cell(ABC):
     @abstractmethod
     def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> Layer:
         """Build one layer, its parameters drawn from `generator` as the cell's paper says."""
+
+    def initialise_state(
+        self, state: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None
+    ) -> None:
+        """Draw a learned initial state in place (every tensor is one example's); zeros by default."""
+        for tensor in state.values():
+            tensor.zero_()
 
 
 class GatedCell(Cell):
@@ -172,14 +184,15 @@ class GatedLayer(Layer):
         super().__init__(input_size, hidden_size, len(cell.outputs) * hidden_size, tuple(cell.states))
         self.cell = cell
         self.layout = Layout.of(cell)
+        self.names = tuple(cell.shapes(input_size, hidden_size))
         for name, shape in cell.shapes(input_size, hidden_size).items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape)))
         with torch.no_grad():
-            cell.initialise(dict(self.named_parameters()), hidden_size, generator)
+            cell.initialise({name: getattr(self, name) for name in self.names}, hidden_size, generator)
 
     def weights(self) -> Weights:
-        """The effective weights of this layer."""
-        return self.cell.weights(dict(self.named_parameters()))
+        """The effective weights of this layer, read by name so that torch's parametrizations apply."""
+        return self.cell.weights({name: getattr(self, name) for name in self.names})
 
     def initial_state(self, batch: int) -> State:
         return self.cell.initial_state(batch, self.hidden_size, next(self.parameters()))
