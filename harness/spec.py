@@ -85,11 +85,29 @@ class CellSpec(Component):
     kind: ClassVar[Kind] = "cell"
 
 
+class ReadoutSpec(Spec):
+    """What maps the top layer's outputs to the task's: stacked feed-forward layers and a last affine map."""
+
+    hidden: tuple[PositiveInt, ...] = Field((), description="units of each feed-forward layer before the last map")
+    activation: Literal["relu", "tanh", "sigmoid"] = Field("relu", description="after each of them")
+
+
 class ModelSpec(Spec):
     """The network around the cell."""
 
     hidden_size: PositiveInt = Field(64, description="units of every layer")
     depth: PositiveInt = Field(1, description="number of layers")
+    dropout: UnitInterval = Field(0.0, description="share of outputs zeroed between layers while training")
+    residual: bool = Field(False, description="add a layer's input to its output where their sizes agree")
+    layer_norm: bool = Field(False, description="normalise every layer's outputs")
+    bidirectional: bool = Field(False, description="read in both directions")
+    initial_state: Literal["cell", "zero", "learned"] = Field("cell", description="cell: what the cell's paper does")
+    recurrent: Literal["free", "orthogonal"] = Field("free", description="keep every recurrent matrix orthogonal")
+    view: Literal["layers", "masked"] = Field("layers", description="masked: the stack as one masked layer")
+    readout: ReadoutSpec = ReadoutSpec()
+
+
+CONSTRAINED_LR = Field(None, description="lr of parameters behind orthogonal or unitary matrices, where it differs")
 
 
 class SGD(Spec):
@@ -100,6 +118,7 @@ class SGD(Spec):
     momentum: UnitInterval = 0.0
     nesterov: bool = Field(False, description="Nesterov's look-ahead; needs momentum")
     weight_decay: float = Field(0.0, ge=0)
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
 
     @model_validator(mode="after")
     def _nesterov(self) -> SGD:
@@ -121,6 +140,7 @@ class RMSProp(Spec):
     momentum: UnitInterval = 0.0
     centered: bool = Field(False, description="divide by the standard deviation (Graves 2013)")
     weight_decay: float = Field(0.0, ge=0)
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
 
 
 class Adam(Spec):
@@ -131,6 +151,7 @@ class Adam(Spec):
     betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
 
 
 class AdamW(Spec):
@@ -141,6 +162,7 @@ class AdamW(Spec):
     betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
 
 
 OPTIMIZERS: dict[str, type[SGD | RMSProp | Adam | AdamW]] = {
@@ -218,6 +240,8 @@ class RunSpec(Spec):
     @classmethod
     def _optimizer_by_name(cls, value: Any) -> Any:
         value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, dict) and "name" not in value:
+            value = {"name": Adam().name, **value}  # so that ``optimizer.lr`` alone can be set
         if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"] not in OPTIMIZERS:
             hint = registry.suggestion(value["name"], list(OPTIMIZERS)) or f"; there are {', '.join(OPTIMIZERS)}"
             raise UserError(f"there is no optimizer named {value['name']!r}{hint}")
@@ -313,10 +337,23 @@ class StudySpec(Spec):
             assign(data, path, point[path])
         return load_run({**data, "seed": seed})
 
+    def first(self) -> RunSpec:
+        """The run at the first value of every axis, with the first seed."""
+        return self.run(self.corner(), self.seeds[0])
+
+    def corner(self) -> dict[str, Any]:
+        """The first value of every axis."""
+        return {path: axis[0] if isinstance(axis, list) else axis.low for path, axis in self.space.items()}
+
     def identity(self) -> str:
-        """SHA-256 of what makes it the same search: base, space and seeds, but not how many trials."""
-        fields = self.model_dump(mode="json", include={"base", "space", "seeds"})
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what makes it the same search: base, space and seeds, but not how many trials.
+
+        The base enters as the run that it gives, so that a default that is spelled out does not change the identity,
+        and a new version of a task or cell does.
+        """
+        fields = self.model_dump(mode="json", include={"space", "seeds"})
+        identity = [self.first().run_key, list(fields["space"].items()), fields["seeds"]]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def load_run(data: Any, where: str = "run") -> RunSpec:
@@ -332,7 +369,7 @@ def load_run(data: Any, where: str = "run") -> RunSpec:
 
 
 def load_study(data: Any, where: str = "study") -> StudySpec:
-    """A validated study spec; its base run is validated too.
+    """A validated study spec; the run at its first point is validated too, and with every other value of one axis.
 
     Raises:
         UserError: one sentence naming every field that is wrong.
@@ -341,11 +378,16 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
         study = StudySpec.model_validate(data)
     except ValidationError as error:
         raise UserError(registry.explain(error, where, _innermost(StudySpec, error))) from error
-    first = {path: axis[0] if isinstance(axis, list) else axis.low for path, axis in study.space.items()}
     try:
-        study.run(first, study.seeds[0])
+        study.first()
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+    for path, axis in study.space.items():
+        for value in axis[1:] if isinstance(axis, list) else [axis.high]:
+            try:
+                study.run({**study.corner(), path: value}, study.seeds[0])
+            except UserError as error:
+                raise UserError(f"{where}: space.{path}: {error}") from error
     return study
 
 

@@ -150,7 +150,7 @@ class Task(ABC):
     Options: ClassVar[type[Options]] = Options
     metrics: ClassVar[tuple[Metric, ...]]
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: BaseModel | None = None) -> None:
         self.options: Any = self.Options() if options is None else options
 
     @property
@@ -194,5 +194,7 @@ class Task(ABC):
 
     def describe(self, batch: Batch, index: int) -> str:
         """One example so that a person understands it; override it for anything but small numbers."""
-        inputs = np.asarray(batch.inputs[:, index]).tolist()
-        return f"inputs  {inputs}\ntargets {np.asarray(batch.targets[..., index, :]).tolist()}"
+        length = batch.steps if batch.lengths is None else int(batch.lengths[index])
+        one_target = self.signature.mapping is MappingKind.CLASSIFICATION
+        targets = batch.targets[index] if one_target else batch.targets[:length, index]
+        return f"inputs  {batch.inputs[:length, index].tolist()}\ntargets {np.asarray(targets).tolist()}"

@@ -82,6 +82,11 @@ class Cell(ABC):
     def __init__(self, options: Options | None = None) -> None:
         self.options: Any = self.Options() if options is None else options
 
+    @property
+    def formula(self) -> str:
+        """The parameters of one layer as an expression in I and H, such as ``4*H*(I + H + 1)``; empty: not stated."""
+        return ""
+
     @abstractmethod
     def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> Layer:
         """Build one layer, its parameters drawn from `generator` as the cell's paper says."""

@@ -10,11 +10,15 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from harness import registry
-from harness.cells.base import Cell, Layer
+from harness.cells.base import Cell, GatedCell, GatedLayer, Layer
+from harness.cells.compose import Bidirectional, Composition, Dropout
+from harness.cells.masked import MaskedStack
 from harness.kernels import State, StateGradients
 
 StackState = tuple[State, ...]
 """One state a layer, the lowest first."""
+
+PLAIN = Composition()
 
 
 class Stack(nn.Module):
@@ -26,6 +30,7 @@ class Stack(nn.Module):
         hidden_size: units of every layer.
         depth: number of layers, at least 1.
         generator: where the initial parameters are drawn from (the global generator if None).
+        composition: what stands around and between the layers.
     """
 
     def __init__(
@@ -35,27 +40,71 @@ class Stack(nn.Module):
         hidden_size: int,
         depth: int = 1,
         generator: torch.Generator | None = None,
+        composition: Composition = PLAIN,
     ) -> None:
         super().__init__()
         if min(input_size, hidden_size, depth) < 1:
             raise ValueError(f"sizes and depth are at least 1, got {input_size=}, {hidden_size=}, {depth=}")
-        layers: list[Layer] = []
-        for _ in range(depth):
-            size = layers[-1].output_size if layers else input_size
-            layers.append(cell.layer(size, hidden_size, generator))
         self.cell = cell
+        self.composition = composition
+        layers: list[Layer] = []
+        for k in range(1 if composition.view == "masked" else depth):
+            size = layers[-1].output_size if layers else input_size
+            layers.append(self._layer(size, hidden_size, depth, generator))
         self.layers = nn.ModuleList(layers)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.output_size = layers[-1].output_size
+        inner = layers[:-1]
+        seeds = torch.randint(2**62, (len(inner),), generator=generator).tolist() if composition.dropout else []
+        self.dropouts = nn.ModuleList(Dropout(composition.dropout, seed) for seed in seeds)
+        normed = layers if composition.layer_norm else []
+        self.norms = nn.ModuleList(nn.LayerNorm(layer.output_size) for layer in normed)
+        learned = composition.initial_state == "learned" or (
+            composition.initial_state == "cell" and cell.learned_state
+        )
+        self.starts = nn.ModuleList(self._start(layer, generator) for layer in (layers if learned else []))
+
+    def _layer(self, size: int, hidden_size: int, depth: int, generator: torch.Generator | None) -> Layer:
+        how = self.composition
+        around = [name for name in ("residual", "layer_norm", "bidirectional", "dropout") if getattr(how, name)]
+        if how.view == "masked":
+            if around or how.recurrent != "free":
+                raise ValueError(f"the masked view is of a plain stack: leave out {', '.join(around) or 'recurrent'}")
+            if not isinstance(self.cell, GatedCell):
+                raise ValueError("the masked view is for gated cells")
+            return MaskedStack(self.cell, size, hidden_size, depth, generator)
+        if how.bidirectional:
+            layer: Layer = Bidirectional(self.cell, size, hidden_size, generator)
+        else:
+            layer = self.cell.layer(size, hidden_size, generator)
+        if how.recurrent == "orthogonal":
+            from harness.cells.parametrise import orthogonalise
+
+            for part in layer.modules():
+                if isinstance(part, GatedLayer):
+                    orthogonalise(part, generator)
+        return layer
+
+    def _start(self, layer: Layer, generator: torch.Generator | None) -> nn.ParameterList:
+        state = {name: value[0].detach().clone() for name, value in layer.initial_state(1).items()}
+        self.cell.initialise_state(state, self.hidden_size, generator)
+        return nn.ParameterList(nn.Parameter(state[name]) for name in layer.state_names)
 
     @property
     def depth(self) -> int:
         return len(self.layers)
 
     def initial_state(self, batch: int) -> StackState:
-        """The state before the first step."""
-        return tuple(layer.initial_state(batch) for layer in self._layers())
+        """The state before the first step: the cell's, or learned."""
+        if not len(self.starts):
+            return tuple(layer.initial_state(batch) for layer in self._layers())
+        states = []
+        for layer, start in zip(self._layers(), self.starts, strict=True):
+            assert isinstance(start, nn.ParameterList)
+            values = dict(zip(layer.state_names, start, strict=True))
+            states.append({name: value.expand(batch, *value.shape) for name, value in values.items()})
+        return tuple(states)
 
     def forward(
         self,
@@ -68,7 +117,7 @@ class Stack(nn.Module):
 
         Args:
             x: ``[T, B, input_size]``.
-            state: one state a layer; None is the initial state (zero).
+            state: one state a layer; None is the initial state (zero, unless the composition or the cell learns it).
             mask: ``[T, B]``, true where the step exists; elsewhere the states are carried over.
             records: one a layer, filled with gradient norms in the backward pass.
 
@@ -79,7 +128,8 @@ class Stack(nn.Module):
         state = self.initial_state(x.shape[1]) if state is None else state
         final = []
         for k, layer in enumerate(self._layers()):
-            x, last = layer(x, state[k], mask, None if records is None else records[k])
+            outputs, last = layer(x, state[k], mask, None if records is None else records[k])
+            x = self._between(k, x, outputs)
             final.append(last)
         return x, tuple(final)
 
@@ -89,9 +139,25 @@ class Stack(nn.Module):
         state = self.initial_state(x_t.shape[0]) if state is None else state
         new = []
         for k, layer in enumerate(self._layers()):
-            x_t, last = layer.step(x_t, state[k])
+            outputs, last = layer.step(x_t, state[k])
+            x_t = self._between(k, x_t, outputs)
             new.append(last)
         return x_t, tuple(new)
+
+    def summary(self, outputs: Tensor) -> Tensor:
+        """What the stack knows at the end, ``[B, output_size]``: the outputs of the last step (of each direction)."""
+        top = self._layers()[-1]
+        return top.summary(outputs) if isinstance(top, Bidirectional) else outputs[-1]
+
+    def _between(self, k: int, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Norm, residual sum and dropout after layer `k`."""
+        if self.composition.layer_norm:
+            outputs = self.norms[k](outputs)
+        if self.composition.residual and inputs.shape[-1] == outputs.shape[-1]:
+            outputs = outputs + inputs
+        if k < len(self.dropouts):
+            outputs = self.dropouts[k](outputs)
+        return outputs
 
     def _layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
@@ -120,6 +186,7 @@ def layer(
     hidden_size: int,
     depth: int = 1,
     generator: torch.Generator | None = None,
+    composition: Composition = PLAIN,
     **options: Any,
 ) -> Stack:
     """A stack of the registered cell `name`, by its options.
@@ -130,4 +197,4 @@ def layer(
         >>> outputs.shape
         torch.Size([100, 8, 64])
     """
-    return Stack(build(name, options), input_size, hidden_size, depth, generator)
+    return Stack(build(name, options), input_size, hidden_size, depth, generator, composition)

@@ -17,11 +17,23 @@ class StateGradients:
 
     def __init__(self) -> None:
         self.squares: dict[str, Tensor] = {}
+        self.prefix = ""
+
+    def part(self, prefix: str) -> StateGradients:
+        """A record for one of several recurrences in a layer: it writes into this one, names led by `prefix`."""
+        part = StateGradients()
+        part.squares, part.prefix = self.squares, self.prefix + prefix
+        return part
 
     def allocate(self, states: tuple[str, ...], steps: int, batch: int) -> None:
         """Called by a kernel in its forward pass."""
-        self.squares = {name: torch.zeros(steps, batch, dtype=torch.float64) for name in states}
+        for name in states:
+            self.squares[self.prefix + name] = torch.zeros(steps, batch, dtype=torch.float64)
+
+    def of(self, state: str) -> Tensor:
+        """The squares of one state, for a kernel to fill."""
+        return self.squares[self.prefix + state]
 
     def put(self, state: str, step: int, gradient: Tensor) -> None:
         """Called by the plain loop in its backward pass with ``gradient [B, H]``."""
-        self.squares[state][step] = gradient.detach().double().square().sum(-1).cpu()
+        self.of(state)[step] = gradient.detach().double().square().sum(-1).cpu()

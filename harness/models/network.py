@@ -2,42 +2,70 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from harness.cells import Cell, Stack, StateGradients
+from harness.cells import Cell, Composition, Stack, StateGradients
+from harness.registry import UserError
+from harness.spec import ModelSpec
 from harness.task import MappingKind, Signature, Tokens
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+def _affine(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+    return layer
 
 
 class Network(nn.Module):
     """Inputs to outputs: ``[T, B, I]`` reals or ``[T, B]`` tokens to ``[B, O]`` (classification) or ``[T, B, O]``.
 
-    Tokens enter one-hot. The readout is one affine map of the top layer's output, at the last existing step for
-    classification and at every step for labelling; its weights are drawn U(-1/sqrt(H), 1/sqrt(H)) as ``nn.Linear``.
+    Tokens enter one-hot. The readout maps the top layer's output, at the last existing step for classification and
+    at every step for labelling, through any feed-forward layers and an affine map; its weights are drawn
+    U(-1/sqrt(n), 1/sqrt(n)) for ``n`` inputs, as ``nn.Linear``.
 
     Args:
         signature: the task's.
         cell: the definition of the recurrent layers.
-        hidden_size: units of every layer.
-        depth: layers.
+        model: sizes, depth, composition and readout.
         generator: where the initial parameters come from: first the layers, then the readout.
+
+    Raises:
+        UserError: for a composition that the cell or the mapping does not allow.
     """
 
-    def __init__(
-        self, signature: Signature, cell: Cell, hidden_size: int, depth: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, signature: Signature, cell: Cell, model: ModelSpec, generator: torch.Generator) -> None:
         super().__init__()
         if signature.mapping not in (MappingKind.CLASSIFICATION, MappingKind.LABELLING):
             raise NotImplementedError(f"no model for the mapping {signature.mapping.value!r} yet")
         self.signature = signature
-        self.stack = Stack(cell, signature.input.size, hidden_size, depth, generator)
-        self.readout = nn.Linear(self.stack.output_size, signature.outputs)
-        bound = self.stack.output_size**-0.5
-        with torch.no_grad():
-            self.readout.weight.uniform_(-bound, bound, generator=generator)
-            self.readout.bias.uniform_(-bound, bound, generator=generator)
+        composition = Composition(
+            model.dropout,
+            model.residual,
+            model.layer_norm,
+            model.bidirectional,
+            model.initial_state,
+            model.recurrent,
+            model.view,
+        )
+        try:
+            self.stack = Stack(
+                cell, signature.input.size, model.hidden_size, model.depth, generator, composition
+            )
+        except ValueError as error:
+            raise UserError(f"model: {error}") from error
+        sizes = [self.stack.output_size, *model.readout.hidden, signature.outputs]
+        modules: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(sizes):
+            modules += [_affine(inputs, outputs, generator), ACTIVATIONS[model.readout.activation]()]
+        self.readout = nn.Sequential(*modules[:-1])
 
     def forward(
         self, inputs: Tensor, exists: Tensor | None = None, records: Sequence[StateGradients] | None = None
@@ -51,14 +79,30 @@ class Network(nn.Module):
             records: one a layer, filled with gradient norms in the backward pass.
         """
         if isinstance(self.signature.input, Tokens):
-            inputs = nn.functional.one_hot(inputs, self.signature.input.size).to(self.readout.weight.dtype)
+            inputs = nn.functional.one_hot(inputs, self.signature.input.size).to(self.dtype)
         outputs, _ = self.stack(inputs, None, exists, records)
         if self.signature.mapping is MappingKind.CLASSIFICATION:
-            outputs = outputs[-1]
+            outputs = self.stack.summary(outputs)
         result: Tensor = self.readout(outputs)
         return result
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def constrained(self) -> list[nn.Parameter]:
+        """The parameters that the recurrent layers compose orthogonal or unitary matrices from."""
+        names = set(self.stack.cell.constrained)
+        return [
+            parameter
+            for name, parameter in self.stack.named_parameters()
+            if name.rpartition(".")[2] in names or ".parametrizations." in name
+        ]
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """The parameters by the part they belong to: ``layer1`` ... and ``readout``."""
         parts = {f"layer{k}": list(layer.parameters()) for k, layer in enumerate(self.stack.layers, start=1)}
-        return {**parts, "readout": list(self.readout.parameters())}
+        parts["readout"] = list(self.readout.parameters())
+        grouped = {id(parameter) for part in parts.values() for parameter in part}
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in grouped]
+        return {**parts, "between": rest} if rest else parts

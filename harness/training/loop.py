@@ -39,11 +39,12 @@ class Run:
         self.dtype, self.device = DTYPES[spec.training.dtype], torch.device(spec.training.device)
         self.splits: dict[str, Split] = splits(spec, self.task, cache)
         generator = torch_generator(spec.seed, "initialisation")
-        network = Network(self.signature, spec.cell.build(), spec.model.hidden_size, spec.model.depth, generator)
+        network = Network(self.signature, spec.cell.build(), spec.model, generator)
         self.network = network.to(self.dtype).to(self.device)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.groups = self.network.groups()
-        self.optimizer = optimizers.build(spec.optimizer, self.parameters)
+        self.optimizer = optimizers.build(spec.optimizer, self.parameters, self.network.constrained())
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.data = numpy_generator(spec.seed, "training data")
         self.environment = environment()
         self.gradient: dict[str, float] = {}
@@ -85,8 +86,8 @@ class Run:
             norms = by_group(self.groups) if log else {}
             clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
             factor = optimizers.rate(self.spec.schedule, self.update, training.updates)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.spec.optimizer.lr * factor
+            for group, lr in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = lr * factor
             self.optimizer.step()
             self.update += 1
             if log:

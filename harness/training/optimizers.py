@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,18 +12,33 @@ from torch import nn
 from harness.spec import SGD, Adam, AdamW, ClipSpec, OptimizerSpec, RMSProp, ScheduleSpec
 
 
-def build(spec: OptimizerSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The torch optimizer a spec describes."""
-    options = spec.model_dump(exclude={"name"})
+def build(
+    spec: OptimizerSpec, parameters: Sequence[nn.Parameter], constrained: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """The torch optimizer a spec describes.
+
+    Args:
+        spec: the optimizer and its options.
+        parameters: all trainable parameters.
+        constrained: those among them that ``constrained_lr`` is for.
+    """
+    options = spec.model_dump(exclude={"name", "constrained_lr"})
+    groups: list[dict[str, Any]] = [{"params": list(parameters)}]
+    if spec.constrained_lr is not None and constrained:
+        apart = {id(parameter) for parameter in constrained}
+        groups = [
+            {"params": [p for p in parameters if id(p) not in apart]},
+            {"params": list(constrained), "lr": spec.constrained_lr},
+        ]
     match spec:
         case SGD():
-            return torch.optim.SGD(parameters, **options)
+            return torch.optim.SGD(groups, **options)
         case RMSProp():
-            return torch.optim.RMSprop(parameters, **options)
+            return torch.optim.RMSprop(groups, **options)
         case Adam():
-            return torch.optim.Adam(parameters, **options)
+            return torch.optim.Adam(groups, **options)
         case AdamW():
-            return torch.optim.AdamW(parameters, **options)
+            return torch.optim.AdamW(groups, **options)
 
 
 def clip(spec: ClipSpec, parameters: list[nn.Parameter], norm: torch.Tensor) -> bool:

@@ -1,0 +1,192 @@
+"""From C source to a loaded library, through a cache that any number of processes share.
+
+The cache folder is ``$XDG_CACHE_HOME/longlag`` (``~/.cache/longlag``); a file's name is the hash of all that decides
+its content: source, compiler, flags, processor. A library appears by renaming a finished file, so nobody ever sees
+half of one. A library is only loaded from a folder that belongs to this user and that nobody else can write to;
+where there is no such folder a private temporary one serves.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+COMPILE_FLAGS = (
+    "-std=gnu11", "-O3", "-march=native", "-fPIC", "-fno-math-errno", "-fno-trapping-math",
+    "-ffp-contract=fast", "-fopenmp-simd",
+)  # fmt: skip
+# without -ffast-math and the like: GCC before 13 would otherwise set flush-to-zero for the whole process on load
+LINK_FLAGS = ("-shared", "-pthread", "-lm")
+TIMEOUT_SECONDS = 120
+
+
+class BuildError(Exception):
+    """The compiler refused; the message holds what it said."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """The system's C compiler.
+
+    Args:
+        path: of the executable.
+        version: the first line it prints about itself.
+    """
+
+    path: str
+    version: str
+
+
+@cache
+def compiler() -> Compiler | None:
+    """``$CC``, else ``cc``, ``gcc`` or ``clang``: the first that says its version; None when there is none."""
+    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
+        path = shutil.which(name) if name else None
+        if path is None:
+            continue
+        try:
+            answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return Compiler(path, (answer.stdout.splitlines() or ["unknown version"])[0])
+    return None
+
+
+@cache
+def processor() -> str:
+    """What ``-march=native`` depends on: a library built for one processor may crash on another."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("model name", "flags", "Features", "CPU part")
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key = line.partition(":")[0].strip()
+        if key in wanted:
+            found.setdefault(key, line.partition(":")[2].strip())
+    return f"{platform.machine()} {sorted(found.items())}"
+
+
+def private(folder: Path) -> bool:
+    """Whether `folder` is a directory of this user that nobody else can write to."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def cache_folder() -> Path:
+    """Where built libraries are kept; created when needed."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    folder = (Path(base) if base else Path("~/.cache").expanduser()) / "longlag"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if private(folder) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    except (OSError, RuntimeError):
+        pass
+    return temporary_folder()
+
+
+@cache
+def temporary_folder() -> Path:
+    """A folder of this process alone, removed when it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="longlag-"))
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # not in a forked child
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
+
+
+def trusted(path: Path) -> bool:
+    """Whether `path` is a file that only this user could have written."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return ours and private(path.parent)
+
+
+def library_path(source: str) -> Path:
+    """Where the library of `source` lies, built or not."""
+    cc = compiler()
+    content = "\0".join((source, str(cc), *COMPILE_FLAGS, *LINK_FLAGS, processor()))
+    return cache_folder() / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.so"
+
+
+def compile_to(source: str, path: Path) -> None:
+    """Build `source` and move the finished library to `path`.
+
+    Raises:
+        BuildError: when the compiler fails.
+    """
+    cc = compiler()
+    if cc is None:
+        raise BuildError("there is no C compiler on this machine")
+    with tempfile.TemporaryDirectory(prefix="build-", dir=path.parent) as name:
+        folder = Path(name)
+        (folder / "cell.c").write_text(source)
+        for command in (
+            [cc.path, *COMPILE_FLAGS, "-c", "cell.c", "-o", "cell.o"],
+            [cc.path, "cell.o", "-o", "cell.so", *LINK_FLAGS],
+        ):
+            try:
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+            except (OSError, subprocess.SubprocessError) as error:
+                raise BuildError(f"{' '.join(command)}: {error}") from error
+            if done.returncode:
+                raise BuildError(f"{' '.join(command)} failed:\n{done.stderr[:2000]}")
+        (folder / "cell.so").chmod(0o700)
+        (folder / "cell.so").replace(path)
+        (folder / "cell.c").replace(path.with_suffix(".c"))  # for people who want to read it
+
+
+def load(source: str) -> ctypes.CDLL:
+    """The library of `source`, from the cache or built now.
+
+    Raises:
+        BuildError: when it cannot be built or loaded.
+    """
+    path = library_path(source)
+    if trusted(path):
+        try:
+            return open_library(path)
+        except (OSError, AttributeError):
+            pass  # damaged: build it again
+    compile_to(source, path)
+    try:
+        return open_library(path)
+    except (OSError, AttributeError) as error:
+        raise BuildError(f"{path} was built but does not load: {error}") from error
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Load a built cell.
+
+    Raises:
+        OSError, AttributeError: when it is damaged.
+    """
+    library = ctypes.CDLL(str(path))
+    library.longlag_call_size.restype = ctypes.c_long
+    library.longlag_call_size.argtypes = []
+    for function in (library.longlag_forward, library.longlag_backward):
+        function.restype = ctypes.c_int
+        function.argtypes = [ctypes.c_void_p]
+    return library

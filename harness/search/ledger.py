@@ -1,0 +1,221 @@
+"""The Optuna side of a study: opening it, whose it is, what is settled, and what a dead process left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import psutil
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.registry import UserError, suggestion
+from harness.search import space
+from harness.spec import PrunerSpec, StudySpec, load_study
+
+HEARTBEAT, GRACE = 60, 180  # seconds; tells the dead from the living on other machines, where no process can be seen
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A study in Optuna's storage.
+
+    Args:
+        spec: the study.
+        study: Optuna's, with the sampler and pruner that the spec names.
+        storage: where it is kept.
+    """
+
+    spec: StudySpec
+    study: optuna.Study
+    storage: optuna.storages.BaseStorage
+
+    @classmethod
+    def open(cls, spec: StudySpec, url: str) -> Ledger:
+        """Create the study, or take up the one of this name.
+
+        Raises:
+            UserError: when the study of this name is another search.
+        """
+        storage = connect(url)
+        study = optuna.create_study(
+            study_name=spec.name,
+            storage=storage,
+            direction="minimize",
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(),
+        )
+        identity = spec.identity()
+        before = study.user_attrs.get("identity")
+        if before is None:
+            study.set_metric_names(["score"])
+            study.set_user_attr("identity", identity)
+        elif before != identity:
+            raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
+        study.set_user_attr("spec", spec.model_dump(mode="json"))
+        with no_experimental_warnings():
+            first = sampler(spec, 0)
+            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=_pruner(spec))
+        return cls(spec, study, storage)
+
+    @property
+    def total(self) -> int:
+        """How many trials the study is to have."""
+        points = space.size(self.spec.space)
+        if self.spec.sampler.name != "grid":
+            return self.spec.trials or 0
+        assert points is not None  # StudySpec refuses a grid over an open range
+        return points if self.spec.trials is None else min(points, self.spec.trials)
+
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial but those that were taken up again as another one."""
+        return current(self.study.get_trials(deepcopy=False))
+
+    def settled(self) -> int:
+        """Trials that need no more work: finished, pruned, or failed and not taken up again.
+
+        A grid counts points, so that two processes that happened on the same one count it once.
+        """
+        finished = [trial for trial in self.trials() if trial.state.is_finished()]
+        if self.spec.sampler.name != "grid":
+            return len(finished)
+        return len({json.dumps(trial.params, sort_keys=True) for trial in finished})
+
+    def remaining(self) -> int:
+        """Trials that this process could still begin; those that another one works on are not among them."""
+        running = sum(trial.state is TrialState.RUNNING for trial in self.trials())
+        return max(0, self.total - self.settled() - running)
+
+    def tidy(self) -> None:
+        """Fail what a dead process left running, and put back every failed trial that was not taken up again."""
+        quiet = optuna.load_study(
+            study_name=self.spec.name, storage=self.storage, sampler=optuna.samplers.RandomSampler()
+        )  # its sampler must not stop a loop that is not running
+        for trial in self.trials():
+            if trial.state is TrialState.RUNNING and _is_dead(trial):
+                quiet.tell(trial.number, state=TrialState.FAIL)
+        for trial in self.trials():
+            if trial.state is TrialState.FAIL:
+                put_back(self.study, trial)
+
+
+def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials without those that were taken up again as another one."""
+    trials = list(trials)
+    replaced = {trial.user_attrs.get("retry_of") for trial in trials}
+    return [trial for trial in trials if trial.number not in replaced]
+
+
+def put_back(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue the point of a failed trial again, as a new trial that names it."""
+    study.enqueue_trial(dict(trial.params), user_attrs={"retry_of": trial.number})
+
+
+def holder() -> dict[str, Any]:
+    """What identifies this process in a trial."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": psutil.Process().create_time()}
+
+
+def _is_dead(trial: FrozenTrial) -> bool:
+    """Whether the process that runs a trial is gone. Of other machines only the heartbeat knows."""
+    process = trial.user_attrs.get("process")
+    if process is None or process["host"] != socket.gethostname():
+        return False
+    try:
+        # the number may have been given to another process since; clocks are read to some hundredths of a second
+        return bool(abs(psutil.Process(process["pid"]).create_time() - process["since"]) > 1)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def connect(url: str) -> optuna.storages.RDBStorage:
+    """Optuna's storage in a database."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    arguments = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    with no_experimental_warnings():
+        return optuna.storages.RDBStorage(
+            url,
+            engine_kwargs=arguments,
+            heartbeat_interval=HEARTBEAT,
+            grace_period=GRACE,
+            heartbeat_stale_trial_callback=put_back,
+        )
+
+
+def names(url: str) -> list[str]:
+    """The studies in a storage."""
+    return sorted(optuna.get_all_study_names(connect(url)))
+
+
+def stored(name: str, url: str) -> tuple[StudySpec, optuna.Study]:
+    """A study that was begun before, by name.
+
+    Raises:
+        UserError: when there is none, naming the nearest.
+    """
+    storage = connect(url)
+    try:
+        study = optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
+    except KeyError:
+        known = optuna.get_all_study_names(storage)
+        hint = suggestion(name, known) or ("" if known else "; none has been begun")
+        raise UserError(f"there is no study named {name!r} here{hint} (`longlag list studies`)") from None
+    if "spec" not in study.user_attrs:
+        raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was being made")
+    return load_study(study.user_attrs["spec"], f"study {name!r}"), study
+
+
+@contextmanager
+def no_experimental_warnings() -> Iterator[None]:
+    """Optuna warns that heartbeats and some samplers may change in a later release; pyproject.toml bounds the version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler for trial `number`. Its seed is the trial's own, so that a continued study does not propose again
+    what it proposed at first; QMC keeps its place in the storage and needs one seed throughout.
+    """
+    seed = (spec.sampler.seed + number) % 2**32
+    match spec.sampler.name:
+        case "grid":
+            return optuna.samplers.BruteForceSampler(seed=seed)
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        case "qmc":
+            return optuna.samplers.QMCSampler(seed=spec.sampler.seed, warn_independent_sampling=False)
+        case "tpe":
+            return optuna.samplers.TPESampler(seed=seed)
+
+
+def _pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
+    """Steps are updates with one seed, and seeds with several."""
+    pruner: PrunerSpec = spec.pruner
+    several = len(spec.seeds) > 1
+    match pruner.name:
+        case "median":
+            warmup = 0 if several else pruner.warmup_updates
+            return optuna.pruners.MedianPruner(pruner.startup_trials, n_warmup_steps=warmup)
+        case "hyperband":
+            training = spec.first().training
+            least, most = (1, len(spec.seeds)) if several else (training.eval_every, training.updates)
+            return optuna.pruners.HyperbandPruner(min_resource=min(least, most), max_resource=most)
+        case "none":
+            return optuna.pruners.NopPruner()
+
+
+def _differs(spec: StudySpec, before: dict[str, Any]) -> str:
+    now = spec.model_dump(mode="json")
+    fields = [name for name in ("base", "space", "seeds") if before.get(name) != now[name]]
+    what = f"another {' and '.join(fields)}" if fields else "another version of its task or cell"
+    return (
+        f"there is already a study named {spec.name!r}, with {what}; choose another name (`--name`, or `name:` in the "
+        "YAML file), or another home (`--home`), to keep the results apart"
+    )

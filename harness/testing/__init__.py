@@ -1,0 +1,15 @@
+"""Conformance suites that built-in and third-party cells and tasks are held to. They need pytest.
+
+Subclass the suite in a test file and say which cells by one fixture:
+
+    from harness.testing import CellConformance
+
+    class TestMyCell(CellConformance):
+        @pytest.fixture
+        def cell(self):
+            return MyCell()
+"""
+
+from harness.testing.cells import CellConformance
+
+__all__ = ["CellConformance"]

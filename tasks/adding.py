@@ -1,0 +1,188 @@
+"""The adding problem: the sum of two marked numbers in a long sequence of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from harness.task import (
+    Array,
+    Baseline,
+    Batch,
+    MappingKind,
+    Metric,
+    Reals,
+    Signature,
+    Task,
+)
+from harness.task import Options as TaskOptions
+
+TOLERANCE = 0.04
+"""An output nearer to its target than this counts as right (Hochreiter and Schmidhuber 1997)."""
+
+FIRST_PAIRS = 10
+"""1997: the first mark falls on one of so many first pairs."""
+
+MINIMUM = {"halves": 2, "anywhere": 2, "1997": FIRST_PAIRS + 1}
+"""The shortest length of each variant: two steps to mark; 1997: ten pairs to mark and the final one."""
+
+SOLVED_MSE, SOLVED_ACCURACY = 0.005, 0.999
+
+
+class AddingOptions(TaskOptions):
+    """Options of `Adding`."""
+
+    length: int = Field(100, description="T, steps; 1997: the least, sequences have T ... T + floor(T/10)")
+    variant: Literal["halves", "anywhere", "1997"] = Field(
+        "halves",
+        description="halves: one mark in each half (Arjovsky et al. 2016); anywhere: two marks at any two "
+        "steps (Bai et al. 2018); 1997: experiment 4 of Hochreiter and Schmidhuber",
+    )
+    solved_mse: float = Field(SOLVED_MSE, gt=0, description="halves, anywhere: solved when the MSE is below")
+    solved_accuracy: float = Field(
+        SOLVED_ACCURACY, gt=0, le=1, description="1997: solved when so large a share is right within 0.04"
+    )
+
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _year(cls, value: Any) -> Any:
+        # Unquoted in YAML and on the command line, 1997 is a number.
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        least = MINIMUM[self.variant]
+        if self.length < least:
+            reason = "ten pairs to mark and a final one" if self.variant == "1997" else "two steps to mark"
+            raise ValueError(
+                f"length should be at least {least} for the variant {self.variant!r} ({reason}), not {self.length}"
+            )
+        if self.variant == "1997" and self.solved_mse != SOLVED_MSE:
+            raise ValueError("the variant '1997' is solved by accuracy: set solved_accuracy, not solved_mse")
+        if self.variant != "1997" and self.solved_accuracy != SOLVED_ACCURACY:
+            raise ValueError(f"the variant {self.variant!r} is solved by its MSE: set solved_mse, not solved_accuracy")
+        return self
+
+
+class Adding(Task):
+    """Two channels, values ``v_t`` and marks ``m_t``; after the last step, the sum of the two marked values.
+
+    Variants (steps t = 0 ... T-1):
+
+    halves (default)
+        ``v_t ~ U[0, 1)``; ``m_t = 1`` at one uniform step of ``0 ... floor(T/2)-1`` and at one of
+        ``floor(T/2) ... T-1``, else 0. Target ``y = sum_t m_t v_t``. Arjovsky, Shah and Bengio (2016).
+    anywhere
+        The same, but the two marks are drawn without replacement from all steps. Bai, Kolter and Koltun (2018).
+    1997
+        ``v_t ~ U[-1, 1)``. The length is uniform on ``T ... T + floor(T/10)``; shorter sequences are padded
+        with zeros. The first mark is uniform on pairs 0 ... 9, the second on the first ``K = floor(T/2) - 1``
+        pairs that are still unmarked. ``m_t = 1`` at both, -1 at the first and the final pair, else 0. A mark
+        on the first pair is covered by its -1, and its value counts as 0. Target ``y = 0.5 + (X1 + X2) / 4``.
+        Hochreiter and Schmidhuber (1997), experiment 4.
+
+    The 1997 paper sets X1 to zero "in the rare case where the first pair gets marked" and does not say what a
+    *second* mark there does (probability 9/(10K)). Here X2 is then zero likewise, so that the target is always
+    0.5 plus a quarter of the values whose mark is 1.
+
+    Shapes: inputs float32 ``[T, B, 2]``, targets float32 ``[B, 1]``; the loss is the mean squared error, in
+    squared units of the target. The range of the 1997 target is half that of the others: errors do not compare.
+    """
+
+    Options = AddingOptions
+    metrics = (
+        Metric("mse", "min", "squared units of the target", "mean squared error"),
+        Metric("accuracy", "max", "share", f"outputs less than {TOLERANCE} from their target", best=1.0),
+    )
+
+    @property
+    def signature(self) -> Signature:
+        return Signature(Reals(2), 1, MappingKind.CLASSIFICATION, "mse")
+
+    @property
+    def criterion(self) -> str:
+        if self.options.variant == "1997":
+            return f"accuracy (error below {TOLERANCE}) of at least {self.options.solved_accuracy:g}"
+        return f"mse below {self.options.solved_mse:g}"
+
+    def solved(self, metrics: Mapping[str, float]) -> bool:
+        if self.options.variant == "1997":
+            return bool(metrics["accuracy"] >= self.options.solved_accuracy)
+        return bool(metrics["mse"] < self.options.solved_mse)
+
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        length, variant = self.options.length, self.options.variant
+        if variant == "1997":
+            return self._sample_1997(rng, size)
+        values = rng.random((length, size), dtype=np.float32)
+        if variant == "halves":
+            first = rng.integers(0, length // 2, size)
+            second = rng.integers(length // 2, length, size)
+        else:
+            first, second = _distinct(rng.integers(0, length, size), rng.integers(0, length - 1, size))
+        columns = np.arange(size)
+        marks = np.zeros_like(values)
+        marks[first, columns] = marks[second, columns] = 1
+        targets = values[first, columns].astype(np.float64) + values[second, columns]
+        return Batch(np.stack([values, marks], axis=-1), targets[:, None].astype(np.float32))
+
+    def _sample_1997(self, rng: np.random.Generator, size: int) -> Batch:
+        length = self.options.length
+        steps, columns = length + length // 10, np.arange(size)
+        lengths = rng.integers(length, steps + 1, size)
+        exists = np.arange(steps)[:, None] < lengths
+        values = np.where(exists, 2 * rng.random((steps, size), dtype=np.float32) - 1, np.float32(0))
+        first, second = _distinct(rng.integers(0, FIRST_PAIRS, size), rng.integers(0, length // 2 - 1, size))
+        marks = np.zeros_like(values)
+        marks[first, columns] = marks[second, columns] = 1
+        marks[0] = marks[lengths - 1, columns] = -1
+        one = np.where(first == 0, 0.0, values[first, columns])
+        two = np.where(second == 0, 0.0, values[second, columns])
+        targets = 0.5 + (one + two) / 4
+        return Batch(np.stack([values, marks], axis=-1), targets[:, None].astype(np.float32), lengths)
+
+    def baseline(self) -> Baseline:
+        if self.options.variant == "1997":
+            unmarked = self.options.length // 2 - 1
+            counted = 2 - 1 / FIRST_PAIRS - (1 - 1 / FIRST_PAIRS) / unmarked
+            formula = "Var(0.5 + (X1 + X2)/4) = (1/3)/16 * (19/10 - 9/(10K)), K = floor(T/2) - 1"
+            return Baseline(counted / 48, "always 0.5, the mean of the target", formula)
+        return Baseline(1 / 6, "always 1, the mean of the target", "Var(X1 + X2) = 2/12 = 1/6")
+
+    def trivial(self, batch: Batch) -> Array:
+        return np.full((batch.size, 1), 0.5 if self.options.variant == "1997" else 1.0, dtype=np.float32)
+
+    def oracle(self, batch: Batch) -> Array:
+        values, marks = batch.inputs[..., 0], batch.inputs[..., 1]
+        total: Array = np.where(marks == 1, values, 0).sum(0, dtype=np.float64)[:, None]
+        if self.options.variant == "1997":
+            total = 0.5 + total / 4
+        return total.astype(np.float32)
+
+    def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:
+        errors = outputs.astype(np.float64) - batch.targets
+        return {"mse": float(np.mean(errors**2)), "accuracy": float(np.mean(np.abs(errors) < TOLERANCE))}
+
+    def describe(self, batch: Batch, index: int) -> str:
+        """Rows of fifty steps: values as bars from lowest to highest, and below them the marks."""
+        length = batch.steps if batch.lengths is None else int(batch.lengths[index])
+        values, marks = batch.inputs[:length, index, 0], batch.inputs[:length, index, 1]
+        lowest = -1.0 if self.options.variant == "1997" else 0.0
+        levels = np.clip((values - lowest) / (1 - lowest) * 8, 0, 7).astype(int)
+        bars = "".join("▁▂▃▄▅▆▇█"[level] for level in levels)
+        signs = "".join({1: "^", -1: "-"}.get(int(mark), " ") for mark in marks)
+        rows = [
+            f"step {start:>6}  {bars[start : start + 50]}\n{'':13}{signs[start : start + 50]}".rstrip()
+            for start in range(0, length, 50)
+        ]
+        marked = ", ".join(f"{values[step]:.4f} at step {step}" for step in np.flatnonzero(marks == 1))
+        target = float(batch.targets[index, 0])
+        return "\n".join([*rows, f"marked  {marked or 'nothing'}", f"target  {target:.4f}"])
+
+
+def _distinct(first: Array, second: Array) -> tuple[Array, Array]:
+    """Two draws without replacement: `second` counts only the steps that `first` left."""
+    return first, second + (second >= first)

@@ -1,0 +1,110 @@
+"""Optimizers against their update rules by hand, the schedule against torch's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from harness.spec import ClipSpec, OptimizerSpec, ScheduleSpec
+from harness.training import optimizers
+
+GRADIENTS = [0.5, -2.0, 1.0]
+
+
+def path(spec: dict[str, Any]) -> list[float]:
+    """The parameter after each of the gradients, from 1."""
+    p = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    optimizer = optimizers.build(TypeAdapter(OptimizerSpec).validate_python(spec), [p])
+    values = []
+    for g in GRADIENTS:
+        p.grad = torch.tensor([g], dtype=torch.float64)
+        optimizer.step()
+        values.append(float(p.detach()))
+    return values
+
+
+def test_sgd_with_momentum_and_nesterov() -> None:
+    w, v, plain = 1.0, 0.0, []
+    for g in GRADIENTS:
+        v = 0.9 * v + g
+        w -= 0.1 * v
+        plain.append(w)
+    assert path({"name": "sgd", "lr": 0.1, "momentum": 0.9}) == pytest.approx(plain)
+    w, v, ahead = 1.0, 0.0, []
+    for g in GRADIENTS:
+        v = 0.9 * v + g
+        w -= 0.1 * (g + 0.9 * v)
+        ahead.append(w)
+    assert path({"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True}) == pytest.approx(ahead)
+
+
+def test_rmsprop() -> None:
+    w, v, expected = 1.0, 0.0, []
+    for g in GRADIENTS:
+        v = 0.9 * v + 0.1 * g * g
+        w -= 0.01 * g / (math.sqrt(v) + 1e-8)
+        expected.append(w)
+    assert path({"name": "rmsprop", "lr": 0.01}) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_and_adamw(decoupled: bool) -> None:
+    w, m, v, expected = 1.0, 0.0, 0.0, []
+    for t, gradient in enumerate(GRADIENTS, start=1):
+        g = gradient if decoupled else gradient + 0.1 * w
+        if decoupled:
+            w -= 0.01 * 0.1 * w
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w -= 0.01 * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        expected.append(w)
+    name = "adamw" if decoupled else "adam"
+    assert path({"name": name, "lr": 0.01, "weight_decay": 0.1}) == pytest.approx(expected)
+
+
+def test_constrained_parameters_have_their_own_rate() -> None:
+    free, bound = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    spec = TypeAdapter(OptimizerSpec).validate_python({"name": "sgd", "lr": 1.0, "constrained_lr": 0.1})
+    optimizer = optimizers.build(spec, [free, bound], [bound])
+    free.grad = bound.grad = torch.ones(1)
+    optimizer.step()
+    assert free.item() == pytest.approx(0.0) and bound.item() == pytest.approx(0.9)
+
+
+def test_schedules_follow_torchs() -> None:
+    budget = 50
+    makers = {
+        "step": lambda o: torch.optim.lr_scheduler.StepLR(o, 10, 0.5),
+        "exponential": lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5 ** (1 / 10)),
+        "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, budget),
+        "linear": lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, budget),
+        "constant": lambda o: torch.optim.lr_scheduler.ConstantLR(o, 1.0),
+    }
+    for name, make in makers.items():
+        p = torch.nn.Parameter(torch.ones(1))
+        optimizer = torch.optim.SGD([p], lr=1.0)
+        scheduler = make(optimizer)
+        spec = ScheduleSpec(name=name, gamma=0.5, every=10)
+        for update in range(budget):
+            assert optimizers.rate(spec, update, budget) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+            p.grad = torch.ones(1)
+            optimizer.step()
+            scheduler.step()
+
+
+def test_warmup_rises_to_the_full_rate() -> None:
+    spec = ScheduleSpec(warmup=4)
+    assert [optimizers.rate(spec, u, 10) for u in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_clipping_by_value_then_norm() -> None:
+    p = torch.nn.Parameter(torch.zeros(2))
+    p.grad = torch.tensor([3.0, -4.0])
+    assert optimizers.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(5.0))
+    torch.testing.assert_close(p.grad, torch.tensor([1.0, -1.0]) / math.sqrt(2), rtol=1e-5, atol=1e-6)
+    p.grad = torch.tensor([0.3, -0.4])
+    assert not optimizers.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(0.5))
+    assert p.grad.tolist() == pytest.approx([0.3, -0.4])
