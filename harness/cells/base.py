@@ -79,7 +79,7 @@ class Cell(ABC):
     constrained: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[Options]] = Options
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: BaseModel | None = None) -> None:
         self.options: Any = self.Options() if options is None else options
 
     @property

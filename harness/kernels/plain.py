@@ -71,6 +71,13 @@ def step(
     return {name: result[name] for name in cell.states}
 
 
+def watch(record: StateGradients, state: State, step: int, rows: Tensor | None) -> None:
+    """Leave the gradients of `state` in `record` during the backward pass, of the examples `rows [B, 1]` only."""
+    for name, value in state.items():
+        if value.requires_grad:
+            value.register_hook(lambda grad, name=name: record.put(name, step, grad, rows))
+
+
 def unroll(
     cell: Recurrence,
     weights: Weights,
@@ -102,13 +109,13 @@ def unroll(
     history: dict[str, list[Tensor]] = {name: [] for name in cell.outputs}
     for t, (x_t, mask_t) in enumerate(zip(inputs, masks, strict=True)):
         new = step(cell, layout, weights, x_t, biases, state)
+        if record is not None:
+            watch(record, new, t, mask_t)
         if mask_t is not None:
             new = {name: torch.where(mask_t, new[name], state[name]) for name in cell.states}
+            if record is not None:  # where the step does not exist, what counts is the state carried over
+                watch(record, new, t, ~mask_t)
         state = new
-        if record is not None:
-            for name, value in state.items():
-                if value.requires_grad:
-                    value.register_hook(lambda grad, name=name, t=t: record.put(name, t, grad))
         for name, values in history.items():
             values.append(state[name])
     return {name: torch.stack(values) for name, values in history.items()}, state

@@ -34,6 +34,8 @@ class StateGradients:
         """The squares of one state, for a kernel to fill."""
         return self.squares[self.prefix + state]
 
-    def put(self, state: str, step: int, gradient: Tensor) -> None:
-        """Called by the plain loop in its backward pass with ``gradient [B, H]``."""
-        self.of(state)[step] = gradient.detach().double().square().sum(-1).cpu()
+    def put(self, state: str, step: int, gradient: Tensor, rows: Tensor | None = None) -> None:
+        """Called by the plain loop in its backward pass with ``gradient [B, H]``, for the examples `rows [B, 1]`."""
+        squares = gradient.detach().double().square().sum(-1).cpu()
+        target = self.of(state)[step]
+        target.copy_(squares if rows is None else torch.where(rows.squeeze(-1).cpu(), squares, target))

@@ -92,6 +92,12 @@ class Ledger:
         running = sum(trial.state is TrialState.RUNNING for trial in self.trials())
         return max(0, self.total - self.settled() - running)
 
+    def put_back(self, number: int | None) -> None:
+        """Queue the point of a trial again if it failed."""
+        for trial in self.trials():
+            if trial.number == number and trial.state is TrialState.FAIL:
+                put_back(self.study, trial)
+
     def tidy(self) -> None:
         """Fail what a dead process left running, and put back every failed trial that was not taken up again."""
         quiet = optuna.load_study(

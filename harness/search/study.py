@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,17 +13,17 @@ import optuna
 from harness.registry import UserError
 from harness.search import ledger, space
 from harness.search.ledger import Ledger
-from harness.search.report import collect
+from harness.search.report import collect, note, parameters, run_name, summary
 from harness.search.result import State, StudyResult, Watcher, objective
 from harness.search.runner import Place, check, execute, open_home, torch_threads
 from harness.spec import RunSpec, StudySpec, load_study
 from harness.tracking.home import Home
 from harness.tracking.store import Store
-from harness.training import Listener, Pruned, RunResult
+from harness.training import Listener, Pruned
 
 
-class InvalidPoint(Exception):
-    """Values that are right one by one but not together; the trial fails and the sweep goes on."""
+class TrialFailed(Exception):
+    """What went wrong in one trial; the sweep goes on without it. Its text is the trial's reason."""
 
 
 def sweep(
@@ -71,8 +72,9 @@ class Sweep:
         self.ledger = Ledger.open(spec, home.optuna_url)
         self.experiment = store.experiment(spec.name, note(spec))
         tags = {"longlag.study": spec.name, "longlag.study_identity": spec.identity()}
-        self.parent = store.parent(self.experiment, spec.name, tags, _parameters(spec))
+        self.parent = store.parent(self.experiment, spec.name, tags, parameters(spec))
         self.tags = {"longlag.study": spec.name}
+        self.number: int | None = None
 
     def go(self) -> StudyResult:
         book = self.ledger
@@ -82,9 +84,9 @@ class Sweep:
         try:
             while book.remaining():
                 book.study.sampler = ledger.sampler(self.spec, len(book.study.get_trials(deepcopy=False)))
-                book.study.optimize(self.trial, n_trials=1, catch=(Exception,))
+                book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
         except BaseException as error:
-            book.tidy()
+            book.put_back(self.number)
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             self.store.end_parent(self.parent, status, {})
             raise
@@ -96,6 +98,7 @@ class Sweep:
 
     def trial(self, trial: optuna.Trial) -> float:
         """What Optuna calls: a point, its runs over the seeds, and the mean of their scores."""
+        self.number = trial.number
         trial.set_user_attr("process", ledger.holder())
         state: State = "failed"
         value: float | None = None
@@ -106,26 +109,30 @@ class Sweep:
                 watcher.trial_started(trial.number, point)
             value = self.runs(trial, self.specs(point))
             state = "complete"
+            return value
         except optuna.TrialPruned as pruned:
             state, reason = "pruned", str(pruned)
             raise
-        except BaseException as error:
-            reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-            if not isinstance(error, KeyboardInterrupt | UserError | InvalidPoint):
-                reason += f" (traceback in {self.keep_traceback(trial.number)})"
-            raise _Stop(error) if isinstance(error, UserError) else error
+        except TrialFailed as error:
+            reason = str(error)
+            raise
+        except (UserError, KeyboardInterrupt) as error:  # the next trial would fare no better
+            reason = str(error) or "interrupted"
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error} (traceback in {self.keep_traceback(trial.number)})"
+            raise TrialFailed(reason) from error
         finally:
             if reason:
                 trial.set_user_attr("reason", reason)
             for watcher in self.watchers:
                 watcher.trial_ended(trial.number, state, value, reason)
-        return value
 
     def specs(self, point: Mapping[str, Any]) -> list[RunSpec]:
         try:
             return [self.spec.run(dict(point), seed) for seed in self.spec.seeds]
         except UserError as error:
-            raise InvalidPoint(str(error)) from error
+            raise TrialFailed(str(error)) from error
 
     def runs(self, trial: optuna.Trial, specs: Sequence[RunSpec]) -> float:
         trial.set_user_attr("run_keys", [spec.run_key for spec in specs])
@@ -136,10 +143,8 @@ class Sweep:
             if len(specs) == 1:
                 listeners.append(_Reporter(trial))
             tags = {**self.tags, "longlag.trial": str(trial.number)}
-            place = Place(self.experiment, self.parent, tags, _name(trial.number, spec, len(specs)))
-            done = execute(
-                spec, self.store, self.home, place, listeners=listeners, started=self.run_started
-            )
+            place = Place(self.experiment, self.parent, tags, run_name(trial.number, spec))
+            done = execute(spec, self.store, self.home, place, listeners=listeners, started=self.run_started)
             run_ids.append(done.run_id)
             trial.set_user_attr("run_ids", run_ids)
             if done.result.outcome == "pruned":
@@ -162,3 +167,15 @@ class Sweep:
         path = folder / f"{self.spec.name}-trial{number}.txt"
         path.write_text(traceback.format_exc(), encoding="utf-8")
         return path
+
+
+class _Reporter(Listener):
+    """Tells Optuna the score at every evaluation, and ends the run when the pruner gives up on it."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        self.trial.report(score if math.isfinite(score) else math.inf, update)
+        if self.trial.should_prune():
+            raise Pruned(f"score {score:.3g} at update {update} is worse than the other trials' there")

@@ -1,8 +1,9 @@
-"""What every built-in task must do, whatever it is about: each with its default options and with every choice of them."""
+"""What every built-in task must do: each with its default options, and with every choice among them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_lengths_and_counted_steps_are_right_and_padding_is_zero(task: Task) -> 
     if batch.lengths is not None and exists is not None:
         assert batch.lengths.dtype == np.int64
         assert batch.lengths.shape == (500,)
-        assert 1 <= batch.lengths.min()
+        assert batch.lengths.min() >= 1
         assert batch.lengths.max() <= batch.steps
         assert not batch.inputs[~exists].any()
     if batch.counted is not None:
@@ -195,3 +196,12 @@ def test_criterion_and_description_are_for_a_person(task: Task) -> None:
     assert len(set(told)) == 3
     assert all(len(line) <= 110 for text in told for line in text.splitlines())
     assert all("targets" in Task.describe(task, batch, index) for index in range(3))
+
+
+def test_page_names_every_option_choice_and_metric(spec: TaskSpec, task: Task) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks" / f"{spec.name}.md").read_text(encoding="utf-8")
+    fields = task.Options.model_fields
+    choices = [c for f in fields.values() if get_origin(f.annotation) is Literal for c in get_args(f.annotation)]
+    for word in (*fields, *choices, *(metric.name for metric in task.metrics)):
+        assert f"`{word}`" in page
+    assert f"longlag run {spec.name} " in page

@@ -95,7 +95,7 @@ static inline real ll_tanh(real x) {{
 }}
 
 static inline real ll_sigmoid(real x) {{
-    real r, inside = x > -{exp_low} ? -{exp_low} : x;
+    real r, inside = x > -({exp_low}) ? -({exp_low}) : x;
     inside = inside < {exp_low} ? {exp_low} : inside;
     real half = power_of_two(-inside, &r);
     return 1 / (1 + (half + half * expm1_reduced(r)) * 2);

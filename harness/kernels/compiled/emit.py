@@ -156,15 +156,17 @@ def backward_core(plan: Plan) -> str:
     body = Body(kept(plan, plan.states))
     gradients = plan.core.gradients
     middle = [] if plan.first is None else [plan.first.outputs[name] for name in plan.intermediates]
-    body.add([*gradients.values(), *middle])
+    totals = [plan.core.totals[name] for name in plan.states]
+    body.add([*gradients.values(), *middle, *totals])
     stores = [f"dpre[{k} * H + j] = {body.text(gradients[f'g:{n}'])}; /* {n} */" for k, n in enumerate(plan.slots)]
     stores += [f"grad[{k}][j] = {body.text(gradients[f's:{n}'])}; /* {n} */" for k, n in enumerate(plan.states)]
     stores += [f"middle[{k}][j] = {body.text(n)}; /* {plan.intermediates[k]} */" for k, n in enumerate(middle)]
+    stores += [f"total[{k} * H + j] = {body.text(n)}; /* {plan.states[k]} */" for k, n in enumerate(totals)]
     return loop(
         "backward_core",
         "one example, one step: gradients of the new states to those of the old states and the pre-activations",
         "const real *saved, const real *const *old, const real *const *new, real *const *grad, real *dpre,\n"
-        "        real *const *middle, real *grad_unit",
+        "        real *const *middle, real *total, real *grad_unit",
         body,
         [*stores, *unit_stores(plan, body, gradients)],
     )

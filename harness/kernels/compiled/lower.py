@@ -26,7 +26,8 @@ class Lowering:
             self.rules[f"logical_{op}"] = self.rules[f"bitwise_{op}"] = rule
         for op in ("detach", "alias", "clone", "lift_fresh", "lift_fresh_copy", "expand", "_to_copy", "positive"):
             self.rules[op] = lambda a, *_, **__: a
-        for op, value in (("zeros_like", 0), ("ones_like", 1), ("new_zeros", 0), ("new_ones", 1)):
+        for op, value in (("zeros_like", 0), ("ones_like", 1), ("new_zeros", 0), ("new_ones", 1),
+                          ("zeros", 0), ("ones", 1)):
             self.rules[op] = lambda *_, value=value, **__: self.as_node(value)
         for name in dir(self):
             if name.startswith("op_"):

@@ -50,6 +50,7 @@ class Plan:
 
     name: str
     states: tuple[str, ...]
+    outputs: tuple[str, ...]
     intermediates: tuple[str, ...]
     units: tuple[str, ...]
     slots: tuple[str, ...]
@@ -102,6 +103,7 @@ def make_plan(cell: Recurrence) -> Plan:
     return Plan(
         name=type(cell).__name__,
         states=tuple(cell.states),
+        outputs=tuple(cell.outputs),
         intermediates=tuple(cell.intermediates),
         units=tuple(cell.units),
         slots=tuple(slots),
@@ -138,11 +140,12 @@ def trace_stage(
 
     def flat(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         parts = [namespace({n: values[f"{kind}:{n}"] for n in names}) for kind, names in groups.items()]
-        result = function(*parts)
-        return {name: result[name] for name in outputs}
+        result: Mapping[str, Tensor] = function(*parts)
+        return result
 
+    inputs = tuple(f"{kind}:{name}" for kind, names in groups.items() for name in names)
     try:
-        return trace(graph, flat, tuple(f"{kind}:{name}" for kind, names in groups.items() for name in names))
+        return trace(graph, flat, inputs, outputs)
     except Untraceable:
         raise
     except Exception as error:  # a core is anybody's code: whatever it raises is a reason not to compile it
@@ -151,7 +154,7 @@ def trace_stage(
 
 def backward_roots(first: Traced | None, core: Traced) -> list[Node]:
     """What the backward pass computes in every step."""
-    roots = list(core.gradients.values())
+    roots = [*core.gradients.values(), *core.totals.values()]
     if first is not None:
         roots += [*first.outputs.values(), *first.gradients.values()]
     return roots

@@ -49,6 +49,7 @@ typedef struct {
 
 COMMON = """\
 #define SMALL_INPUT 8 /* inputs up to here are added by vector code, more by a matrix product */
+#define BLOCK_ROWS 512 /* rows whose weight gradients are summed by one matrix product */
 
 static real *allocate(long count) {
     void *memory = NULL;
@@ -77,6 +78,13 @@ static void product_outer(const Call *c, long rows, long n, long k, const real *
     const int N = (int)n, M = (int)rows, K = (int)k, LS = (int)lds, LA = (int)lda, LG = (int)ldg;
     const real one = 1;
     c->gemm("N", "T", &K, &N, &M, &one, S, &LS, A, &LA, &one, G, &LG);
+}
+
+static double sum_of_squares(const real *v, long H) {
+    double sum = 0;
+    #pragma omp simd reduction(+ : sum)
+    for (long j = 0; j < H; j++) sum += (double)v[j] * (double)v[j];
+    return sum;
 }
 
 /* The rows [steps, nb] of a [steps, B, width] array, copied to `packed` unless they lie together already */
@@ -155,7 +163,8 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     real *dpre = allocate(K * nb * W), *packed = allocate(K * nb * wide), *columns = allocate(tall * W);
     real *unit_block = allocate(N_UNITS * H), *unit_total = allocate(N_UNITS * H);
     real *middle = allocate(N_MIDDLE * K * nb * H), *grad_middle = allocate(N_MIDDLE * nb * H);
-    const int failed = !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle;
+    real *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
+    const int failed = !total || !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle;
     if (failed) goto end;
     memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
     for (long t1 = T, t0; t1 > 0; t1 = t0) {
@@ -176,21 +185,19 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
                         #pragma omp simd
                         for (long j = 0; j < H; j++) grad[s][j] += outer[j];
                     }
-                    if (c->squares[s]) {
-                        double sum = 0;
-                        #pragma omp simd reduction(+ : sum)
-                        for (long j = 0; j < H; j++) sum += (double)grad[s][j] * (double)grad[s][j];
-                        c->squares[s][t * B + b0 + b] = sum;
-                    }
                 }
                 for (int m = 0; m < N_MIDDLE; m++) row[m] = middle + ((m * K + t - t0) * nb + b) * H;
                 if (c->mask && !c->mask[t * B + b0 + b]) {
                     memset(dpre_t + b * W, 0, sizeof(real) * (size_t)W);
                     for (int m = 0; m < N_MIDDLE; m++) memset(row[m], 0, sizeof(real) * (size_t)H);
+                    for (int s = 0; s < N_STATES; s++)
+                        if (c->squares[s]) c->squares[s][t * B + b0 + b] = sum_of_squares(grad[s], H);
                     continue;
                 }
                 backward_core(H, c->saved + (t * B + b0 + b) * N_SAVED * H, old, new, grad, dpre_t + b * W, row,
-                              unit_block, c->unit);
+                              total, unit_block, c->unit);
+                for (int s = 0; s < N_STATES; s++)
+                    if (c->squares[s]) c->squares[s][t * B + b0 + b] = sum_of_squares(total + s * H, H);
             }
             @second_stage@
             @first_terms@
@@ -228,6 +235,7 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     @unit_gradients@
 end:
     free(dpre), free(packed), free(columns), free(unit_block), free(unit_total), free(middle), free(grad_middle);
+    free(total);
     return failed;
 }
 """

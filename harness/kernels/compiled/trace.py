@@ -30,11 +30,13 @@ class Traced:
     """A pointwise function and its derivative.
 
     `outputs[name]` is a value computed from the inputs; `gradients[input]` is the gradient with respect to that
-    input given the inputs named ``d:<output>``, the gradients with respect to the outputs.
+    input given the inputs named ``d:<output>``, the gradients that reach the outputs from outside; `totals[output]`
+    adds to those what reaches the output through the function's other outputs (an LSTM's ``c`` through its ``h``).
     """
 
     outputs: dict[str, Node]
     gradients: dict[str, Node]
+    totals: dict[str, Node]
 
 
 class Recorder(TorchDispatchMode):
@@ -84,9 +86,12 @@ class Recorder(TorchDispatchMode):
 
 
 def trace(
-    graph: Graph, function: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]], inputs: tuple[str, ...]
+    graph: Graph,
+    function: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
+    inputs: tuple[str, ...],
+    names: tuple[str, ...],
 ) -> Traced:
-    """Trace ``function(inputs) -> outputs``, all tensors of one value per unit, with its derivative.
+    """Trace ``function(inputs) -> outputs`` (their `names`), all of one value per unit, with its derivative.
 
     Raises:
         Untraceable: for an operation without a rule, or one that mixes units.
@@ -98,24 +103,26 @@ def trace(
     recorder = Recorder(graph)
     for name, tensor in examples.items():
         recorder.know(tensor, graph.input(name))
+    cotangents = {name: torch.ones(EXAMPLE_SHAPE, dtype=torch.float64) for name in names}
     with torch.enable_grad(), recorder:
-        results = dict(function(examples))
+        values = function(examples)
+        results = {name: values[name] for name in names}
         for name, value in results.items():
             if not isinstance(value, Tensor) or tuple(value.shape) != EXAMPLE_SHAPE:
                 raise Untraceable(f"its result {name!r} has not one value per unit")
         outputs = {name: graph.number(recorder.node(value)) for name, value in results.items()}
-        cotangents = {name: torch.ones(EXAMPLE_SHAPE, dtype=torch.float64) for name in results}
-        for name, tensor in cotangents.items():
-            recorder.know(tensor, graph.input(f"d:{name}"))
+        for name in results:
+            recorder.know(cotangents[name], graph.input(f"d:{name}"))
         differentiable = [name for name, value in results.items() if value.requires_grad]
-        gradients: tuple[Tensor | None, ...] = (None,) * len(inputs)
+        found: tuple[Tensor | None, ...] = (None,) * (len(inputs) + len(differentiable))
         if differentiable:
-            gradients = torch.autograd.grad(
+            found = torch.autograd.grad(
                 [results[name] for name in differentiable],
-                list(examples.values()),
+                [*examples.values(), *(results[name] for name in differentiable)],
                 [cotangents[name] for name in differentiable],
                 allow_unused=True,
             )
-        zero = graph.const(0)
-        nodes = [zero if grad is None else graph.number(recorder.node(grad)) for grad in gradients]
-    return Traced(outputs, dict(zip(inputs, nodes, strict=True)))
+        nodes = [graph.const(0) if grad is None else graph.number(recorder.node(grad)) for grad in found]
+    totals = {name: graph.input(f"d:{name}") for name in results}
+    totals.update(zip(differentiable, nodes[len(inputs) :], strict=True))
+    return Traced(outputs, dict(zip(inputs, nodes[: len(inputs)], strict=True)), totals)

@@ -1,0 +1,72 @@
+"""The command ``longlag``: its subcommands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from harness.cli import errors
+from harness.cli.list import app as list_app
+from harness.cli.report import report
+from harness.cli.run import run
+from harness.cli.schema import schema
+from harness.cli.show import show
+from harness.cli.sweep import sweep
+from harness.cli.ui import ui
+
+HELP = """Which recurrent cell learns a long time lag, at what cost, and why?
+
+A [b]task[/b] is a benchmark with a long lag, a [b]cell[/b] a recurrence, a [b]run[/b] one training with one seed, a
+[b]study[/b] a search over runs. To begin with:
+
+\b
+  longlag sweep quickstart                   a first study, in minutes
+  longlag ui quickstart                      its curves in the browser
+  longlag run adding --cell lstm             one run
+  longlag sweep adding --cell rnn,lstm,gru --depth 1,2
+  longlag list tasks
+"""
+
+app = typer.Typer(
+    name="longlag",
+    help=HELP,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"longlag {version('longlag')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def longlag(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command()(run)
+app.command()(sweep)
+app.add_typer(list_app, name="list")
+app.command()(show)
+app.command()(report)
+app.command()(ui)
+app.command()(schema)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The console script."""
+    sys.exit(errors.invoke(app, sys.argv[1:] if arguments is None else list(arguments)))

@@ -1,0 +1,98 @@
+"""What becomes of errors: one sentence for a user's mistake, one and a file for ours, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+
+from harness.registry import UserError
+
+USER_ERROR, OUR_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: ends a command as Ctrl-C does, so that nothing is left RUNNING."""
+
+
+def invoke(app: typer.Typer, arguments: list[str]) -> int:
+    """Run a command line and say how it went, as an exit code."""
+    try:
+        with _signals():
+            code = app(arguments, prog_name="longlag", standalone_mode=False)
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except UserError as error:
+        return complain(str(error), USER_ERROR)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        told = ["terminated" if isinstance(error, Terminated) else "interrupted", *getattr(error, "__notes__", [])]
+        print("; ".join(told), file=sys.stderr)
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on, as with `| head`
+        return OUR_ERROR
+    except Exception as error:
+        message = getattr(error, "format_message", None)
+        if message is not None:  # a command line that typer refuses
+            return complain(_lower(message()), USER_ERROR)
+        if os.environ.get("LONGLAG_DEBUG") == "1":
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return complain(f"unexpected {what} (traceback in {keep_traceback()})", OUR_ERROR)
+
+
+def complain(sentence: str, code: int) -> int:
+    """One line on stderr."""
+    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    return code
+
+
+def keep_traceback() -> Path:
+    """Write the exception in hand to a file: in the home's logs if there is a home, else in a temporary folder."""
+    home = Path(os.environ.get("LONGLAG_HOME") or "longlag-home") / "logs"
+    name = f"longlag-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
+    text = f"longlag {' '.join(sys.argv[1:])}\n\n{traceback.format_exc()}"
+    try:
+        if not home.parent.is_dir():
+            raise OSError
+        home.mkdir(exist_ok=True)
+        path = home / name
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        path = Path(tempfile.gettempdir()) / name
+        path.write_text(text, encoding="utf-8")
+    return path.resolve()
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise, as Ctrl-C does. Outside of the main thread signals cannot be set: leave them."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, terminate)
+    except ValueError:
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,63 @@
+"""What `run` and `sweep` do once they know what is asked. Imports everything heavy; the commands import it late."""
+
+from __future__ import annotations
+
+import json as json_
+from pathlib import Path
+
+import typer
+
+from harness.cli import display
+from harness.cli.progress import RunProgress, SweepProgress
+from harness.search.result import StudyResult
+from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
+from harness.search.study import sweep
+from harness.spec import RunSpec, StudySpec
+from harness.tracking.store import Store
+
+
+def one_run(
+    spec: RunSpec, home: Path | None, tracking_uri: str | None, *, force: bool, threads: int, json: bool
+) -> None:
+    check(spec)
+    opened = open_home(home)
+    store = Store.open(opened, tracking_uri)
+    place = Place(store.experiment(RUNS, NOTE))
+    try:
+        with torch_threads(threads), RunProgress(spec) as progress:
+            done = execute(spec, store, opened, place, force=force, listeners=[progress])
+    except KeyboardInterrupt as stopped:
+        stopped.add_note("the run is recorded as killed, and the same command starts it again")
+        raise
+    if json:
+        fields = {
+            "trained": done.trained,
+            "run_id": done.run_id,
+            "experiment": done.experiment,
+            "tracking_uri": store.uri,
+            "result": done.result.model_dump(mode="json"),
+        }
+        typer.echo(json_.dumps(fields, indent=2))
+        return
+    typer.echo("\n".join(display.run_lines(done, opened.root)))
+
+
+def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, *, threads: int, json: bool) -> None:
+    try:
+        with SweepProgress() as progress:
+            result = sweep(spec, home=home, tracking_uri=tracking_uri, threads=threads, watchers=[progress])
+    except KeyboardInterrupt as stopped:
+        command = f"longlag sweep {spec.name}{'' if home is None else f' --home {home}'}"
+        stopped.add_note(f"what is finished is kept, and the trial in hand was put back; continue with: {command}")
+        raise
+    print_study(result, json)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def print_study(result: StudyResult, json: bool) -> None:
+    if json:
+        fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
+        typer.echo(json_.dumps(fields, indent=2))
+    else:
+        display.print_study(result)

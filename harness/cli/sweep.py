@@ -1,0 +1,199 @@
+"""``longlag sweep``: a study, from a file, by name, or from options."""
+
+from __future__ import annotations
+
+import hashlib
+import json as json_
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness import registry
+from harness.cli import options, studies
+from harness.cli.options import FIELDS, LOOP
+from harness.registry import UserError
+
+AXES = {
+    "cell": "cell",
+    "depth": "model.depth",
+    "hidden_size": "model.hidden_size",
+    "optimizer": "optimizer",
+    "lr": "optimizer.lr",
+}
+
+
+def sweep(
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, a built-in study, a study begun before, or a task.",
+            autocompletion=options.complete_target,
+            metavar="STUDY.yaml|STUDY|TASK",
+        ),
+    ],
+    cell: Annotated[
+        str | None,
+        typer.Option(
+            help="With a task: cells, separated by commas.",
+            rich_help_panel=FIELDS,
+            autocompletion=options.complete_cell,
+        ),
+    ] = None,
+    depth: Annotated[str | None, typer.Option(help="Depths, such as 1,2.", rich_help_panel=FIELDS)] = None,
+    hidden_size: Annotated[str | None, typer.Option(help="Sizes, such as 32,64.", rich_help_panel=FIELDS)] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Optimizers, such as adam,rmsprop.",
+            rich_help_panel=FIELDS,
+            autocompletion=options.complete_optimizer,
+        ),
+    ] = None,
+    lr: Annotated[str | None, typer.Option(help="Learning rates, such as 1e-3,1e-2.", rich_help_panel=FIELDS)] = None,
+    updates: Annotated[int | None, typer.Option(help="The budget of each run.", rich_help_panel=FIELDS)] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds that every point is run with, such as 0,1,2.", rich_help_panel=FIELDS)
+    ] = None,
+    set_: options.Set = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Points to try; a grid has an end of its own.", rich_help_panel=LOOP)
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="grid, tpe, random or qmc.", rich_help_panel=LOOP)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the study; with a task, made from the options if not given.")
+    ] = None,
+    threads: options.Threads = 1,
+    json: options.Json = False,
+    home: options.Home = None,
+    tracking_uri: options.TrackingUri = None,
+) -> None:
+    """Search over cells, depths, optimizers and any other field.
+
+    \b
+      longlag sweep quickstart
+      longlag sweep study.yaml --set trials=50 --set training.updates=2000
+      longlag sweep adding --cell rnn,lstm,gru --depth 1,2 --optimizer adam,rmsprop --trials 12
+      longlag sweep adding --cell lstm,gru --sampler tpe --trials 30
+                    --set "space.optimizer.lr={low: 1e-4, high: 1e-2, log: true}"
+
+    Asking again for the same study continues it: what is finished is kept. `--set` reaches the study's own fields
+    (trials, seeds, sampler.name, space.PATH; see `longlag schema study`) and those of its base run (task.length ...).
+    """
+    from harness import specfile
+    from harness.spec import load_study
+
+    given = {"cell": cell, "depth": depth, "hidden_size": hidden_size, "optimizer": optimizer, "lr": lr}
+    axes = {AXES[key]: specfile.parse(f"[{text}]", option(key)) for key, text in given.items() if text is not None}
+    settings = list(set_ or [])
+    fields, is_task = find(study, home)
+    if axes and not is_task:
+        used = ", ".join(option(key) for key, text in given.items() if text is not None)
+        raise UserError(f"{used}: only with a task; to change the study {study!r}, use --set, such as --set space.cell=[lstm]")
+    _axes(fields, axes)
+    _settings(fields, settings)
+    for path, value in {"trials": trials, "sampler.name": sampler, "base.training.updates": updates}.items():
+        if value is not None:
+            specfile.assign(fields, path, value)
+    if seeds is not None:
+        fields["seeds"] = specfile.parse(f"[{seeds}]", "--seeds")
+    if is_task and "sampler" not in fields:
+        fields["sampler"] = {"name": "grid"}
+    if name is not None:
+        fields["name"] = name
+    elif is_task:
+        fields["name"] = _name(study, fields)
+    if is_task and "cell" not in fields["base"] and "cell" not in fields["space"]:
+        raise UserError(f"which cells? For example: longlag sweep {study} --cell rnn,lstm,gru (`longlag list cells`)")
+    spec = load_study(fields, study if not is_task else "sweep")
+
+    from harness.cli import execute
+
+    execute.study(spec, home, tracking_uri, threads=threads, json=json)
+
+
+def option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def find(target: str, home: Path | None) -> tuple[dict[str, Any], bool]:
+    """The study's fields, and whether `target` was only the name of a task.
+
+    Raises:
+        UserError: when it is no file, study or task, naming the nearest.
+    """
+    from harness import specfile
+
+    if target in studies.names():
+        value = specfile.parse(studies.text(target), target)
+        return dict(value), False
+    if target in registry.names("task"):
+        return {"base": {"task": target}, "space": {}}, True
+    path = Path(target)
+    if path.suffix in (".yaml", ".yml", ".json") or path.exists():
+        if not path.exists():
+            near = registry.suggestion(path.name, [entry.name for entry in path.parent.glob("*.y*ml")])
+            raise UserError(f"there is no file {target}{near or ' (`longlag list studies` lists the built-in ones)'}")
+        return specfile.read(path), False
+    known = [*studies.names(), *registry.names("task")]
+    begun = _begun(target, home)
+    if isinstance(begun, dict):
+        return begun, False
+    hint = registry.suggestion(target, known + begun) or "; `longlag list studies` and `longlag list tasks` show them"
+    raise UserError(f"there is no file, study or task named {target!r}{hint}")
+
+
+def _begun(name: str, home: Path | None) -> dict[str, Any] | list[str]:
+    """The fields of a study begun before under this home, or the names of those that were."""
+    from harness.cli.homes import existing
+
+    opened = existing(home)
+    if opened is None:
+        return []
+    from harness.search import ledger
+
+    known = ledger.names(opened.optuna_url)
+    if name not in known:
+        return known
+    return ledger.stored(name, opened.optuna_url)[0].model_dump(mode="json")
+
+
+def _axes(fields: dict[str, Any], axes: dict[str, list[Any]]) -> None:
+    """One value goes into the base, several make an axis, and so does what another axis would overwrite."""
+    from harness import specfile
+
+    for path, values in axes.items():
+        if len(values) == 1 and path.partition(".")[0] not in fields["space"]:
+            specfile.assign(fields["base"], path, values[0])
+            fields["base"] = dict(fields["base"])
+        else:
+            fields["space"][path] = values
+
+
+def _settings(fields: dict[str, Any], settings: list[str]) -> None:
+    """Apply every ``path=value``: a run's field is set in the base, an axis as a whole."""
+    from harness import specfile
+    from harness.spec import RunSpec
+
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        first, _, rest = path.partition(".")
+        if first == "space" and rest and equals:
+            space = fields.setdefault("space", {})
+            if isinstance(space, dict):
+                fields["space"] = {**space, rest: specfile.parse(text, f"--set {path}")}
+                continue
+        if first in RunSpec.model_fields and first != "seed":
+            for axis in fields.get("space") or {}:
+                if path == axis or path.startswith(f"{axis}."):
+                    raise UserError(f"--set {path}: the study varies {axis!r}; set space.{axis} instead")
+            setting = f"base.{setting}"
+        fields.update(specfile.override(fields, [setting]))
+
+
+def _name(task: str, fields: dict[str, Any]) -> str:
+    """The same options give the same name, so that the same command continues its study."""
+    what = json_.dumps([fields.get(key) for key in ("base", "space", "seeds")], sort_keys=True, default=str)
+    return f"{task}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"

@@ -1,0 +1,157 @@
+"""The cell compiler: a cell's equations, traced and printed as C inside one fixed time loop.
+
+    trace.py, lower.py, graph.py   the core and its derivative as a flat graph
+    plan.py                        where each gate lies, which products fill it, what is saved
+    emit.py, cmath.py              the graph as C
+    template.py, source.py         the time loop around it
+    build.py, blas.py, kernel.py   a loaded library
+    function.py                    the loop as a differentiable function
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.kernels.compiled.function import Packed, Pass, Unroll, infer
+from harness.kernels.compiled.kernel import Kernel, kernel_of, toolchain
+from harness.kernels.record import StateGradients
+from harness.kernels.recurrence import Recurrence, State, Weights
+
+__all__ = ["refusal", "toolchain", "unroll"]
+
+ROWS_PER_THREAD = 8
+WORK_PER_THREAD = 2e6
+"""Multiplications of a whole pass below which a second thread costs more than it brings."""
+
+
+def refusal(
+    cell: Recurrence, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> str | None:
+    """Why `cell` does not run compiled at that dtype and device, in one sentence; None when it does.
+
+    Asking builds the kernel.
+    """
+    kernel = kernel_for(cell, dtype, torch.device(device))
+    return kernel if isinstance(kernel, str) else None
+
+
+def kernel_for(cell: Recurrence, dtype: torch.dtype, device: torch.device) -> Kernel | str:
+    if device.type != "cpu":
+        return f"the compiled loop runs on the CPU, not on {device.type}"
+    return kernel_of(cell, dtype)
+
+
+def unsuitable(x: Tensor, weights: Weights, state: State) -> str | None:
+    """Why these tensors do not go through a kernel that the cell has, in one sentence."""
+    if not len(x) or not x.shape[1]:
+        return "the compiled loop wants at least one step and one example"
+    given = [x, weights.weight_ih, weights.bias, weights.bias_hh, *weights.weight_hh, *weights.units.values()]
+    for tensor in (*given, *state.values()):
+        if tensor is None:
+            continue
+        if type(tensor) not in (Tensor, torch.nn.Parameter):
+            return f"the compiled loop takes plain tensors, not {type(tensor).__name__}"
+        if tensor.dtype != x.dtype or tensor.device != x.device:
+            return (
+                f"the compiled loop wants one dtype and device, and got {x.dtype} on {x.device} "
+                f"with {tensor.dtype} on {tensor.device}"
+            )
+    return None
+
+
+def unroll(
+    cell: Recurrence,
+    weights: Weights,
+    x: Tensor,
+    state: State,
+    mask: Tensor | None = None,
+    record: StateGradients | None = None,
+    checkpoint_steps: int | None = None,
+    threads: int | None = None,
+) -> tuple[dict[str, Tensor], State]:
+    """Run `cell` over ``x [T, B, I]`` from `state`, compiled; see `harness.kernels.plain.unroll`.
+
+    Args:
+        cell: the recurrence.
+        weights: its effective weights.
+        x: inputs ``[T, B, I]``.
+        state: the initial state, every tensor ``[B, H]``.
+        mask: ``[T, B]``, true where the step exists; elsewhere the state is carried over unchanged.
+        record: filled in the backward pass with the gradient norms of the states.
+        checkpoint_steps: keep the states of every so many steps only and compute the rest again in the backward
+            pass: same gradients, memory for that many steps instead of T.
+        threads: slices of the batch; by default as many as ``torch.get_num_threads()`` where that pays.
+
+    Raises:
+        ValueError: when the cell or the tensors cannot run compiled, saying why.
+    """
+    kernel = kernel_for(cell, x.dtype, x.device)
+    problem = kernel if isinstance(kernel, str) else unsuitable(x, weights, state)
+    if isinstance(kernel, str) or problem is not None:
+        raise ValueError(problem)
+    plan = kernel.plan
+    hidden = next(iter(state.values())).shape[-1]
+    tensors = [None if t is None else t.contiguous() for t in Packed.of(weights, plan.units).flat()]
+    packed = Packed.from_flat(tensors, plan.products)
+    check_shapes(x, packed, state, kernel, hidden)
+    x = x.contiguous()
+    initial = [state[name] for name in plan.states]
+    if record is not None:
+        record.allocate(plan.states, x.shape[0], x.shape[1])
+    run = Pass(
+        kernel=kernel,
+        mask=None if mask is None else mask.to(torch.bool).expand(x.shape[:2]).contiguous(),
+        squares=tuple(None if record is None else record.of(name) for name in plan.states),
+        threads=slices(kernel, x, hidden) if threads is None else max(1, min(threads, x.shape[1])),
+        chunk=0 if checkpoint_steps is None or checkpoint_steps >= len(x) else checkpoint_steps,
+    )
+    given = [t for t in (x, *packed.flat(), *initial) if t is not None]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in given):
+        results = Unroll.apply(run, x, *packed.flat(), *initial)
+    else:
+        with torch.no_grad():
+            results = infer(run, x, packed, initial)
+    n = len(plan.outputs)
+    return dict(zip(plan.outputs, results[:n], strict=True)), dict(zip(plan.states, results[n:], strict=True))
+
+
+def slices(kernel: Kernel, x: Tensor, hidden: int) -> int:
+    """How many threads to use: one where the work is small."""
+    if not kernel.blas.threads_are_local:
+        return 1
+    plan = kernel.plan
+    steps, batch, inputs = x.shape
+    per_row = hidden * (len(plan.slots) * (inputs + 10) + sum(t.count for t in plan.terms) * hidden)
+    most = min(torch.get_num_threads(), batch // ROWS_PER_THREAD, int(steps * batch * per_row / WORK_PER_THREAD))
+    return max(1, most)
+
+
+def check_shapes(x: Tensor, weights: Packed, state: State, kernel: Kernel, hidden: int) -> None:
+    """C trusts its sizes: everything is checked before.
+
+    Raises:
+        ValueError: naming what has the wrong shape.
+    """
+    plan = kernel.plan
+    if x.dim() != 3:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected [T, B, I]")
+    rows = {
+        "weight_ih": sum(r.count for r in plan.inputs),
+        "bias": sum(r.count for r in plan.biases),
+        "bias_hh": sum(r.count for r in plan.recurrent_biases),
+    }
+    wanted: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
+        ("weight_ih", weights.weight_ih, (rows["weight_ih"] * hidden, x.shape[2])),
+        ("bias", weights.bias, (rows["bias"] * hidden,)),
+        ("bias_hh", weights.bias_hh, (rows["bias_hh"] * hidden,)),
+    ]
+    shapes = {t.product: (t.count * hidden, t.blocks * hidden) for t in plan.terms}
+    wanted += [(f"weight_hh {k + 1}", w, shapes[k]) for k, w in enumerate(weights.weight_hh)]
+    wanted += [(name, p, (hidden,)) for name, p in zip(plan.units, weights.units, strict=True)]
+    wanted += [(f"state {name}", state[name], (x.shape[1], hidden)) for name in plan.states]
+    if len(weights.weight_hh) != plan.products:
+        raise ValueError(f"{len(weights.weight_hh)} recurrent weights given, the cell has {plan.products}")
+    for name, tensor, shape in wanted:
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")

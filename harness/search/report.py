@@ -1,0 +1,111 @@
+"""A study as it stands in the stores, and how it and its runs are described there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.registry import UserError
+from harness.search import ledger, space
+from harness.search.result import State, StudyResult, TrialResult, ordered
+from harness.search.runner import open_home
+from harness.spec import RunSpec, StudySpec
+from harness.tracking.home import Home
+from harness.tracking.store import Recorded, Store
+
+STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def report(
+    name: str, *, home: Home | Path | str | None = None, tracking_uri: str | None = None
+) -> StudyResult:
+    """A study that was begun before, as it stands.
+
+    Raises:
+        UserError: when there is none of this name.
+    """
+    opened = open_home(home)
+    spec, study = ledger.stored(name, opened.optuna_url)
+    store = Store.open(opened, tracking_uri)
+    experiment = store.experiment_id(name)
+    book = ledger.Ledger(spec, study, study._storage)
+    return collect(spec, study, book.total, store, experiment, parent_of(store, experiment))
+
+
+def collect(
+    spec: StudySpec, study: optuna.Study, total: int, store: Store, experiment: str, parent: str
+) -> StudyResult:
+    """Optuna's trials with the results that the tracking store holds for them."""
+    recorded = {entry.run_id: entry for entry in store.recorded(experiment)}
+    trials = [_trial(trial, spec, recorded) for trial in ledger.current(study.get_trials(deepcopy=False))]
+    return StudyResult(
+        spec=spec,
+        trials=ordered(trials),
+        total=total,
+        experiment=experiment,
+        parent=parent,
+        tracking_uri=store.uri,
+    )
+
+
+def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded]) -> TrialResult:
+    entries = [recorded[run_id] for run_id in trial.user_attrs.get("run_ids", []) if run_id in recorded]
+    kept = [entry for entry in entries if entry.result is not None]
+    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    return TrialResult(
+        number=trial.number,
+        point=space.decode(params, spec.space),
+        state=STATES[trial.state],
+        objective=trial.value if trial.state is TrialState.COMPLETE else None,
+        reason=trial.user_attrs.get("reason", ""),
+        runs=tuple(entry.result for entry in kept if entry.result is not None),
+        run_ids=tuple(entry.run_id for entry in kept),
+    )
+
+
+def summary(result: StudyResult) -> dict[str, float]:
+    """The numbers that stand on the study's own run."""
+    states = [trial.state for trial in result.trials]
+    numbers = {f"trials/{state}": float(states.count(state)) for state in ("complete", "pruned", "failed")}
+    runs = [run for trial in result.trials for run in trial.runs]
+    numbers["runs/solved"] = float(sum(run.solved_at is not None for run in runs))
+    numbers["runs/diverged"] = float(sum(run.outcome == "diverged" for run in runs))
+    return numbers
+
+
+def note(spec: StudySpec) -> str:
+    """What stands above the study in the tracking UI (Markdown)."""
+    fields = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+    about = f"{spec.description.strip()}\n\n" if spec.description.strip() else ""
+    return (
+        f"{about}Continue it with `longlag sweep {spec.name}`, read it with `longlag report {spec.name}`.\n\n"
+        f"```yaml\n{fields}```\n"
+    )
+
+
+def parameters(spec: StudySpec) -> dict[str, str]:
+    """What the study's own run is said to vary."""
+    axes = {}
+    for path, axis in spec.space.items():
+        given = [space.label(v) for v in axis] if isinstance(axis, list) else axis.model_dump(exclude_none=True)
+        axes[f"space.{path}"] = json.dumps(given)
+    seeds = ",".join(str(seed) for seed in spec.seeds)
+    return {**axes, "seeds": seeds, "sampler": spec.sampler.name, "pruner": spec.pruner.name}
+
+
+def run_name(number: int, spec: RunSpec) -> str:
+    """How one run of a trial is called in the tracking UI."""
+    parts: list[Any] = [spec.cell.name, f"depth {spec.model.depth}", spec.optimizer.name, f"seed {spec.seed}"]
+    return f"{number:03d} {' '.join(str(part) for part in parts)}"
