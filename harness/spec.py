@@ -204,6 +204,9 @@ class TrainingSpec(Spec):
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     kernel: Literal["auto", "plain", "compiled"] = Field("auto", description="how cells run over time")
+    checkpoint_steps: PositiveInt | None = Field(
+        None, description="compiled: keep the states of every so many steps, compute the rest again going backward"
+    )
 
 
 class DataSpec(Spec):

@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from harness.kernels import Gate, Layout, State, StateGradients, Weights, unroll
+from harness.kernels import Gate, Kernel, Layout, State, StateGradients, Weights, unroll
 from harness.kernels.plain import project
 from harness.kernels.plain import step as plain_step
 
@@ -181,7 +181,12 @@ def rows(layout_names: tuple[str, ...], packed: Tensor, name: str) -> Tensor:
 
 
 class GatedLayer(Layer):
-    """A gated cell over time. Parameter names and shapes are those of `GatedCell.shapes`."""
+    """A gated cell over time. Parameter names and shapes are those of `GatedCell.shapes`.
+
+    Attributes:
+        kernel: which loop runs, see `harness.kernels.unroll`.
+        checkpoint_steps: the compiled loop keeps every so many steps only, see there; None keeps all.
+    """
 
     def __init__(
         self, cell: GatedCell, input_size: int, hidden_size: int, generator: torch.Generator | None = None
@@ -189,6 +194,8 @@ class GatedLayer(Layer):
         super().__init__(input_size, hidden_size, len(cell.outputs) * hidden_size, tuple(cell.states))
         self.cell = cell
         self.layout = Layout.of(cell)
+        self.kernel: Kernel = "auto"
+        self.checkpoint_steps: int | None = None
         self.names = tuple(cell.shapes(input_size, hidden_size))
         for name, shape in cell.shapes(input_size, hidden_size).items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape)))
@@ -210,7 +217,9 @@ class GatedLayer(Layer):
         record: StateGradients | None = None,
     ) -> tuple[Tensor, State]:
         state = self.initial_state(x.shape[1]) if state is None else state
-        outputs, final = unroll(self.cell, self.weights(), x, state, mask, record)
+        outputs, final = unroll(
+            self.cell, self.weights(), x, state, mask, record, self.kernel, self.checkpoint_steps
+        )
         return torch.cat([outputs[name] for name in self.cell.outputs], -1), final
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -45,19 +45,20 @@ def one_run(
 def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, *, threads: int, json: bool) -> None:
     try:
         with SweepProgress() as progress:
-            result = sweep(spec, home=home, tracking_uri=tracking_uri, threads=threads, watchers=[progress])
+            opened = open_home(home)
+            result = sweep(spec, home=opened, tracking_uri=tracking_uri, threads=threads, watchers=[progress])
     except KeyboardInterrupt as stopped:
         command = f"longlag sweep {spec.name}{'' if home is None else f' --home {home}'}"
         stopped.add_note(f"what is finished is kept, and the trial in hand was put back; continue with: {command}")
         raise
-    print_study(result, json)
+    print_study(result, opened.root, json)
     if result.failed:
         raise typer.Exit(1)
 
 
-def print_study(result: StudyResult, json: bool) -> None:
+def print_study(result: StudyResult, home: Path, json: bool) -> None:
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
         typer.echo(json_.dumps(fields, indent=2))
     else:
-        display.print_study(result)
+        display.print_study(result, home)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.registry import UserError
+
 if TYPE_CHECKING:
     from harness.tracking.home import Home
 
@@ -52,3 +54,11 @@ def studies(home: Path | None) -> list[dict[str, Any]]:
 def _row(name: str, description: str, origin: str, trials: str, space: Any) -> dict[str, Any]:
     about = " ".join(description.split())
     return {"name": name, "about": about, "trials": trials, "axes": list(space), "from": origin}
+
+
+def none_begun(study: str | None, home: Path | None) -> UserError:
+    """What to say where there is no home to look into."""
+    what = "nothing" if study is None else f"no study named {study!r}"
+    return UserError(
+        f"there is {what} in {folder(home)}: no such folder; name the home by --home, or begin: longlag sweep quickstart"
+    )

@@ -1,7 +1,100 @@
-"""How a cell runs over time."""
+"""How a cell runs over time: the plain autograd loop, or its equations compiled.
 
-from harness.kernels.plain import unroll
+`unroll` chooses. ``kernel="auto"`` takes the compiled loop where there is one and the plain loop elsewhere, saying so
+once for each cell and reason; ``"plain"`` and ``"compiled"`` insist.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from harness.kernels import compiled, plain
+from harness.kernels.compiled import refusal
 from harness.kernels.record import StateGradients
 from harness.kernels.recurrence import Gate, Layout, Product, Recurrence, State, Weights
 
-__all__ = ["Gate", "Layout", "Product", "Recurrence", "State", "StateGradients", "Weights", "unroll"]
+__all__ = [
+    "Gate",
+    "Kernel",
+    "Layout",
+    "Product",
+    "Recurrence",
+    "State",
+    "StateGradients",
+    "Weights",
+    "refusal",
+    "unroll",
+    "which",
+]
+
+Kernel = Literal["auto", "plain", "compiled"]
+
+log = logging.getLogger("longlag")
+_said: set[str] = set()
+
+
+def which(
+    cell: Recurrence,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    kernel: Kernel = "auto",
+) -> Literal["plain", "compiled"]:
+    """Which loop `unroll` takes for `cell` at that dtype and device.
+
+    Raises:
+        ValueError: when ``kernel="compiled"`` cannot be had, saying why; for an unknown `kernel`.
+    """
+    if kernel not in get_args(Kernel):
+        raise ValueError(f"unknown kernel {kernel!r}: one of {', '.join(get_args(Kernel))}")
+    if kernel == "plain":
+        return "plain"
+    reason = compiled.refusal(cell, dtype, device)
+    if reason is None:
+        return "compiled"
+    if kernel == "compiled":
+        raise ValueError(reason)
+    return "plain"
+
+
+def unroll(
+    cell: Recurrence,
+    weights: Weights,
+    x: Tensor,
+    state: State,
+    mask: Tensor | None = None,
+    record: StateGradients | None = None,
+    kernel: Kernel = "auto",
+    checkpoint_steps: int | None = None,
+) -> tuple[dict[str, Tensor], State]:
+    """Run `cell` over ``x [T, B, I]`` from `state`; see `harness.kernels.plain.unroll`.
+
+    Args:
+        kernel: which loop runs.
+        checkpoint_steps: the compiled loop keeps the states of every so many steps only and computes the rest again
+            in the backward pass. The plain loop, the oracle, keeps everything.
+
+    Raises:
+        ValueError: when ``kernel="compiled"`` cannot be had, saying why; for an unknown `kernel`.
+    """
+    if which(cell, x.dtype, x.device, kernel) == "compiled":
+        reason = compiled.unsuitable(x, weights, state)
+        if reason is None:
+            return compiled.unroll(cell, weights, x, state, mask, record, checkpoint_steps)
+    else:
+        reason = None if kernel == "plain" else compiled.refusal(cell, x.dtype, x.device)
+    if reason is not None:
+        if kernel == "compiled":
+            raise ValueError(reason)
+        say_once(f"{reason}; the plain loop runs instead")
+    return plain.unroll(cell, weights, x, state, mask, record)
+
+
+def say_once(line: str) -> None:
+    """One line of warning, once a process."""
+    if line not in _said:
+        _said.add(line)
+        log.warning(line)

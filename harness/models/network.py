@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from harness.cells import Cell, Composition, Stack, StateGradients
+from harness.cells import Cell, Composition, GatedLayer, Stack, StateGradients
+from harness.kernels import Kernel, which
 from harness.registry import UserError
 from harness.spec import ModelSpec
 from harness.task import MappingKind, Signature, Tokens
@@ -98,6 +99,18 @@ class Network(nn.Module):
             for name, parameter in self.stack.named_parameters()
             if name.rpartition(".")[2] in names or ".parametrizations." in name
         ]
+
+    def run_on(self, kernel: Kernel, checkpoint_steps: int | None) -> None:
+        """Choose how the gated layers run over time."""
+        for module in self.modules():
+            if isinstance(module, GatedLayer):
+                module.kernel, module.checkpoint_steps = kernel, checkpoint_steps
+
+    def kernels(self, device: torch.device) -> str:
+        """Which loops the gated layers take: ``plain``, ``compiled``, both, or ``none`` where no layer is gated."""
+        gated = [module for module in self.modules() if isinstance(module, GatedLayer)]
+        taken = {which(layer.cell, self.dtype, device, layer.kernel) for layer in gated}
+        return ", ".join(sorted(taken)) or "none"
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """The parameters by the part they belong to: ``layer1`` ... and ``readout``."""

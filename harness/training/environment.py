@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from harness.kernels.compiled import toolchain
+
 
 @cache
 def git_commit() -> str:
@@ -25,8 +27,9 @@ def git_commit() -> str:
         return ""
 
 
-def environment() -> dict[str, str]:
-    """Versions and the like, by name."""
+def environment(kernel: str) -> dict[str, str]:
+    """Versions and the like, by name; `kernel` says which loops the layers take."""
+    tools = toolchain() if "compiled" in kernel else {}
     return {
         "longlag": version("longlag"),
         "torch": torch.__version__,
@@ -35,4 +38,6 @@ def environment() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "cores": str(os.cpu_count()),
         "git_commit": git_commit(),
+        "kernel": kernel,
+        **tools,
     }

@@ -15,6 +15,7 @@ from torch import nn
 from harness.cells import StateGradients
 from harness.models import Network, loss
 from harness.probes import Curve, by_group, curves
+from harness.registry import UserError
 from harness.spec import RunSpec
 from harness.task import Batch, MappingKind, Task
 from harness.training import optimizers
@@ -41,12 +42,16 @@ class Run:
         generator = torch_generator(spec.seed, "initialisation")
         network = Network(self.signature, spec.cell.build(), spec.model, generator)
         self.network = network.to(self.dtype).to(self.device)
+        self.network.run_on(spec.training.kernel, spec.training.checkpoint_steps)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.groups = self.network.groups()
         self.optimizer = optimizers.build(spec.optimizer, self.parameters, self.network.constrained())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.data = numpy_generator(spec.seed, "training data")
-        self.environment = environment()
+        try:
+            self.environment = environment(self.network.kernels(self.device))
+        except ValueError as error:
+            raise UserError(f"training.kernel: {error}") from error
         self.gradient: dict[str, float] = {}
         self.validation: dict[str, float] = {}
         self.solved_at: int | None = None

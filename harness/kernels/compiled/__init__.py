@@ -95,13 +95,15 @@ def unroll(
     tensors = [None if t is None else t.contiguous() for t in Packed.of(weights, plan.units).flat()]
     packed = Packed.from_flat(tensors, plan.products)
     check_shapes(x, packed, state, kernel, hidden)
+    if mask is not None and mask.shape != x.shape[:2]:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:2])}")
     x = x.contiguous()
     initial = [state[name] for name in plan.states]
     if record is not None:
         record.allocate(plan.states, x.shape[0], x.shape[1])
     run = Pass(
         kernel=kernel,
-        mask=None if mask is None else mask.to(torch.bool).expand(x.shape[:2]).contiguous(),
+        mask=None if mask is None else mask.to(torch.bool).contiguous(),
         squares=tuple(None if record is None else record.of(name) for name in plan.states),
         threads=slices(kernel, x, hidden) if threads is None else max(1, min(threads, x.shape[1])),
         chunk=0 if checkpoint_steps is None or checkpoint_steps >= len(x) else checkpoint_steps,

@@ -98,7 +98,8 @@ static inline real ll_sigmoid(real x) {{
     real r, inside = x > -({exp_low}) ? -({exp_low}) : x;
     inside = inside < {exp_low} ? {exp_low} : inside;
     real half = power_of_two(-inside, &r);
-    return 1 / (1 + (half + half * expm1_reduced(r)) * 2);
+    real y = 1 / (1 + (half + half * expm1_reduced(r)) * 2);
+    return x < {exp_low} ? 0 : y; /* exactly, so that 0 times infinity stays NaN */
 }}
 
 static inline real ll_log(real x) {{

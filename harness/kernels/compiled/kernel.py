@@ -78,7 +78,8 @@ class Kernel:
 
 
 _plans: weakref.WeakKeyDictionary[Any, Plan | str] = weakref.WeakKeyDictionary()
-_kernels: dict[tuple[str, torch.dtype], Kernel | str] = {}
+_kernels: weakref.WeakKeyDictionary[Any, dict[torch.dtype, Kernel | str]] = weakref.WeakKeyDictionary()
+_libraries: dict[str, ctypes.CDLL] = {}
 _lock = threading.RLock()
 
 
@@ -94,7 +95,15 @@ def plan_of(cell: Recurrence) -> Plan | str:
 
 
 def kernel_of(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
-    """The cell's kernel, or one sentence that says why there is none."""
+    """The cell's kernel, or one sentence that says why there is none. Made once for a cell object and dtype."""
+    with _lock:
+        made = _kernels.setdefault(cell, {})
+        if dtype not in made:
+            made[dtype] = make_kernel(cell, dtype)
+        return made[dtype]
+
+
+def make_kernel(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
     if dtype not in REAL:
         return f"the compiled loop runs in float32 and float64, not in {str(dtype).removeprefix('torch.')}"
     found = blas.find()
@@ -106,21 +115,15 @@ def kernel_of(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
     if isinstance(plan, str):
         return plan
     text = source(plan, REAL[dtype])
-    with _lock:
-        if (text, dtype) not in _kernels:
-            _kernels[text, dtype] = load(plan, dtype, text, found)
-        return _kernels[text, dtype]
-
-
-def load(plan: Plan, dtype: torch.dtype, text: str, found: blas.Blas) -> Kernel | str:
     try:
-        library = build.load(text)
+        if text not in _libraries:
+            _libraries[text] = build.load(text)
     except (build.BuildError, OSError) as error:
         return f"cell {plan.name} is not compiled: building it failed ({error})"
     struct = call_type(plan)
-    if library.longlag_call_size() != ctypes.sizeof(struct):
+    if _libraries[text].longlag_call_size() != ctypes.sizeof(struct):
         return f"cell {plan.name} is not compiled: the C compiler lays out structures differently from ctypes"
-    return Kernel(plan, dtype, library, struct, found)
+    return Kernel(plan, dtype, _libraries[text], struct, found)
 
 
 def toolchain() -> Mapping[str, str]:

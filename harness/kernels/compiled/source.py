@@ -7,12 +7,6 @@ from harness.kernels.compiled.cmath import functions
 from harness.kernels.compiled.plan import Plan, Term
 from harness.kernels.compiled.template import BACKWARD, COMMON, FORWARD, HEADER, THREADS
 
-NO_FIRST_STAGE = {
-    "forward_first": "",
-    "backward_first": "",
-}
-
-
 def source(plan: Plan, real: str) -> str:
     """The whole C file for ``real`` float or double."""
     values = {
@@ -40,6 +34,10 @@ def source(plan: Plan, real: str) -> str:
             {
                 "biases": lines(bias_lines(plan, gather=True), 4),
                 "small_inputs": lines(small_input_lines(plan, gather=True), 8),
+                "small_products": lines(
+                    [f"add_scaled(pre + {r.slot} * H, value, weight + {r.slot} * H, {r.count} * H);" for r in plan.inputs],
+                    16,
+                ),
                 "input_products": lines(input_products(plan), 12),
                 "first_terms": lines([forward_term(plan, t) for t in plan.terms if t.stage == 1], 12),
                 "second_stage": lines(forward_second_stage(plan), 12),
@@ -54,6 +52,14 @@ def source(plan: Plan, real: str) -> str:
                 "input_gradients": lines(input_gradients(plan), 8),
                 "input_weight_gradients": lines(input_weight_gradients(plan), 8),
                 "small_inputs": lines(small_input_lines(plan, gather=False), 12),
+                "small_products": lines(
+                    [
+                        f"add_scaled(columns + (i + 1) * W + {r.slot} * H, x[r * I + i], dpre + r * W + {r.slot} * H, "
+                        f"{r.count} * H);"
+                        for r in plan.inputs
+                    ],
+                    16,
+                ),
                 "biases": lines(bias_lines(plan, gather=False), 8),
                 "unit_gradients": lines(unit_gradients(plan), 4),
             },

@@ -80,6 +80,11 @@ static void product_outer(const Call *c, long rows, long n, long k, const real *
     c->gemm("N", "T", &K, &N, &M, &one, S, &LS, A, &LA, &one, G, &LG);
 }
 
+static inline void add_scaled(real *to, real scale, const real *from, long count) {
+    #pragma omp simd
+    for (long k = 0; k < count; k++) to[k] += scale * from[k];
+}
+
 static double sum_of_squares(const real *v, long H) {
     double sum = 0;
     #pragma omp simd reduction(+ : sum)
@@ -120,8 +125,7 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
             memcpy(pre, row, sizeof(real) * (size_t)W);
             if (small && x) for (long i = 0; i < I; i++) {
                 const real value = x[r * I + i], *weight = row + (i + 1) * W;
-                #pragma omp simd
-                for (long k = 0; k < W; k++) pre[k] += value * weight[k];
+                @small_products@
             }
         }
         if (!small && x) {
@@ -216,14 +220,9 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
         }
         memset(columns, 0, sizeof(real) * (size_t)(tall * W));
         for (long r = 0; r < steps * nb; r++) {
-            const real *from = dpre + r * W;
-            #pragma omp simd
-            for (long k = 0; k < W; k++) columns[k] += from[k];
+            add_scaled(columns, 1, dpre + r * W, W);
             if (small) for (long i = 0; i < I; i++) {
-                const real value = x[r * I + i];
-                real *to = columns + (i + 1) * W;
-                #pragma omp simd
-                for (long k = 0; k < W; k++) to[k] += value * from[k];
+                @small_products@
             }
         }
         @biases@

@@ -1,0 +1,201 @@
+"""Tables and closing lines."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from harness.search.result import StudyResult, TrialResult
+    from harness.search.runner import Execution
+    from harness.training import RunResult
+
+WIDTH = 160  # of tables that go into a file or a pipe
+USUAL = {"cell": "cell", "model.depth": "depth", "optimizer": "optimizer"}
+
+
+def console() -> Console:
+    """Standard output; a pipe is not cut at 80 columns."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+
+
+def number(value: float) -> str:
+    """Three figures, and no more letters than needed."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.3g}"
+
+
+def share(score: float) -> str:
+    """A score as a share of the trivial predictor's."""
+    return number(score) if not math.isfinite(score) else f"{100 * score:.3g} %"
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def value(given: Any) -> str:
+    from harness.search.space import label
+
+    return str(label(given))
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
+def run_lines(done: Execution, home: Path) -> list[str]:
+    """What is said when a run has ended."""
+    result = done.result
+    lines = [f"{result.outcome}: {result.reason}{'' if done.trained else ' (found, not trained again)'}"]
+    if result.test is not None:
+        baseline = result.spec.task.build().baseline()
+        name = next(iter(result.test))
+        lines.append(
+            f"  test {name} {number(result.test[name])}, {share(result.score)} of the trivial predictor's "
+            f"{number(baseline.value)} ({baseline.predictor})"
+        )
+        others = ", ".join(f"{key} {number(v)}" for key, v in list(result.test.items())[1:])
+        if others:
+            lines.append(f"  also on the test split: {others}")
+    if "final_horizon" in result.gradient:
+        lines.append(
+            f"  gradient horizon {result.gradient['final_horizon']:.0f} steps at the end, "
+            f"{result.gradient['initial_horizon']:.0f} before the first update"
+        )
+    lines.append(f"  {result.updates} updates in {duration(result.wall_seconds)}, {result.parameters:,} parameters")
+    lines.append(f"  recorded in {home} as run {done.run_id}")
+    lines.append(f"Look at its curves: longlag ui{_home(home)}")
+    return lines
+
+
+def _home(home: Path) -> str:
+    from harness.cli.homes import folder
+
+    return "" if home.resolve() == folder(None).resolve() else f" --home {home}"
+
+
+# -- a study ----------------------------------------------------------------------------------------------------------
+
+
+def print_study(result: StudyResult, home: Path) -> None:
+    """The closing table, what to make of it, and what to type next."""
+    out = console()
+    out.print(study_table(result))
+    for trial in result.failed:
+        out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
+    if result.remaining:
+        out.print(
+            f"{result.total - result.remaining} of {result.total} trials are done; "
+            f"continue with: longlag sweep {result.spec.name}{_home(home)}",
+            soft_wrap=True,
+        )
+    out.print(f"Look at the curves: [b]longlag ui {result.spec.name}{_home(home)}[/b]", soft_wrap=True)
+
+
+def study_table(result: StudyResult) -> Table:
+    """Trials from the best to the worst."""
+    metrics = {run.spec.task.name: next(iter(run.validation), "") for t in result.trials for run in t.runs}
+    metric = f"test {next(iter(metrics.values()))}" if len(metrics) == 1 else "test"
+    columns = columns_of(result)
+    title = f"{result.spec.name}: {result.total - result.remaining} of {result.total} trials"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns.values():
+        table.add_column(name, justify="right" if name == "depth" else "left", overflow="fold")
+    for name in (metric, "of trivial", "updates to solved", "horizon", "outcome"):
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    for trial in result.trials:
+        row = trial_row(trial, list(columns), result)
+        table.add_row(*row, style="bold" if trial.runs and all(r.solved_at for r in trial.runs) else None)
+    return table
+
+
+def columns_of(result: StudyResult) -> dict[str, str]:
+    """Dotted paths that get a column: cell, depth and optimizer, and every other axis."""
+    return {**USUAL, **{path: path for path in result.spec.space if path not in USUAL}}
+
+
+def trial_row(trial: TrialResult, paths: Sequence[str], result: StudyResult) -> list[str]:
+    runs = trial.runs
+    cells = [_field(trial, path, result) for path in paths]
+    tested = [run for run in runs if run.test is not None]
+    test = statistics.fmean(next(iter(run.test.values())) for run in tested if run.test) if tested else math.nan
+    scores = [run.score if run.test is not None else math.inf for run in runs]
+    score = statistics.fmean(scores) if scores else math.nan
+    diverged = any(run.outcome == "diverged" for run in runs)
+    return [
+        *cells,
+        number(math.inf if diverged else test),
+        share(score) if trial.state == "complete" else "–",
+        solved_at(runs),
+        horizon(runs),
+        outcome(trial),
+    ]
+
+
+def _field(trial: TrialResult, path: str, result: StudyResult) -> str:
+    if path in trial.point:
+        return value(trial.point[path])
+    try:
+        here: Any = result.spec.run(trial.point, result.spec.seeds[0]).model_dump(mode="json")
+    except Exception:
+        return "–"  # a failed trial whose point gives no run
+    for key in path.split("."):
+        here = here[key]
+    return str(here["name"]) if isinstance(here, Mapping) else str(here)
+
+
+def solved_at(runs: Sequence[RunResult]) -> str:
+    """The update at which it was solved; with several seeds the median of those that did, and how many did."""
+    updates = [run.solved_at for run in runs if run.solved_at is not None]
+    if not runs:
+        return "–"
+    if not updates:
+        return "never"
+    middle = f"{statistics.median_high(updates)}"
+    return middle if len(runs) == 1 else f"{middle} ({len(updates)} of {len(runs)} seeds)"
+
+
+def horizon(runs: Sequence[RunResult]) -> str:
+    values = [run.gradient["final_horizon"] for run in runs if "final_horizon" in run.gradient]
+    return number(statistics.fmean(values)) if values else "–"
+
+
+def outcome(trial: TrialResult) -> str:
+    if trial.state != "complete":
+        return trial.state
+    outcomes = [run.outcome for run in trial.runs]
+    if len(set(outcomes)) == 1:
+        return outcomes[0]
+    return ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """A table of mappings; a row with an ``error`` shows it in place of the rest."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, title in columns.items():
+        table.add_column(title, overflow="fold", no_wrap=key == "name")
+    for row in rows:
+        shown = []
+        for key in columns:
+            entry = row.get(key, row.get("error", "") if key == "about" else "")
+            shown.append(", ".join(map(str, entry)) if isinstance(entry, list) else str(entry))
+        table.add_row(*(text.replace("[", "\\[") for text in shown))
+    console().print(table)

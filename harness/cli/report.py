@@ -1,0 +1,33 @@
+"""``longlag report``: a study as it stands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli import options
+
+
+def report(
+    study: Annotated[str, typer.Argument(help="The study's name.", autocompletion=options.complete_study)],
+    json: options.Json = False,
+    home: options.Home = None,
+    tracking_uri: options.TrackingUri = None,
+) -> None:
+    """Show the trials of a study, the best first.
+
+    \b
+      longlag report quickstart
+      longlag report quickstart --json
+    """
+    from harness.cli.homes import existing, none_begun
+
+    opened = existing(home)
+    if opened is None:
+        raise none_begun(study, home)
+
+    from harness.cli.execute import print_study
+    from harness.search.report import report as stored
+
+    print_study(stored(study, home=opened, tracking_uri=tracking_uri), opened.root, json)

@@ -1,0 +1,105 @@
+"""``longlag schema``: the JSON schema of a run's or a study's YAML, for editors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from harness import registry
+from harness.registry import Kind, UserError, suggestion
+
+KINDS = ("run", "study")
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema(
+    kind: Annotated[str, typer.Argument(help="run or study.", autocompletion=lambda: list(KINDS))] = "study",
+) -> None:
+    """Print the JSON schema of a YAML file, installed tasks and cells with their options included.
+
+    \b
+      longlag schema study > study.schema.json
+      # and as the first line of a YAML file beside it, for editors:
+      # yaml-language-server: $schema=study.schema.json
+    """
+    if kind not in KINDS:
+        hint = suggestion(kind, list(KINDS)) or "; there are 'run' and 'study'"
+        raise UserError(f"there is no schema {kind!r}{hint}")
+    typer.echo(json.dumps(run_schema() if kind == "run" else study_schema(), indent=2))
+
+
+def run_schema() -> dict[str, Any]:
+    """Of a `RunSpec`, with every registered task and cell and their options."""
+    from harness.spec import OPTIMIZERS, RunSpec
+
+    result = RunSpec.model_json_schema()
+    definitions = result["$defs"]
+    definitions["TaskSpec"] = component("task", definitions)
+    definitions["CellSpec"] = component("cell", definitions)
+    optimizer = result["properties"]["optimizer"]
+    by_name = {"enum": list(OPTIMIZERS), "description": "by name, with its defaults"}
+    definitions["OptimizerSpec"] = {"anyOf": [by_name, {"oneOf": optimizer["oneOf"]}]}
+    result["properties"]["optimizer"] = {
+        "$ref": "#/$defs/OptimizerSpec",
+        **({"default": optimizer["default"]} if "default" in optimizer else {}),
+    }
+    return {"$schema": DIALECT, **result, "title": "A run of longlag"}
+
+
+def study_schema() -> dict[str, Any]:
+    """Of a `StudySpec`: its base has a run's fields, none of them required, and its space their dotted paths."""
+    from harness.spec import StudySpec
+
+    run, result = run_schema(), StudySpec.model_json_schema()
+    definitions = {**run["$defs"], **result["$defs"]}
+    fields = {name: field for name, field in run["properties"].items() if name != "seed"}
+    result["properties"]["base"] = {
+        "type": "object",
+        "description": result["properties"]["base"]["description"],
+        "properties": fields,
+        "additionalProperties": False,
+    }
+    ranges = {"$ref": "#/$defs/Range"}
+    space = result["properties"]["space"]
+    space["properties"] = {
+        path: {"anyOf": [{"type": "array", "minItems": 1, "items": field}, ranges]}
+        for path, field in _paths(fields, definitions)
+    }
+    space["additionalProperties"] = {"anyOf": [{"type": "array", "minItems": 1}, ranges]}
+    return {"$schema": DIALECT, **result, "$defs": definitions, "title": "A study of longlag"}
+
+
+def component(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:
+    """One of the registered names, or a mapping of a name and its options."""
+    variants: list[dict[str, Any]] = []
+    for name in registry.names(kind):
+        try:
+            options = registry.load(kind, name).Options
+        except UserError:
+            continue  # `longlag list` says what is wrong with it
+        described = options.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+        for inner, definition in described.pop("$defs", {}).items():
+            definitions[f"{kind}.{name}.{inner}"] = definition
+        variants.append(
+            {
+                "title": name,
+                "type": "object",
+                "properties": {"name": {"const": name}, **described.get("properties", {})},
+                "required": ["name", *described.get("required", [])],
+                "additionalProperties": False,
+            }
+        )
+    names = {"enum": registry.names(kind), "description": "by name, with its defaults"}
+    return {"oneOf": [names, *variants]}
+
+
+def _paths(fields: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted path and its schema; what belongs to one task, cell or optimizer only is left to the loader."""
+    for name, field in fields.items():
+        path = f"{prefix}{name}"
+        yield path, field
+        inner = definitions.get(str(field.get("$ref", "")).rpartition("/")[2], {})
+        yield from _paths(inner.get("properties", {}), definitions, f"{path}.")

@@ -1,0 +1,134 @@
+"""``longlag show``: everything about one task, cell or study."""
+
+from __future__ import annotations
+
+import inspect
+import json as json_
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness import registry
+from harness.cli import options, studies
+from harness.registry import Kind, UserError
+
+EXAMPLE_INPUT, EXAMPLE_HIDDEN = 2, 64
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A task, cell or study.", autocompletion=options.complete_name)],
+    json: options.Json = False,
+    home: options.Home = None,
+) -> None:
+    """Show one task, cell or study: definition, options and their defaults, baseline, a sample, state.
+
+    \b
+      longlag show adding
+      longlag show lstm
+      longlag show quickstart
+    """
+    found: list[dict[str, Any]] = []
+    if name in registry.names("task"):
+        found.append(task(name))
+    if name in registry.names("cell"):
+        found.append(cell(name))
+    if not found:
+        found.append(study(name, home))
+    if json:
+        typer.echo(json_.dumps(found[0] if len(found) == 1 else found, indent=2))
+        return
+    for entry in found:
+        typer.echo(_text(entry))
+
+
+def task(name: str) -> dict[str, Any]:
+    import numpy as np
+
+    definition = registry.load("task", name)
+    built = definition()
+    baseline = built.baseline()
+    return {
+        **_common("task", name, definition),
+        "mapping": built.signature.mapping.value,
+        "loss": built.signature.loss,
+        "metrics": [
+            {"name": m.name, "goal": m.goal, "unit": m.unit, "meaning": m.meaning, "best": m.best}
+            for m in built.metrics
+        ],
+        "baseline": {"value": baseline.value, "predictor": baseline.predictor, "formula": baseline.formula},
+        "solved": built.criterion,
+        "sample": built.describe(built.sample(np.random.default_rng(0), 1), 0),
+    }
+
+
+def cell(name: str) -> dict[str, Any]:
+    definition = registry.load("cell", name)
+    layer = definition().layer(EXAMPLE_INPUT, EXAMPLE_HIDDEN)
+    count = sum(parameter.numel() for parameter in layer.parameters())
+    return {
+        **_common("cell", name, definition),
+        "states": list(layer.state_names),
+        "parameters": {"input_size": EXAMPLE_INPUT, "hidden_size": EXAMPLE_HIDDEN, "depth": 1, "count": count},
+    }
+
+
+def study(name: str, home: Path | None) -> dict[str, Any]:
+    from harness.cli import homes
+
+    begun = {row["name"]: row for row in homes.studies(home)}
+    if name not in begun:
+        known = [*registry.names("task"), *registry.names("cell"), *begun]
+        hint = registry.suggestion(name, known) or " (`longlag list tasks`, `cells` and `studies` show what there is)"
+        raise UserError(f"there is no task, cell or study named {name!r}{hint}")
+    row = begun[name]
+    if name in studies.names():
+        text = studies.text(name)
+    else:
+        import yaml
+
+        from harness.search import ledger
+
+        opened = homes.existing(home)
+        assert opened is not None  # it was found there
+        spec, _ = ledger.stored(name, opened.optuna_url)
+        text = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+    return {"kind": "study", "name": name, "from": row["from"], "trials": row["trials"], "yaml": text}
+
+
+def _common(kind: Kind, name: str, definition: Any) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "name": name,
+        "from": registry.origin(kind, name),
+        "version": definition.version,
+        "definition": inspect.getdoc(definition) or "",
+        "options": definition.Options.model_json_schema().get("properties", {}),
+    }
+
+
+def _text(entry: dict[str, Any]) -> str:
+    """The same for a reader."""
+    blocks = [f"{entry['kind']} {entry['name']}  (from {entry['from']})"]
+    if entry["kind"] == "study":
+        return "\n".join([*blocks, f"trials: {entry['trials']}", "", entry["yaml"]])
+    blocks += ["", entry["definition"], "", "Options"]
+    blocks += [f"  {_option(key, value)}" for key, value in entry["options"].items()] or ["  none"]
+    if entry["kind"] == "cell":
+        size = entry["parameters"]
+        blocks += ["", f"States      {', '.join(entry['states'])}"]
+        blocks += [f"Parameters  {size['count']:,} for {size['input_size']} inputs and {size['hidden_size']} units"]
+        return "\n".join(blocks)
+    baseline = entry["baseline"]
+    blocks += ["", "Metrics"]
+    blocks += [f"  {m['name']} [{m['unit']}]: {m['meaning']} (best {m['best']:g})" for m in entry["metrics"]]
+    blocks += ["", f"Trivial predictor  {baseline['predictor']}: {baseline['value']:.6g} = {baseline['formula']}"]
+    blocks += [f"Solved             {entry['solved']}", "", "A sample", entry["sample"]]
+    return "\n".join(blocks)
+
+
+def _option(key: str, field: dict[str, Any]) -> str:
+    default = f" = {json_.dumps(field['default'])}" if "default" in field else " (required)"
+    choices = f" [{' | '.join(map(str, field['enum']))}]" if "enum" in field else ""
+    about = f"  {field['description']}" if "description" in field else ""
+    return f"{key}{default}{choices}{about}"

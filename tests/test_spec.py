@@ -1,0 +1,279 @@
+"""Specs: their canonical form and identity, what a file may hold, and the sentences for what it may not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from harness import specfile
+from harness.registry import UserError
+from harness.spec import OPTIMIZERS, RunSpec, load_run, load_study
+
+SMALL = {"task": "adding", "cell": "lstm"}
+
+# Written out by hand, field by field. A change here changes the identity of every run that anybody has made.
+CANONICAL: dict[str, Any] = {
+    "task": {"name": "adding", "length": 100, "variant": "halves", "solved_mse": 0.005, "solved_accuracy": 0.999},
+    "cell": {"name": "lstm", "forget_bias": 1.0},
+    "model": {
+        "hidden_size": 64,
+        "depth": 1,
+        "dropout": 0.0,
+        "residual": False,
+        "layer_norm": False,
+        "bidirectional": False,
+        "initial_state": "cell",
+        "recurrent": "free",
+        "view": "layers",
+        "readout": {"hidden": [], "activation": "relu"},
+    },
+    "optimizer": {
+        "name": "adam",
+        "lr": 0.001,
+        "betas": [0.9, 0.999],
+        "eps": 1e-08,
+        "weight_decay": 0.0,
+        "constrained_lr": None,
+    },
+    "clip": {"norm": None, "value": None},
+    "schedule": {"name": "constant", "gamma": 0.1, "every": 1000, "warmup": 0},
+    "training": {
+        "batch_size": 50,
+        "updates": 5000,
+        "eval_every": 200,
+        "stop_when_solved": True,
+        "dtype": "float32",
+        "device": "cpu",
+        "kernel": "auto",
+        "checkpoint_steps": None,
+    },
+    "data": {"validation": 1000, "test": 2000, "seed": 0},
+    "probe": {"log_every": 20, "curves": True, "batch_size": 50},
+    "seed": 0,
+}
+
+
+def test_the_canonical_form_is_every_field_sorted_without_white_space() -> None:
+    assert json.loads(load_run(SMALL).canonical()) == CANONICAL
+    assert load_run(SMALL).canonical() == json.dumps(CANONICAL, sort_keys=True, separators=(",", ":"))
+
+
+def test_the_run_key_is_the_hash_of_canonical_form_and_versions() -> None:
+    text = json.dumps(CANONICAL, sort_keys=True, separators=(",", ":")) + "\ntask 1\ncell 1\n"
+    assert load_run(SMALL).run_key == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_new_version_of_task_or_cell_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.cells.lstm import LSTM
+
+    before = load_run(SMALL).run_key
+    monkeypatch.setattr(LSTM, "version", 2)
+    assert load_run(SMALL).run_key != before
+
+
+def test_defaults_that_are_spelled_out_do_not_change_the_identity() -> None:
+    assert load_run(CANONICAL).run_key == load_run(SMALL).run_key
+    assert load_run({**SMALL, "cell": {"name": "lstm"}}).run_key == load_run(SMALL).run_key
+    assert load_run({**SMALL, "cell": {"name": "lstm", "forget_bias": 1}}).run_key == load_run(SMALL).run_key
+    assert load_run({**SMALL, "optimizer": "adam"}).run_key == load_run(SMALL).run_key
+    assert load_run({**SMALL, "optimizer": {"lr": 1e-3}}).run_key == load_run(SMALL).run_key
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from leaves(inner, f"{path}{key}.")
+        elif key != "name":
+            yield path + key, inner
+
+
+OTHER = {
+    "task.variant": "anywhere",
+    "model.hidden_size": 65,
+    "model.initial_state": "learned",
+    "model.recurrent": "orthogonal",
+    "model.view": "masked",
+    "model.readout.hidden": [8],
+    "model.readout.activation": "tanh",
+    "optimizer.betas": [0.8, 0.999],
+    "training.dtype": "float64",
+    "training.device": "cuda",
+    "training.kernel": "plain",
+}
+
+
+@pytest.mark.parametrize(("path", "value"), [pytest.param(*leaf, id=leaf[0]) for leaf in leaves(CANONICAL)])
+def test_every_field_changes_the_identity(path: str, value: Any) -> None:
+    data = json.loads(json.dumps(CANONICAL))
+    if path == "task.solved_accuracy":
+        data["task"]["variant"] = "1997"
+    before = load_run(data).run_key
+    other: Any = OTHER.get(path)
+    if other is None:
+        other = not value if isinstance(value, bool) else 1 if value is None else value + 1 if isinstance(value, int) else value / 2 or 0.5
+    specfile.assign(data, path, other)
+    assert load_run(data).run_key != before
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_optimizers_names_change_it_and_come_through(name: str) -> None:
+    spec = load_run({**SMALL, "optimizer": name})
+    assert spec.optimizer.name == name
+    assert RunSpec.model_validate_json(spec.canonical()) == spec
+    assert get_args(type(spec.optimizer).model_fields["name"].annotation) == (name,)
+
+
+def test_specs_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_run(SMALL).seed = 1  # type: ignore[misc]
+
+
+# -- files and overrides ------------------------------------------------------------------------------------------------
+
+
+def test_overrides_are_yaml_and_leave_what_they_are_applied_to_alone() -> None:
+    data = {"task": "adding", "cell": "lstm", "clip": {"norm": 1}}
+    settings = ["task.length=40", "cell.forget_bias=2", "clip.value=.5", "optimizer={name: sgd, momentum: 0.9}", "seed=3"]
+    spec = load_run(specfile.override(data, settings))
+    assert spec.task.options["length"] == 40
+    assert spec.cell.options["forget_bias"] == 2
+    assert (spec.clip.norm, spec.clip.value) == (1, 0.5)
+    assert spec.optimizer.model_dump(include={"name", "momentum"}) == {"name": "sgd", "momentum": 0.9}
+    assert spec.seed == 3
+    assert data == {"task": "adding", "cell": "lstm", "clip": {"norm": 1}}
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("1E5", 1e5), ("-2.5e-4", -2.5e-4), ("1.0e-3", 1e-3), (".5e1", 5.0)])
+def test_numbers_with_an_exponent_are_numbers(text: str, value: float) -> None:
+    parsed = specfile.parse(text, "text")
+    assert isinstance(parsed, float) and parsed == value
+
+
+def test_words_that_only_look_like_numbers_or_dates_stay_words() -> None:
+    assert specfile.parse("[e3, 1e, 2026-11-23, v1e3]", "text") == ["e3", "1e", "2026-11-23", "v1e3"]
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (BOMB, "more than 100,000 values"),
+        ("a: &a [*a]", "an alias refers to itself"),
+        ("a: 1\na: 2", "line 2: not valid YAML: 'a' stands twice"),
+        ("a: {b: 1, b: 2}", "'b' stands twice"),
+        ("a: [1, 2", "line 1: not valid YAML"),
+        ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("? {a: 1}\n: 2", "not valid YAML"),
+        ("a: \x00", "not valid YAML"),
+    ],
+)
+def test_yaml_that_is_wrong_or_made_to_explode(text: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as caught:
+        specfile.parse(text, "study.yaml")
+    assert str(caught.value).startswith("study.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\xff\xfe", "is not UTF-8 text"),
+        (b"- 1\n- 2\n", "it holds a list"),
+        (b"", "it holds nothing"),
+        (b"word", "it holds a piece of text"),
+        (b"a: 1\n" + b"#" * 1_000_001, "larger than 1,000,000 bytes"),
+    ],
+)
+def test_files_that_are_no_specs(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        specfile.read(path)
+
+
+# -- sentences ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"task": "addin"}, "there is no task named 'addin'; did you mean 'adding'?"),
+        ({"cell": "lstmm"}, "there is no cell named 'lstmm'; did you mean 'lstm'?"),
+        ({"optimizer": "adm"}, "there is no optimizer named 'adm'; did you mean 'adam'?"),
+        ({"optimiser": "adam"}, "no field 'optimiser'; did you mean 'optimizer'?"),
+        ({"model": {"hiden_size": 3}}, "no field 'model.hiden_size'; did you mean 'hidden_size'?"),
+        ({"optimizer": {"name": "sgd", "momentun": 0.9}}, "did you mean 'momentum'?"),
+        ({"cell": {"name": "lstm", "forgetbias": 1}}, "no field 'forgetbias'; did you mean 'forget_bias'?"),
+        ({"task": {"name": "adding", "length": 1}}, "length should be at least 2"),
+        ({"task": {"name": "adding", "length": -5}}, "length should be at least 2"),
+        ({"model": {"depth": "two"}}, "model.depth: "),
+        ({"seed": -1}, "seed: "),
+        ({"optimizer": {"name": "sgd", "nesterov": True}}, "nesterov needs a momentum above 0"),
+        ({"optimizer": {"lr": float("nan")}}, "lr: "),
+        ({"cell": {"forget_bias": 1}}, "a mapping with a field 'name'"),
+        ({"cell": ["lstm"]}, "should be a name"),
+        ({"training": {"device": "gpu"}}, "training.device: "),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_said_in_one_sentence(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_run({**SMALL, **fields})
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+STUDY: dict[str, Any] = {"name": "s", "base": SMALL, "space": {"model.depth": [1, 2]}, "sampler": {"name": "grid"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"space": {"model.depth": []}}, "space.model.depth: has no values"),
+        ({"space": {"cell": ["lstm", "gur"]}}, "space.cell: there is no cell named 'gur'; did you mean 'gru'?"),
+        ({"space": {"model.dept": [1]}}, "no field 'model.dept'; did you mean 'depth'?"),
+        ({"space": {"model.depth": {"low": 3, "high": 1}}}, "low (3) is above high (1)"),
+        ({"space": {"optimizer.lr": {"low": 0, "high": 1, "log": True}}}, "a logarithmic range starts above 0"),
+        ({"space": {"optimizer.lr": {"low": 0.1, "high": 1.0}}}, "a grid needs a list of values, or a range with a step"),
+        ({"space": {"seed": [1, 2]}}, "seeds of a study go into its field 'seeds'"),
+        ({"seeds": [0, 0]}, "seeds stand twice: [0, 0]"),
+        ({"seeds": []}, "seeds: "),
+        ({"trials": 0}, "trials: "),
+        ({"sampler": {"name": "tpe"}}, "how many points should the tpe sampler try?"),
+        ({"sampler": {"name": "gird"}}, "sampler.name: "),
+        ({"name": "a/b"}, "name: "),
+        ({"name": "../up"}, "name: "),
+        ({"base": {"task": "adding"}}, "cell"),
+        ({"spaces": {}}, "no field 'spaces'; did you mean 'space'?"),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_said_in_one_sentence(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_study({**STUDY, **fields})
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_studys_identity_is_its_base_space_and_seeds() -> None:
+    identity = load_study(STUDY).identity()
+    for same in ({"trials": 1}, {"description": "x"}, {"base": CANONICAL | {"seed": 0}}, {"sampler": {"name": "random"}, "trials": 2}):
+        fields = {**STUDY, **same}
+        fields["base"] = {key: value for key, value in fields["base"].items() if key != "seed"}
+        assert load_study(fields).identity() == identity
+    for other in ({"seeds": [1]}, {"seeds": [0, 1]}, {"space": {"model.depth": [1, 3]}}, {"base": {**SMALL, "cell": "gru"}}):
+        assert load_study({**STUDY, **other}).identity() != identity
+
+
+def test_shorter_paths_are_set_before_longer_ones() -> None:
+    space = {"cell.forget_bias": [2.0], "cell": ["lstm"]}
+    run = load_study({**STUDY, "space": space}).run({"cell.forget_bias": 2.0, "cell": "lstm"}, 4)
+    assert (run.cell.options, run.seed) == ({"forget_bias": 2.0}, 4)
