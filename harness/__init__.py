@@ -37,9 +37,7 @@ def run(
     """
     from harness.search import run as implementation
 
-    return implementation(
-        spec, home=home, tracking_uri=tracking_uri, force=force, threads=threads, listeners=listeners
-    )
+    return implementation(spec, home=home, tracking_uri=tracking_uri, force=force, threads=threads, listeners=listeners)
 
 
 def sweep(

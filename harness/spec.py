@@ -92,6 +92,21 @@ class ReadoutSpec(Spec):
     activation: Literal["relu", "tanh", "sigmoid"] = Field("relu", description="after each of them")
 
 
+class DecoderSpec(Spec):
+    """Generation and translation: how a model answers, and how it is taught to."""
+
+    network: Literal["two", "one"] = Field("two", description="translation: encoder and decoder, or one network")
+    attention: Literal["none", "luong", "bahdanau"] = Field("none", description="translation with two networks")
+    reverse_source: bool = Field(False, description="translation: read the source from its end (Sutskever 2014)")
+    teacher_forcing: float = Field(1.0, ge=0, le=1, description="share of examples trained on the true history")
+    teacher_forcing_end: float | None = Field(
+        None, ge=0, le=1, description="the share at the end of the budget, linear in between (Bengio et al. 2015)"
+    )
+    decoding: Literal["greedy", "sample", "beam"] = Field("greedy", description="in evaluation")
+    beam: PositiveInt = Field(5, description="hypotheses kept by beam search")
+    temperature: PositiveFloat = Field(1.0, description="of sampling")
+
+
 class ModelSpec(Spec):
     """The network around the cell."""
 
@@ -105,6 +120,7 @@ class ModelSpec(Spec):
     recurrent: Literal["free", "orthogonal"] = Field("free", description="keep every recurrent matrix orthogonal")
     view: Literal["layers", "masked"] = Field("layers", description="masked: the stack as one masked layer")
     readout: ReadoutSpec = ReadoutSpec()
+    decoder: DecoderSpec = DecoderSpec()
 
 
 CONSTRAINED_LR = Field(None, description="lr of parameters behind orthogonal or unitary matrices, where it differs")

@@ -100,7 +100,9 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from error
     value = parse(text, str(path))
     if not isinstance(value, dict):
-        raise UserError(f"{path} should hold a mapping of fields, as `longlag schema` describes; it holds {_kind(value)}")
+        raise UserError(
+            f"{path} should hold a mapping of fields, as `longlag schema` describes; it holds {_kind(value)}"
+        )
     return value
 
 

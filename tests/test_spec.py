@@ -115,7 +115,15 @@ def test_every_field_changes_the_identity(path: str, value: Any) -> None:
     before = load_run(data).run_key
     other: Any = OTHER.get(path)
     if other is None:
-        other = not value if isinstance(value, bool) else 1 if value is None else value + 1 if isinstance(value, int) else value / 2 or 0.5
+        other = (
+            not value
+            if isinstance(value, bool)
+            else 1
+            if value is None
+            else value + 1
+            if isinstance(value, int)
+            else value / 2 or 0.5
+        )
     specfile.assign(data, path, other)
     assert load_run(data).run_key != before
 
@@ -138,7 +146,13 @@ def test_specs_are_frozen() -> None:
 
 def test_overrides_are_yaml_and_leave_what_they_are_applied_to_alone() -> None:
     data = {"task": "adding", "cell": "lstm", "clip": {"norm": 1}}
-    settings = ["task.length=40", "cell.forget_bias=2", "clip.value=.5", "optimizer={name: sgd, momentum: 0.9}", "seed=3"]
+    settings = [
+        "task.length=40",
+        "cell.forget_bias=2",
+        "clip.value=.5",
+        "optimizer={name: sgd, momentum: 0.9}",
+        "seed=3",
+    ]
     spec = load_run(specfile.override(data, settings))
     assert spec.task.options["length"] == 40
     assert spec.cell.options["forget_bias"] == 2
@@ -148,7 +162,9 @@ def test_overrides_are_yaml_and_leave_what_they_are_applied_to_alone() -> None:
     assert data == {"task": "adding", "cell": "lstm", "clip": {"norm": 1}}
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("1E5", 1e5), ("-2.5e-4", -2.5e-4), ("1.0e-3", 1e-3), (".5e1", 5.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("1E5", 1e5), ("-2.5e-4", -2.5e-4), ("1.0e-3", 1e-3), (".5e1", 5.0)]
+)
 def test_numbers_with_an_exponent_are_numbers(text: str, value: float) -> None:
     parsed = specfile.parse(text, "text")
     assert isinstance(parsed, float) and parsed == value
@@ -243,7 +259,10 @@ STUDY: dict[str, Any] = {"name": "s", "base": SMALL, "space": {"model.depth": [1
         ({"space": {"model.dept": [1]}}, "no field 'model.dept'; did you mean 'depth'?"),
         ({"space": {"model.depth": {"low": 3, "high": 1}}}, "low (3) is above high (1)"),
         ({"space": {"optimizer.lr": {"low": 0, "high": 1, "log": True}}}, "a logarithmic range starts above 0"),
-        ({"space": {"optimizer.lr": {"low": 0.1, "high": 1.0}}}, "a grid needs a list of values, or a range with a step"),
+        (
+            {"space": {"optimizer.lr": {"low": 0.1, "high": 1.0}}},
+            "a grid needs a list of values, or a range with a step",
+        ),
         ({"space": {"seed": [1, 2]}}, "seeds of a study go into its field 'seeds'"),
         ({"seeds": [0, 0]}, "seeds stand twice: [0, 0]"),
         ({"seeds": []}, "seeds: "),
@@ -265,11 +284,21 @@ def test_what_is_wrong_with_a_study_is_said_in_one_sentence(fields: dict[str, An
 
 def test_a_studys_identity_is_its_base_space_and_seeds() -> None:
     identity = load_study(STUDY).identity()
-    for same in ({"trials": 1}, {"description": "x"}, {"base": CANONICAL | {"seed": 0}}, {"sampler": {"name": "random"}, "trials": 2}):
+    for same in (
+        {"trials": 1},
+        {"description": "x"},
+        {"base": CANONICAL | {"seed": 0}},
+        {"sampler": {"name": "random"}, "trials": 2},
+    ):
         fields = {**STUDY, **same}
         fields["base"] = {key: value for key, value in fields["base"].items() if key != "seed"}
         assert load_study(fields).identity() == identity
-    for other in ({"seeds": [1]}, {"seeds": [0, 1]}, {"space": {"model.depth": [1, 3]}}, {"base": {**SMALL, "cell": "gru"}}):
+    for other in (
+        {"seeds": [1]},
+        {"seeds": [0, 1]},
+        {"space": {"model.depth": [1, 3]}},
+        {"base": {**SMALL, "cell": "gru"}},
+    ):
         assert load_study({**STUDY, **other}).identity() != identity
 
 

@@ -5,4 +5,15 @@ from harness.cells.compose import Composition
 from harness.cells.stack import Stack, layer
 from harness.kernels import Gate, StateGradients
 
-__all__ = ["Cell", "Composition", "Gate", "GatedCell", "GatedLayer", "Layer", "Options", "Stack", "StateGradients", "layer"]
+__all__ = [
+    "Cell",
+    "Composition",
+    "Gate",
+    "GatedCell",
+    "GatedLayer",
+    "Layer",
+    "Options",
+    "Stack",
+    "StateGradients",
+    "layer",
+]

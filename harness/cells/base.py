@@ -144,16 +144,18 @@ class GatedCell(Cell):
         shapes.update((name, (hidden_size,)) for name in self.units)
         return shapes
 
-    def initialise(
-        self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None
-    ) -> None:
+    def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:
         """Draw the parameters in place. By default as ``torch.nn``: all of them U(-1/sqrt(H), 1/sqrt(H))."""
         bound = 1 / math.sqrt(hidden_size)
         for tensor in parameters.values():
             tensor.uniform_(-bound, bound, generator=generator)
 
+    def buffers(self, hidden_size: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """What is drawn once and never trained (a permutation, say), by name; saved with the layer."""
+        return {}
+
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
-        """The effective weights, composed from the parameters once per forward call."""
+        """The effective weights, composed from the parameters (and buffers) once per forward call."""
         layout = Layout.of(self)
         names = ["weight_hh" if k == 0 else f"weight_hh_{k + 1}" for k in range(len(layout.products))]
         return Weights(
@@ -179,11 +181,11 @@ def rows(layout_names: tuple[str, ...], packed: Tensor, name: str) -> Tensor:
     return packed[k * size : (k + 1) * size]
 
 
-
 class GatedLayer(Layer):
     """A gated cell over time. Parameter names and shapes are those of `GatedCell.shapes`.
 
     Attributes:
+        names: the parameters and buffers that `GatedCell.weights` is given.
         kernel: which loop runs, see `harness.kernels.unroll`.
         checkpoint_steps: the compiled loop keeps every so many steps only, see there; None keeps all.
     """
@@ -201,6 +203,10 @@ class GatedLayer(Layer):
             self.register_parameter(name, nn.Parameter(torch.empty(shape)))
         with torch.no_grad():
             cell.initialise({name: getattr(self, name) for name in self.names}, hidden_size, generator)
+        buffers = cell.buffers(hidden_size, generator)
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer)
+        self.names = (*self.names, *buffers)
 
     def weights(self) -> Weights:
         """The effective weights of this layer, read by name so that torch's parametrizations apply."""
@@ -217,9 +223,7 @@ class GatedLayer(Layer):
         record: StateGradients | None = None,
     ) -> tuple[Tensor, State]:
         state = self.initial_state(x.shape[1]) if state is None else state
-        outputs, final = unroll(
-            self.cell, self.weights(), x, state, mask, record, self.kernel, self.checkpoint_steps
-        )
+        outputs, final = unroll(self.cell, self.weights(), x, state, mask, record, self.kernel, self.checkpoint_steps)
         return torch.cat([outputs[name] for name in self.cell.outputs], -1), final
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:

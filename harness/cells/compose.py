@@ -64,9 +64,7 @@ class Bidirectional(Layer):
     the order in which it reads: its last one is the first frame.
     """
 
-    def __init__(
-        self, cell: Cell, input_size: int, hidden_size: int, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, cell: Cell, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> None:
         forward, backward = (cell.layer(input_size, hidden_size, generator) for _ in range(2))
         names = (*(f"forward.{n}" for n in forward.state_names), *(f"backward.{n}" for n in backward.state_names))
         super().__init__(input_size, hidden_size, forward.output_size + backward.output_size, names)

@@ -98,7 +98,9 @@ class MaskedStack(Layer):
         exists = x.new_ones(steps, batch, dtype=torch.bool) if mask is None else mask
         nothing = exists.new_zeros(1, batch)
         # block k at step t stands where the stack's layer k stands at step t - k
-        shifted = [torch.cat([nothing.expand(k, batch), exists, nothing.expand(late - k, batch)]) for k in range(late + 1)]
+        shifted = [
+            torch.cat([nothing.expand(k, batch), exists, nothing.expand(late - k, batch)]) for k in range(late + 1)
+        ]
         runs = torch.stack(shifted, -1).repeat_interleave(self.hidden_size, -1)
         projected, biases = project(self.layout, weights, padded)
         assert projected is not None

@@ -60,9 +60,7 @@ class Stack(nn.Module):
         self.dropouts = nn.ModuleList(Dropout(composition.dropout, seed) for seed in seeds)
         normed = layers if composition.layer_norm else []
         self.norms = nn.ModuleList(nn.LayerNorm(layer.output_size) for layer in normed)
-        learned = composition.initial_state == "learned" or (
-            composition.initial_state == "cell" and cell.learned_state
-        )
+        learned = composition.initial_state == "learned" or (composition.initial_state == "cell" and cell.learned_state)
         self.starts = nn.ModuleList(self._start(layer, generator) for layer in (layers if learned else []))
 
     def _layer(self, size: int, hidden_size: int, depth: int, generator: torch.Generator | None) -> Layer:

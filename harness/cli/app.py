@@ -19,8 +19,7 @@ from harness.cli.ui import ui
 
 HELP = """Which recurrent cell learns a long time lag, at what cost, and why?
 
-A [b]task[/b] is a benchmark with a long lag, a [b]cell[/b] a recurrence, a [b]run[/b] one training with one seed, a
-[b]study[/b] a search over runs. To begin with:
+A task is a benchmark with a long lag, a cell a recurrence, a run one training, a study a search over runs.
 
 \b
   longlag sweep quickstart                   a first study, in minutes

@@ -16,13 +16,32 @@ from typing import Any
 
 import typer
 
-from harness.registry import UserError
+from harness.registry import UserError, suggestion
 
 USER_ERROR, OUR_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP: ends a command as Ctrl-C does, so that nothing is left RUNNING."""
+
+
+class Stopped(Exception):
+    """A command that was stopped by hand, and what to say about it; typer swallows KeyboardInterrupt."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@contextmanager
+def stoppable(sentence: str) -> Iterator[None]:
+    """Say `sentence` when what is inside is stopped by Ctrl-C or a signal."""
+    try:
+        yield
+    except Terminated:
+        raise Stopped(f"terminated; {sentence}", TERMINATED) from None
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted; {sentence}", INTERRUPTED) from None
 
 
 def invoke(app: typer.Typer, arguments: list[str]) -> int:
@@ -34,17 +53,15 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except UserError as error:
         return complain(str(error), USER_ERROR)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        told = ["terminated" if isinstance(error, Terminated) else "interrupted", *getattr(error, "__notes__", [])]
-        print("; ".join(told), file=sys.stderr)
-        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on, as with `| head`
         return OUR_ERROR
     except Exception as error:
-        message = getattr(error, "format_message", None)
-        if message is not None:  # a command line that typer refuses
-            return complain(_lower(message()), USER_ERROR)
+        if hasattr(error, "format_message"):  # a command line that typer refuses
+            return complain(refusal(error), USER_ERROR)
         if os.environ.get("LONGLAG_DEBUG") == "1":
             raise
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -74,7 +91,15 @@ def keep_traceback() -> Path:
     return path.resolve()
 
 
-def _lower(sentence: str) -> str:
+def refusal(error: Any) -> str:
+    """What typer found wrong with a command line, with the nearest option where one was mistyped."""
+    option = getattr(error, "option_name", None)
+    context = getattr(error, "ctx", None)
+    if option is not None and context is not None:
+        known = [name for parameter in context.command.params for name in parameter.opts]
+        command = context.command_path
+        return f"there is no option {option}{suggestion(option, known) or f' (`{command} --help` lists them)'}"
+    sentence = str(error.format_message())
     return sentence[:1].lower() + sentence[1:]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from harness.cli import display
+from harness.cli.errors import stoppable
 from harness.cli.progress import RunProgress, SweepProgress
 from harness.search.result import StudyResult
 from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
@@ -23,34 +24,23 @@ def one_run(
     opened = open_home(home)
     store = Store.open(opened, tracking_uri)
     place = Place(store.experiment(RUNS, NOTE))
-    try:
-        with torch_threads(threads), RunProgress(spec) as progress:
-            done = execute(spec, store, opened, place, force=force, listeners=[progress])
-    except KeyboardInterrupt as stopped:
-        stopped.add_note("the run is recorded as killed, and the same command starts it again")
-        raise
+    again = "the run is recorded as killed, and the same command starts it again"
+    with stoppable(again), torch_threads(threads), RunProgress(spec) as progress:
+        done = execute(spec, store, opened, place, force=force, listeners=[progress])
     if json:
-        fields = {
-            "trained": done.trained,
-            "run_id": done.run_id,
-            "experiment": done.experiment,
-            "tracking_uri": store.uri,
-            "result": done.result.model_dump(mode="json"),
-        }
+        where = {"run_id": done.run_id, "experiment": done.experiment, "tracking_uri": store.uri}
+        fields = {**done.result.model_dump(mode="json"), **where, "trained": done.trained}
         typer.echo(json_.dumps(fields, indent=2))
         return
     typer.echo("\n".join(display.run_lines(done, opened.root)))
 
 
 def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, *, threads: int, json: bool) -> None:
-    try:
-        with SweepProgress() as progress:
-            opened = open_home(home)
-            result = sweep(spec, home=opened, tracking_uri=tracking_uri, threads=threads, watchers=[progress])
-    except KeyboardInterrupt as stopped:
-        command = f"longlag sweep {spec.name}{'' if home is None else f' --home {home}'}"
-        stopped.add_note(f"what is finished is kept, and the trial in hand was put back; continue with: {command}")
-        raise
+    opened = open_home(home)
+    command = f"longlag sweep {spec.name}{'' if home is None else f' --home {home}'}"
+    kept = f"what is finished is kept, and the trial in hand was put back; continue with: {command}"
+    with stoppable(kept), SweepProgress() as progress:
+        result = sweep(spec, home=opened, tracking_uri=tracking_uri, threads=threads, watchers=[progress])
     print_study(result, opened.root, json)
     if result.failed:
         raise typer.Exit(1)

@@ -82,10 +82,13 @@ def run(
     given |= {"updates": updates, "batch_size": batch_size, "device": device, "seed": seed}
     fields = _fields(task, spec, given, set_ or [])
 
-    from harness.cli.execute import one_run
     from harness.spec import load_run
 
-    one_run(load_run(fields), home, tracking_uri, force=force, threads=threads, json=json)
+    checked = load_run(fields, "run" if spec is None else str(spec))
+
+    from harness.cli.execute import one_run
+
+    one_run(checked, home, tracking_uri, force=force, threads=threads, json=json)
 
 
 def _fields(task: str | None, file: Path | None, given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
@@ -102,7 +105,9 @@ def _fields(task: str | None, file: Path | None, given: dict[str, Any], settings
             specfile.assign(data, path, specfile.parse(value, "--cell") if option == "cell" else value)
     data = specfile.override(data, settings)
     if "task" not in data:
-        raise UserError("which task? `longlag list tasks` lists them; then, for example: longlag run adding --cell lstm")
+        raise UserError(
+            "which task? `longlag list tasks` lists them; then, for example: longlag run adding --cell lstm"
+        )
     if "cell" not in data:
         raise UserError("which cell? `longlag list cells` lists them; then, for example: --cell lstm")
     return data

@@ -18,7 +18,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schema(
     kind: Annotated[str, typer.Argument(help="run or study.", autocompletion=lambda: list(KINDS))] = "study",
 ) -> None:
-    """Print the JSON schema of a YAML file, installed tasks and cells with their options included.
+    """Print the JSON schema of a run's or a study's YAML, for editors.
 
     \b
       longlag schema study > study.schema.json

@@ -21,7 +21,7 @@ def show(
     json: options.Json = False,
     home: options.Home = None,
 ) -> None:
-    """Show one task, cell or study: definition, options and their defaults, baseline, a sample, state.
+    """Show one task, cell or study: its definition, options, baseline, a sample, its state.
 
     \b
       longlag show adding

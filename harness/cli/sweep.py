@@ -59,9 +59,7 @@ def sweep(
     trials: Annotated[
         int | None, typer.Option(help="Points to try; a grid has an end of its own.", rich_help_panel=LOOP)
     ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="grid, tpe, random or qmc.", rich_help_panel=LOOP)
-    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="grid, tpe, random or qmc.", rich_help_panel=LOOP)] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the study; with a task, made from the options if not given.")
     ] = None,
@@ -79,8 +77,9 @@ def sweep(
       longlag sweep adding --cell lstm,gru --sampler tpe --trials 30
                     --set "space.optimizer.lr={low: 1e-4, high: 1e-2, log: true}"
 
-    Asking again for the same study continues it: what is finished is kept. `--set` reaches the study's own fields
-    (trials, seeds, sampler.name, space.PATH; see `longlag schema study`) and those of its base run (task.length ...).
+    Asking again for the same study continues it: what is finished is kept.
+
+    --set reaches the study's own fields (trials, seeds, space.PATH ...) and those of its base run (task.length ...).
     """
     from harness import specfile
     from harness.spec import load_study
@@ -91,7 +90,7 @@ def sweep(
     fields, is_task = find(study, home)
     if axes and not is_task:
         used = ", ".join(option(key) for key, text in given.items() if text is not None)
-        raise UserError(f"{used}: only with a task; to change the study {study!r}, use --set, such as --set space.cell=[lstm]")
+        raise UserError(f"{used}: only with a task; to change a study, use --set, such as --set space.cell=[lstm]")
     _axes(fields, axes)
     _settings(fields, settings)
     for path, value in {"trials": trials, "sampler.name": sampler, "base.training.updates": updates}.items():

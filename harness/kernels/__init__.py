@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 Kernel = Literal["auto", "plain", "compiled"]
+KERNELS: tuple[str, ...] = get_args(Kernel)
 
 log = logging.getLogger("longlag")
 _said: set[str] = set()
@@ -48,8 +49,8 @@ def which(
     Raises:
         ValueError: when ``kernel="compiled"`` cannot be had, saying why; for an unknown `kernel`.
     """
-    if kernel not in get_args(Kernel):
-        raise ValueError(f"unknown kernel {kernel!r}: one of {', '.join(get_args(Kernel))}")
+    if kernel not in KERNELS:
+        raise ValueError(f"unknown kernel {kernel!r}: one of {', '.join(KERNELS)}")
     if kernel == "plain":
         return "plain"
     reason = compiled.refusal(cell, dtype, device)
@@ -80,16 +81,15 @@ def unroll(
     Raises:
         ValueError: when ``kernel="compiled"`` cannot be had, saying why; for an unknown `kernel`.
     """
-    if which(cell, x.dtype, x.device, kernel) == "compiled":
-        reason = compiled.unsuitable(x, weights, state)
-        if reason is None:
-            return compiled.unroll(cell, weights, x, state, mask, record, checkpoint_steps)
-    else:
-        reason = None if kernel == "plain" else compiled.refusal(cell, x.dtype, x.device)
-    if reason is not None:
+    if kernel not in KERNELS:
+        raise ValueError(f"unknown kernel {kernel!r}: one of {', '.join(KERNELS)}")
+    if kernel != "plain":
+        result = compiled.attempt(cell, weights, x, state, mask, record, checkpoint_steps)
+        if not isinstance(result, str):
+            return result
         if kernel == "compiled":
-            raise ValueError(reason)
-        say_once(f"{reason}; the plain loop runs instead")
+            raise ValueError(result)
+        say_once(f"{result}; the plain loop runs instead")
     return plain.unroll(cell, weights, x, state, mask, record)
 
 

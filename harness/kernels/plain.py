@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.kernels.recurrence import Layout, Recurrence, State, Weights, namespace
 from harness.kernels.record import StateGradients
+from harness.kernels.recurrence import Layout, Recurrence, State, Weights, namespace
 
 
 def project(layout: Layout, weights: Weights, x: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:

@@ -8,7 +8,7 @@ its own in a pass of its own, so it changes no number of a run, and no clipping 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,21 +24,21 @@ class Curve:
     """One state of one layer.
 
     Args:
-        layer: counted from 1, the lowest.
+        part: which layer: ``layer1`` (the lowest), ``encoder.layer2`` ...
         state: its name (``h``, ``c`` ...).
         norms: float64 ``[T]``, the mean per-example gradient norm after each step.
         by_lag: float64 ``[T]``, the same by the lag to each example's own last step: ``by_lag[k]`` is the mean over
             the examples longer than ``k`` steps. Without padding it is `norms` reversed.
     """
 
-    layer: int
+    part: str
     state: str
     norms: NDArray[np.float64]
     by_lag: NDArray[np.float64]
 
     @property
     def name(self) -> str:
-        return f"layer{self.layer}.{self.state}"
+        return f"{self.part}.{self.state}"
 
     @property
     def horizon(self) -> int:
@@ -63,19 +63,21 @@ class Curve:
         return math.log10(first / last) if first > 0 else -math.inf
 
 
-def curves(records: Sequence[StateGradients], lengths: NDArray[np.int64] | None = None) -> list[Curve]:
+def curves(
+    records: Mapping[str, StateGradients], lengths: Mapping[str, NDArray[np.int64]] | None = None
+) -> list[Curve]:
     """The curves of every layer and state from what a backward pass left in `records`.
 
     Args:
-        records: one a layer, the lowest first.
-        lengths: ``[B]``, the steps of each example; None when all have all.
+        records: by part.
+        lengths: by part, the steps of each example, ``[B]``; a part that is not named has all steps.
     """
     result = []
-    for number, record in enumerate(records, start=1):
+    for part, record in records.items():
         for state, squares in record.squares.items():
             steps, batch = squares.shape
             norms = squares.sqrt().numpy() * batch  # L is a mean over the batch: undo its 1/B
-            sizes = np.full(batch, steps) if lengths is None else lengths
+            sizes = (lengths or {}).get(part, np.full(batch, steps))
             lag = sizes[None, :] - 1 - np.arange(steps)[:, None]
             exists = lag >= 0
             total, count = np.zeros(steps), np.zeros(steps)
@@ -83,5 +85,5 @@ def curves(records: Sequence[StateGradients], lengths: NDArray[np.int64] | None 
             np.add.at(count, lag[exists], 1.0)
             longest = int(sizes.max())
             mean = np.where(exists, norms, 0.0).sum(1) / np.maximum(exists.sum(1), 1)
-            result.append(Curve(number, state, mean[:longest], total[:longest] / count[:longest]))
+            result.append(Curve(part, state, mean[:longest], total[:longest] / count[:longest]))
     return result

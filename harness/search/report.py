@@ -28,9 +28,7 @@ STATES: dict[TrialState, State] = {
 }
 
 
-def report(
-    name: str, *, home: Home | Path | str | None = None, tracking_uri: str | None = None
-) -> StudyResult:
+def report(name: str, *, home: Home | Path | str | None = None, tracking_uri: str | None = None) -> StudyResult:
     """A study that was begun before, as it stands.
 
     Raises:
@@ -40,13 +38,11 @@ def report(
     spec, study = ledger.stored(name, opened.optuna_url)
     store = Store.open(opened, tracking_uri)
     experiment = store.experiment_id(name)
-    book = ledger.Ledger(spec, study, study._storage)
-    return collect(spec, study, book.total, store, experiment, parent_of(store, experiment))
+    book = ledger.Ledger(spec, study, ledger.connect(opened.optuna_url))
+    return collect(spec, study, book.total, store, experiment)
 
 
-def collect(
-    spec: StudySpec, study: optuna.Study, total: int, store: Store, experiment: str, parent: str
-) -> StudyResult:
+def collect(spec: StudySpec, study: optuna.Study, total: int, store: Store, experiment: str) -> StudyResult:
     """Optuna's trials with the results that the tracking store holds for them."""
     recorded = {entry.run_id: entry for entry in store.recorded(experiment)}
     trials = [_trial(trial, spec, recorded) for trial in ledger.current(study.get_trials(deepcopy=False))]
@@ -55,7 +51,6 @@ def collect(
         trials=ordered(trials),
         total=total,
         experiment=experiment,
-        parent=parent,
         tracking_uri=store.uri,
     )
 

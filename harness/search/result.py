@@ -47,7 +47,6 @@ class StudyResult(BaseModel):
         trials: the finished ones from the best to the worst, then the others.
         total: how many trials it is to have.
         experiment: id in the tracking store.
-        parent: the study's own run there.
         tracking_uri: the store.
     """
 
@@ -57,7 +56,6 @@ class StudyResult(BaseModel):
     trials: tuple[TrialResult, ...]
     total: int
     experiment: str
-    parent: str
     tracking_uri: str
 
     @property

@@ -90,7 +90,7 @@ class Sweep:
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             self.store.end_parent(self.parent, status, {})
             raise
-        result = collect(self.spec, book.study, book.total, self.store, self.experiment, self.parent)
+        result = collect(self.spec, book.study, book.total, self.store, self.experiment)
         self.store.end_parent(self.parent, "FAILED" if result.failed else "FINISHED", summary(result))
         return result
 

@@ -43,7 +43,7 @@ def random_state(stack: Stack, batch: int, generator: torch.Generator) -> StackS
     """A state a little away from the initial one: every number that is real and free may be anything."""
     return tuple(
         {
-            name: value + 0.3 * torch.rand(value.shape, generator=generator).to(value.dtype)
+            name: value.detach() + 0.3 * torch.rand(value.shape, generator=generator).to(value.dtype)
             if value.is_floating_point()
             else value
             for name, value in layer.items()

@@ -11,11 +11,9 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
-from torch import Tensor
 
 from harness.spec import RunSpec
-from harness.task import Array, Batch, MappingKind, Task
+from harness.task import Array, Batch, Task
 from harness.training.seeding import numpy_generator
 
 
@@ -55,18 +53,12 @@ def splits(spec: RunSpec, task: Task, cache: Path | None = None) -> dict[str, Sp
 
 
 def _split(spec: RunSpec, task: Task, name: str, size: int, cache: Path | None) -> Split:
-    by_step = task.signature.mapping is MappingKind.LABELLING
+    by_step = task.signature.by_step
     mark = fingerprint(spec, name, size)
 
     def columns() -> dict[str, Array]:
         batch = task.sample(numpy_generator(spec.data.seed, f"{spec.task.name}/{name}"), size)
-        values = {
-            "inputs": batch.inputs.swapaxes(0, 1),
-            "targets": batch.targets.swapaxes(0, 1) if by_step else batch.targets,
-            "length": batch.lengths,
-            "counted": None if batch.counted is None else batch.counted.swapaxes(0, 1),
-        }
-        return {key: value for key, value in values.items() if value is not None}
+        return _columns(batch, by_step)
 
     def rows() -> Iterator[dict[str, Any]]:
         drawn = columns()
@@ -86,6 +78,24 @@ def _split(spec: RunSpec, task: Task, name: str, size: int, cache: Path | None) 
     return Split(name, table, _batch(table, by_step))
 
 
+def _turned(values: Array | None) -> Array | None:
+    return None if values is None else values.swapaxes(0, 1)
+
+
+def _columns(batch: Batch, by_step: bool) -> dict[str, Array]:
+    """A batch as the columns of a table: one row an example; without those that the task does not use."""
+    values = {
+        "inputs": _turned(batch.inputs) if len(batch.inputs) else None,
+        "tokens": _turned(batch.tokens),
+        "context": batch.context,
+        "targets": _turned(batch.targets) if by_step else batch.targets,
+        "length": batch.lengths,
+        "target_length": batch.target_lengths,
+        "counted": _turned(batch.counted),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def _features(columns: dict[str, Array]) -> datasets.Features:
     def feature(column: Array) -> Any:
         kind = str(column.dtype)
@@ -99,46 +109,38 @@ def _features(columns: dict[str, Array]) -> datasets.Features:
 def _batch(table: datasets.Dataset, by_step: bool) -> Batch:
     """The whole table as one time-major batch."""
     values = table.with_format("numpy")[:]
-    counted = values.get("counted")
+
+    def turned(name: str) -> Array | None:
+        return np.ascontiguousarray(values[name].swapaxes(0, 1)) if name in values else None
+
+    inputs, targets = turned("inputs"), turned("targets") if by_step else values["targets"]
+    assert targets is not None
     return Batch(
-        inputs=np.ascontiguousarray(values["inputs"].swapaxes(0, 1)),
-        targets=np.ascontiguousarray(values["targets"].swapaxes(0, 1) if by_step else values["targets"]),
+        inputs=np.zeros((0, len(table), 0), np.float32) if inputs is None else inputs,
+        targets=targets,
         lengths=values.get("length"),
-        counted=None if counted is None else np.ascontiguousarray(counted.swapaxes(0, 1)),
+        counted=turned("counted"),
+        tokens=turned("tokens"),
+        context=values.get("context"),
+        target_lengths=values.get("target_length"),
     )
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """A batch as torch tensors on one device; reals have the run's dtype."""
-
-    inputs: Tensor
-    targets: Tensor
-    exists: Tensor | None
-    counted: Tensor | None
-
-    @classmethod
-    def of(cls, batch: Batch, dtype: torch.dtype, device: torch.device) -> Tensors:
-        def move(values: Array | None) -> Tensor | None:
-            if values is None:
-                return None
-            tensor = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-            return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-        exists = batch.exists()
-        counted = batch.counted
-        if counted is None and exists is not None and batch.targets.shape[:2] == exists.shape:
-            counted = exists  # labelling: padding counts in no loss
-        inputs, targets = move(batch.inputs), move(batch.targets)
-        assert inputs is not None and targets is not None
-        return cls(inputs, targets, move(exists), move(counted))
 
 
 def part(batch: Batch, start: int, stop: int, by_step: bool) -> Batch:
     """The examples ``start .. stop - 1`` of a batch."""
+
+    def rows(values: Array | None) -> Array | None:
+        return None if values is None else values[start:stop]
+
+    def columns(values: Array | None) -> Array | None:
+        return None if values is None else values[:, start:stop]
+
     return Batch(
         inputs=batch.inputs[:, start:stop],
         targets=batch.targets[:, start:stop] if by_step else batch.targets[start:stop],
-        lengths=None if batch.lengths is None else batch.lengths[start:stop],
-        counted=None if batch.counted is None else batch.counted[:, start:stop],
+        lengths=rows(batch.lengths),
+        counted=columns(batch.counted),
+        tokens=columns(batch.tokens),
+        context=rows(batch.context),
+        target_lengths=rows(batch.target_lengths),
     )

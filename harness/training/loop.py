@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.cells import StateGradients
-from harness.models import Network, loss
+from harness.models import Tensors, build, loss
+from harness.models.base import Records
 from harness.probes import Curve, by_group, curves
 from harness.registry import UserError
 from harness.spec import RunSpec
-from harness.task import Batch, MappingKind, Task
+from harness.task import Answer, Batch, Task
 from harness.training import optimizers
-from harness.training.data import Split, Tensors, part, splits
+from harness.training.data import Split, part, splits
 from harness.training.environment import environment
 from harness.training.result import Listener, Outcome, Pruned, RunResult
 from harness.training.seeding import numpy_generator, torch_generator
@@ -36,11 +36,11 @@ class Run:
         self.listeners = listeners
         self.task: Task = spec.task.build()
         self.signature = self.task.signature
-        self.by_step = self.signature.mapping is MappingKind.LABELLING
+        self.by_step = self.signature.by_step
         self.dtype, self.device = DTYPES[spec.training.dtype], torch.device(spec.training.device)
         self.splits: dict[str, Split] = splits(spec, self.task, cache)
         generator = torch_generator(spec.seed, "initialisation")
-        network = Network(self.signature, spec.cell.build(), spec.model, generator)
+        network = build(self.signature, spec.cell.build(), spec.model, generator)
         self.network = network.to(self.dtype).to(self.device)
         self.network.run_on(spec.training.kernel, spec.training.checkpoint_steps)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -66,12 +66,11 @@ class Run:
 
     # -- training ---------------------------------------------------------------------------------------------------
 
-    def backward(self, batch: Tensors, records: Sequence[StateGradients] | None = None) -> torch.Tensor:
+    def backward(self, batch: Tensors, records: Records | None = None) -> torch.Tensor:
         """Loss and gradients of one batch; the gradients stand in ``.grad``."""
         self.optimizer.zero_grad(set_to_none=True)
-        outputs = self.network(batch.inputs, batch.exists, records)
-        value = loss(self.signature, outputs, batch.targets, batch.counted)
-        value.backward()  # type: ignore[no-untyped-call]
+        value = loss(self.signature, self.network(batch, records), batch)
+        value.backward()
         return value.detach()
 
     def until_stopped(self, interrupted: Callable[[], bool]) -> tuple[Outcome, str]:
@@ -79,6 +78,7 @@ class Run:
         training, probe = self.spec.training, self.spec.probe
         clipped, losses = 0, []
         while self.update < training.updates:
+            self.network.teach(self.update / training.updates)
             value = float(self.backward(self.tensors(self.task.sample(self.data, training.batch_size))))
             gradients = [p.grad for p in self.parameters if p.grad is not None]
             norm = nn.utils.get_total_norm(gradients)
@@ -118,14 +118,21 @@ class Run:
     # -- evaluation -------------------------------------------------------------------------------------------------
 
     def measure(self, split: Split) -> dict[str, float]:
-        """The task's metrics on a whole split."""
-        outputs = []
+        """The task's metrics on a whole split: of outputs given the true history, and of what it answers freely."""
+        outputs, answers = [], []
+        # answers are sampled with the same draws at every evaluation
+        generator = torch_generator(self.spec.seed, f"answers/{split.name}")
+        self.network.eval()
         with torch.no_grad():
             for start in range(0, split.batch.size, EVALUATION_BATCH):
                 batch = self.tensors(part(split.batch, start, start + EVALUATION_BATCH, self.by_step))
-                outputs.append(self.network(batch.inputs, batch.exists))
+                outputs.append(self.network(batch))
+                answers.append(self.network.answer(batch, generator))
+        self.network.train()
         joined = torch.cat(outputs, 1 if self.by_step else 0)
-        return dict(self.task.measure(joined.double().cpu().numpy(), split.batch))
+        metrics = dict(self.task.measure(joined.double().cpu().numpy(), split.batch))
+        given = [answer for answer in answers if answer is not None]
+        return metrics | dict(self.task.judge(Answer.join(given), split.batch)) if given else metrics
 
     def evaluate(self) -> bool:
         """Measure on the validation split, and the gradient flow; tell both; says whether the task is solved."""
@@ -144,10 +151,12 @@ class Run:
         if not self.spec.probe.curves:
             return
         batch = part(self.splits["validation"].batch, 0, self.spec.probe.batch_size, self.by_step)
-        records = [StateGradients() for _ in self.network.stack.layers]
+        records = self.network.records()
+        self.network.eval()
         self.backward(self.tensors(batch), records)
+        self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        measured = curves(records, batch.lengths)
+        measured = curves(records, self.network.lengths(batch))
         top = self.top(measured)
         self.gradient[f"{when}_horizon"] = float(top.horizon)
         self.gradient[f"{when}_log10_ratio"] = top.log10_ratio
@@ -159,9 +168,8 @@ class Run:
             listener.flow(self.update, measured)
 
     def top(self, measured: Sequence[Curve]) -> Curve:
-        """The curve that the scalars are taken from: the top layer's output state."""
-        state = self.network.stack.layers[-1].state_names[0]
-        return next(c for c in reversed(measured) if c.state == state)
+        """The curve that the scalars are taken from: the output state of the model's watched part."""
+        return next(curve for curve in measured if curve.part == self.network.watched)
 
 
 @contextmanager

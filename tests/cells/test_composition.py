@@ -84,9 +84,7 @@ def test_bidirectional_agrees_with_torch() -> None:
         for part, suffix in ((both.ahead, ""), (both.back, "_reverse")):
             part.weight_ih.data.copy_(getattr(theirs, f"weight_ih_l{k}{suffix}"))
             part.weight_hh.data.copy_(getattr(theirs, f"weight_hh_l{k}{suffix}"))
-            part.bias.data.copy_(
-                getattr(theirs, f"bias_ih_l{k}{suffix}") + getattr(theirs, f"bias_hh_l{k}{suffix}")
-            )
+            part.bias.data.copy_(getattr(theirs, f"bias_ih_l{k}{suffix}") + getattr(theirs, f"bias_hh_l{k}{suffix}"))
     x = inputs()
     torch.testing.assert_close(ours(x)[0], theirs(x)[0])
     lengths = torch.tensor([9, 3, 1, 5])

@@ -20,7 +20,8 @@ def measured(stack, x: torch.Tensor, g: torch.Tensor, lengths: np.ndarray | None
     mask = None if lengths is None else torch.arange(len(x))[:, None] < torch.from_numpy(lengths)
     outputs, _ = stack(x, None, mask, records)
     (outputs[-1] @ g).mean().backward()
-    return curves(records, lengths)
+    named = {f"layer{k}": record for k, record in enumerate(records, start=1)}
+    return curves(named, None if lengths is None else dict.fromkeys(named, lengths))
 
 
 def linear(scale: float):

@@ -1,11 +1,11 @@
 """The cell compiler: a cell's equations, traced and printed as C inside one fixed time loop.
 
-    trace.py, lower.py, graph.py   the core and its derivative as a flat graph
-    plan.py                        where each gate lies, which products fill it, what is saved
-    emit.py, cmath.py              the graph as C
-    template.py, source.py         the time loop around it
-    build.py, blas.py, kernel.py   a loaded library
-    function.py                    the loop as a differentiable function
+trace.py, lower.py, graph.py   the core and its derivative as a flat graph
+plan.py                        where each gate lies, which products fill it, what is saved
+emit.py, cmath.py              the graph as C
+template.py, source.py         the time loop around it
+build.py, blas.py, kernel.py   a loaded library
+function.py                    the loop as a differentiable function
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from harness.kernels.recurrence import Recurrence, State, Weights
 __all__ = ["refusal", "toolchain", "unroll"]
 
 ROWS_PER_THREAD = 8
-WORK_PER_THREAD = 2e6
+WORK_PER_THREAD = 1e8
 """Multiplications of a whole pass below which a second thread costs more than it brings."""
 
 
-def refusal(
-    cell: Recurrence, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
-) -> str | None:
+def refusal(cell: Recurrence, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> str | None:
     """Why `cell` does not run compiled at that dtype and device, in one sentence; None when it does.
 
     Asking builds the kernel.
@@ -86,10 +84,29 @@ def unroll(
     Raises:
         ValueError: when the cell or the tensors cannot run compiled, saying why.
     """
+    result = attempt(cell, weights, x, state, mask, record, checkpoint_steps, threads)
+    if isinstance(result, str):
+        raise ValueError(result)
+    return result
+
+
+def attempt(
+    cell: Recurrence,
+    weights: Weights,
+    x: Tensor,
+    state: State,
+    mask: Tensor | None = None,
+    record: StateGradients | None = None,
+    checkpoint_steps: int | None = None,
+    threads: int | None = None,
+) -> tuple[dict[str, Tensor], State] | str:
+    """What `unroll` returns, or one sentence that says why the cell or the tensors cannot run compiled."""
     kernel = kernel_for(cell, x.dtype, x.device)
-    problem = kernel if isinstance(kernel, str) else unsuitable(x, weights, state)
-    if isinstance(kernel, str) or problem is not None:
-        raise ValueError(problem)
+    if isinstance(kernel, str):
+        return kernel
+    problem = unsuitable(x, weights, state)
+    if problem is not None:
+        return problem
     plan = kernel.plan
     hidden = next(iter(state.values())).shape[-1]
     tensors = [None if t is None else t.contiguous() for t in Packed.of(weights, plan.units).flat()]
@@ -110,7 +127,7 @@ def unroll(
     )
     given = [t for t in (x, *packed.flat(), *initial) if t is not None]
     if torch.is_grad_enabled() and any(t.requires_grad for t in given):
-        results = Unroll.apply(run, x, *packed.flat(), *initial)
+        results = Unroll.apply(run, x, *packed.flat(), *initial)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
             results = infer(run, x, packed, initial)

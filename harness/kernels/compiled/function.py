@@ -111,10 +111,12 @@ class Pass:
 
 
 class Gradients:
-    """Sums of weight gradients, one set a thread; only those that are wanted take space."""
+    """Sums of weight gradients, one set a thread, those of matrices transposed; only what is wanted takes space."""
 
     def __init__(self, weights: Packed, wanted: Sequence[bool], threads: int) -> None:
-        self.shapes = [t.shape if t is not None and want else None for t, want in zip(weights.flat(), wanted, strict=True)]
+        self.shapes = [
+            t.shape if t is not None and want else None for t, want in zip(weights.flat(), wanted, strict=True)
+        ]
         total = sum(shape.numel() for shape in self.shapes if shape is not None)
         like = next(t for t in weights.flat() if t is not None)
         self.flat = like.new_zeros(threads, max(total, 1))
@@ -127,13 +129,14 @@ class Gradients:
         result: list[Maybe] = []
         start = 0
         for shape in self.shapes:
-            result.append(None if shape is None else flat[start : start + shape.numel()].view(shape))
+            result.append(None if shape is None else flat[start : start + shape.numel()].view(shape[::-1]))
             start += 0 if shape is None else shape.numel()
         return result
 
     def total(self) -> list[Maybe]:
         """The sum over threads, in a fixed order."""
-        return self.split(self.flat[0] if len(self.flat) == 1 else self.flat.sum(0))
+        whole = self.flat[0] if len(self.flat) == 1 else self.flat.sum(0)
+        return [None if t is None else t.t() for t in self.split(whole)]
 
 
 class Unroll(torch.autograd.Function):
@@ -147,7 +150,8 @@ class Unroll(torch.autograd.Function):
         steps, hidden = len(x), initial[0].shape[-1]
         ctx.run = run
         ctx.set_materialize_grads(False)
-        saved, marks = None, []
+        saved: Maybe = None
+        marks: list[Tensor] = []
         if run.chunk:
             keep = [name in run.kernel.plan.outputs for name in plan.states]
             states = history(initial, steps, keep)

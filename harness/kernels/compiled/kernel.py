@@ -56,19 +56,21 @@ class Kernel:
     struct: type[ctypes.Structure] = field(repr=False)
     blas: blas.Blas
 
-    def call(self, **values: int | Tensor | None | Sequence[Tensor | int | None]) -> ctypes.Structure:
+    def call(self, **values: int | Tensor | Sequence[Tensor | int | None] | None) -> ctypes.Structure:
         """A filled ``Call``: tensors are passed by address, None as null. The caller keeps the tensors alive."""
-        call = self.struct()
-        call.gemm = self.blas.gemm[REAL[self.dtype]]
-        call.limit_threads = self.blas.limit_threads
-        call.free_buffers = self.blas.free_buffers
+        call = self.struct(
+            gemm=self.blas.gemm[REAL[self.dtype]],
+            limit_threads=self.blas.limit_threads,
+            free_buffers=self.blas.free_buffers,
+        )
         for name, value in values.items():
-            if isinstance(value, list | tuple):
+            if isinstance(value, Tensor):
+                setattr(call, name, value.data_ptr())
+            elif isinstance(value, list | tuple):
                 array = getattr(call, name)
-                for k, item in enumerate(value):
-                    array[k] = item.data_ptr() if isinstance(item, Tensor) else item
-            else:
-                setattr(call, name, value.data_ptr() if isinstance(value, Tensor) else value)
+                array[: len(value)] = [item.data_ptr() if isinstance(item, Tensor) else item for item in value]
+            elif value is not None:  # the struct starts as zeros
+                setattr(call, name, value)
         return call
 
     def run(self, function: str, call: ctypes.Structure) -> None:

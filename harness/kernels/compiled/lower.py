@@ -26,8 +26,14 @@ class Lowering:
             self.rules[f"logical_{op}"] = self.rules[f"bitwise_{op}"] = rule
         for op in ("detach", "alias", "clone", "lift_fresh", "lift_fresh_copy", "expand", "_to_copy", "positive"):
             self.rules[op] = lambda a, *_, **__: a
-        for op, value in (("zeros_like", 0), ("ones_like", 1), ("new_zeros", 0), ("new_ones", 1),
-                          ("zeros", 0), ("ones", 1)):
+        for op, value in (
+            ("zeros_like", 0),
+            ("ones_like", 1),
+            ("new_zeros", 0),
+            ("new_ones", 1),
+            ("zeros", 0),
+            ("ones", 1),
+        ):
             self.rules[op] = lambda *_, value=value, **__: self.as_node(value)
         for name in dir(self):
             if name.startswith("op_"):
@@ -81,8 +87,8 @@ class Lowering:
     def op_pow(self, a: Any, b: Any) -> Node:
         if isinstance(b, Node) or isinstance(a, int | float):
             return self._("pow", a, b)
-        if b == 0.5:
-            return self._("sqrt", a)
+        if abs(b) == 0.5:
+            return self._("sqrt" if b > 0 else "rsqrt", a)
         if b != int(b) or abs(b) > 16:
             return self._("pow", a, b)
         result, base, left = self.as_node(1), a, abs(int(b))
@@ -165,9 +171,7 @@ class Lowering:
 
     def op_softplus_backward(self, grad: Any, a: Any, beta: float, threshold: float) -> Node:
         scaled = self._("mul", a, beta)
-        return self.where(
-            self._("gt", scaled, threshold), grad, self._("mul", grad, self._("sigmoid", scaled))
-        )
+        return self.where(self._("gt", scaled, threshold), grad, self._("mul", grad, self._("sigmoid", scaled)))
 
     def op_log_sigmoid_forward(self, a: Any) -> tuple[Node, Node]:
         small = self._("exp", self._("neg", self._("abs", a)))

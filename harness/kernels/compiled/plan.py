@@ -92,9 +92,7 @@ def make_plan(cell: Recurrence) -> Plan:
     for k, product in enumerate(layout.products):
         first_slot = slots.index(recurrent(product.gates[0]))
         for block, source in enumerate(product.sources):
-            terms.append(
-                Term(product.stage, k, source, block, len(product.sources), first_slot, len(product.gates))
-            )
+            terms.append(Term(product.stage, k, source, block, len(product.sources), first_slot, len(product.gates)))
     graph = Graph()
     first = None
     if cell.intermediates:
@@ -138,7 +136,7 @@ def trace_stage(
     """Trace ``function(g, s, p)``; its inputs are named ``g:<slot>``, ``s:<state>`` and ``p:<unit parameter>``."""
     groups = {"g": slots, "s": tuple(cell.states), "p": tuple(cell.units)}
 
-    def flat(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def flat(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         parts = [namespace({n: values[f"{kind}:{n}"] for n in names}) for kind, names in groups.items()]
         result: Mapping[str, Tensor] = function(*parts)
         return result

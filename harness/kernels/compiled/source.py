@@ -7,6 +7,7 @@ from harness.kernels.compiled.cmath import functions
 from harness.kernels.compiled.plan import Plan, Term
 from harness.kernels.compiled.template import BACKWARD, COMMON, FORWARD, HEADER, THREADS
 
+
 def source(plan: Plan, real: str) -> str:
     """The whole C file for ``real`` float or double."""
     values = {
@@ -35,7 +36,10 @@ def source(plan: Plan, real: str) -> str:
                 "biases": lines(bias_lines(plan, gather=True), 4),
                 "small_inputs": lines(small_input_lines(plan, gather=True), 8),
                 "small_products": lines(
-                    [f"add_scaled(pre + {r.slot} * H, value, weight + {r.slot} * H, {r.count} * H);" for r in plan.inputs],
+                    [
+                        f"add_scaled(pre + {r.slot} * H, value, weight + {r.slot} * H, {r.count} * H);"
+                        for r in plan.inputs
+                    ],
                     16,
                 ),
                 "input_products": lines(input_products(plan), 12),
@@ -86,7 +90,9 @@ def target(plan: Plan, term: Term) -> str:
 
 def forward_term(plan: Plan, term: Term) -> str:
     if term.stage == 1:
-        source = f"c->state[{plan.states.index(term.source)}] + t * c->stride[{plan.states.index(term.source)}] + b0 * H"
+        source = (
+            f"c->state[{plan.states.index(term.source)}] + t * c->stride[{plan.states.index(term.source)}] + b0 * H"
+        )
     else:
         source = f"middle + {plan.intermediates.index(term.source)} * nb * H"
     return (
@@ -154,9 +160,13 @@ def weight_gradient(plan: Plan, term: Term) -> str:
     return (
         f"if (c->grad_weight_hh[{term.product}]) /* dU of {target(plan, term)} by {term.source} */\n"
         f"    product_outer(c, steps * nb, {term.count} * H, H, dpre + {term.slot} * H, W, {source}, H,\n"
-        f"            c->grad_weight_hh[{term.product}] + slice * c->grad_stride + {term.block} * H, "
-        f"{term.blocks} * H);"
+        f"            c->grad_weight_hh[{term.product}] + slice * c->grad_stride + {term.block * term.count} * H * H, "
+        f"{term.count} * H);"
     )
+
+
+def input_rows(plan: Plan) -> int:
+    return sum(run.count for run in plan.inputs)
 
 
 def input_products(plan: Plan) -> list[str]:
@@ -178,7 +188,7 @@ def input_gradients(plan: Plan) -> list[str]:
 def input_weight_gradients(plan: Plan) -> list[str]:
     return [
         f"product_outer(c, steps * nb, {run.count} * H, I, dpre + {run.slot} * H, W, x, I,\n"
-        f"        c->grad_weight_ih + slice * c->grad_stride + {run.row} * H * I, I);"
+        f"        c->grad_weight_ih + slice * c->grad_stride + {run.row} * H, {input_rows(plan)} * H);"
         for run in plan.inputs
     ]
 
@@ -212,7 +222,7 @@ def small_input_lines(plan: Plan, gather: bool) -> list[str]:
             result.append(f"{loop} row[(i + 1) * W + {run.slot} * H + k] = c->weight_ih[({run.row} * H + k) * I + i];")
         else:
             result.append(
-                f"{loop}\n    c->grad_weight_ih[slice * c->grad_stride + ({run.row} * H + k) * I + i] "
+                f"{loop}\n    c->grad_weight_ih[slice * c->grad_stride + (i * {input_rows(plan)} + {run.row}) * H + k] "
                 f"+= columns[(i + 1) * W + {run.slot} * H + k];"
             )
     return result

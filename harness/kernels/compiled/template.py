@@ -41,7 +41,8 @@ typedef struct {
     real *grad_state[N_STATES]; /* [B, H]: of the final state on entry, of the initial state on return */
     double *squares[N_STATES]; /* [T, B] */
     real *grad_x; /* [T, B, I] */
-    real *grad_weight_ih, *grad_bias, *grad_bias_hh; /* one for each thread, grad_stride apart */
+    /* one for each thread, grad_stride apart; those of matrices transposed */
+    real *grad_weight_ih, *grad_bias, *grad_bias_hh;
     real *grad_weight_hh[AT_LEAST_1(N_PRODUCTS)];
     real *grad_unit[AT_LEAST_1(N_UNITS)];
 } Call;
@@ -72,12 +73,12 @@ static void product_transposed(const Call *c, long rows, long n, long k, const r
     c->gemm("N", "N", &K, &M, &N, &one, W, &LW, A, &LA, &one, C, &LC);
 }
 
-/* G[n, k] += A[rows, n]' S[rows, k] */
+/* G[k, n] += S[rows, k]' A[rows, n]: a weight's gradient, transposed, which BLAS computes some 10% faster */
 static void product_outer(const Call *c, long rows, long n, long k, const real *A, long lda, const real *S, long lds,
                           real *G, long ldg) {
     const int N = (int)n, M = (int)rows, K = (int)k, LS = (int)lds, LA = (int)lda, LG = (int)ldg;
     const real one = 1;
-    c->gemm("N", "T", &K, &N, &M, &one, S, &LS, A, &LA, &one, G, &LG);
+    c->gemm("N", "T", &N, &K, &M, &one, A, &LA, S, &LS, &one, G, &LG);
 }
 
 static inline void add_scaled(real *to, real scale, const real *from, long count) {

@@ -43,7 +43,7 @@ class Recorder(TorchDispatchMode):
     """Writes every aten operation on known tensors into `graph`."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.graph = graph
         self.rules = Lowering(graph).rules
         self._known: dict[int, tuple[Tensor, Node]] = {}  # the tensor is kept, so that its id is not used again

@@ -1,0 +1,90 @@
+"""Training a model that reads its own outputs back: on the true history, on its own, or on a mixture by example."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.cells import StateGradients
+from harness.cells.stack import StackState
+from harness.models.base import Model, Records, Tensors
+from harness.models.decoder import Decoder, Memory
+from harness.spec import DecoderSpec
+from harness.task import Signature
+
+
+class Answering(Model):
+    """A model with a decoder: what the three kinds share.
+
+    Args:
+        signature: the task's.
+        spec: how it is taught and how it answers.
+    """
+
+    def __init__(self, signature: Signature, spec: DecoderSpec) -> None:
+        super().__init__(signature)
+        self.spec = spec
+        self.share = spec.teacher_forcing
+        self.coin = torch.Generator()
+
+    def seed_coin(self, generator: torch.Generator) -> None:
+        """Seed what decides which examples are shown the true history; after the parameters were drawn."""
+        self.coin.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+    def teach(self, progress: float) -> None:
+        end = self.spec.teacher_forcing if self.spec.teacher_forcing_end is None else self.spec.teacher_forcing_end
+        self.share = self.spec.teacher_forcing + progress * (end - self.spec.teacher_forcing)
+
+    @property
+    def forcing(self) -> float:
+        """Share of examples shown the true history now: all of them outside of training."""
+        return self.share if self.training else 1.0
+
+
+def outputs_of(
+    decoder: Decoder,
+    batch: Tensors,
+    memory: Memory,
+    state: StackState | None,
+    share: float,
+    coin: torch.Generator,
+    records: Records | None,
+) -> Tensor:
+    """The decoder's numbers for every target step, ``[U, B, N]``.
+
+    Args:
+        decoder: what answers.
+        batch: its targets are the true history.
+        memory: what the decoder looks at.
+        state: its initial state.
+        share: of examples that are shown the true history (teacher forcing); the others read back the likeliest
+            outputs of their own, through which no gradient flows.
+        coin: decides which examples those are.
+        records: one for each layer of the decoder, in order.
+    """
+    like = next(decoder.parameters())
+    start = decoder.start(batch.batch, like)
+    told = list(records.values()) if records is not None else None
+    if share >= 1 and not decoder.early:
+        history = torch.cat([start.unsqueeze(0), decoder.encode(batch.targets[:-1], like.dtype)])
+        return decoder.whole(history, memory, state, batch.answered, told)
+    taught = (torch.rand(batch.batch, generator=coin) < share).to(start.device).unsqueeze(-1)
+    previous, output, numbers = start, None, []
+    for record, layer in zip(told or [], decoder.stack.initial_state(1), strict=False):
+        record.allocate(tuple(layer), len(batch.targets), batch.batch)
+    for step, target in enumerate(batch.targets):
+        now, state, output = decoder.step(previous, memory, state, output)
+        for layer, record in zip(state, told or [], strict=False):
+            watch(layer, record, step)
+        numbers.append(now)
+        true = decoder.encode(target, like.dtype)
+        own = decoder.encode(decoder.likeliest(now.detach()), like.dtype)
+        previous = torch.where(taught, true, own)
+    return torch.stack(numbers)
+
+
+def watch(state: dict[str, Tensor], record: StateGradients, step: int) -> None:
+    """Fill `record` with the gradient norms of one layer's states after one step."""
+    for name, value in state.items():
+        if value.requires_grad:
+            value.register_hook(lambda gradient, name=name: record.put(name, step, gradient))

@@ -1,0 +1,127 @@
+"""A client of MLflow's store: a database, made or migrated once, or a server that is known to answer."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import sqlite3
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.registry import UserError
+from harness.tracking.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+HEALTH_SECONDS = 4.0
+SERVERS = ("http://", "https://")
+SQLITE = "sqlite:///"
+DATABASES = ("postgresql", "mysql", "mssql")
+
+
+def location(home: Home, uri: str | None) -> str:
+    """The address of the store: `uri`, or the home's own database.
+
+    Raises:
+        UserError: when it is of a kind that MLflow's tracking does not know.
+    """
+    if uri is None:
+        return home.tracking_uri
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    if uri.startswith(SERVERS):
+        return uri.rstrip("/")
+    if uri.split(":")[0].split("+")[0] in DATABASES and "://" in uri:
+        return uri
+    raise UserError(
+        f"tracking URI {uri!r}: should be an MLflow server (http://host:5000) or a database "
+        f"(sqlite:///file.db, postgresql://…)"
+    )
+
+
+def connect(home: Home, uri: str | None = None) -> MlflowClient:
+    """A client for the store at `uri`, or for the home's own.
+
+    Raises:
+        UserError: when the server does not answer, or the database is none of MLflow's, or of a newer MLflow.
+    """
+    where = location(home, uri)
+    if where.startswith(SERVERS):
+        check_health(where)
+    with quiet():
+        from mlflow import MlflowClient
+
+        if where.startswith(SQLITE):
+            with home.lock():
+                _prepare(where, home.artifacts)
+        return MlflowClient(tracking_uri=where)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without MLflow's messages about tables, and its dependencies' about their own future."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
+    """Be sure that an MLflow server answers, within seconds: MLflow's own client would try for minutes.
+
+    Raises:
+        UserError: when it does not.
+    """
+    try:
+        with urllib.request.urlopen(f"{server}/health", timeout=seconds) as reply:
+            healthy = reply.read(100).strip() == b"OK"
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):  # it wants credentials, which MLflow's client takes from its own variables
+            return
+        raise UserError(f"no MLflow server at {server}: it answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"the tracking server {server} does not answer ({reason}); start it, or leave out the tracking URI to "
+            "record in the home"
+        ) from error
+    if not healthy:
+        raise UserError(f"no MLflow server at {server}: something else answers there")
+
+
+def _prepare(uri: str, artifacts: Path) -> None:
+    """Create or migrate the tables. Processes that did so at once would break one another: hold the lock."""
+    path = Path(uri.removeprefix(SQLITE))
+    try:
+        with closing(sqlite3.connect(path, timeout=20)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # persists; readers and a writer get along
+    except sqlite3.Error as error:
+        raise UserError(f"{path} cannot be used as MLflow's database: {error}") from error
+
+    from alembic.util.exc import CommandError
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    utils._logger.setLevel(logging.WARNING)
+    engine = utils.create_sqlalchemy_engine_with_retry(uri)
+    try:
+        revision = utils._get_schema_version(engine)
+        if revision is not None and revision != utils._get_latest_schema_revision():
+            utils._upgrade_db(engine)
+    except CommandError as error:
+        raise UserError(
+            f"{path} was written by a newer MLflow, or by another program; upgrade mlflow or choose another database"
+        ) from error
+    finally:
+        engine.dispose()
+    if revision is None:
+        artifacts.mkdir(parents=True, exist_ok=True)
+        store = SqlAlchemyStore(uri, artifacts.as_uri())
+        store._dispose_engine()

@@ -1,0 +1,81 @@
+"""The pictures beside the curves: matplotlib, drawn to files, no window and no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CURVES = 8
+HEATMAP_LAGS = 256
+SMALLEST = 1e-300
+
+
+def through_time(updates: Sequence[int], maps: Mapping[str, NDArray[np.float64]], path: Path) -> None:
+    """Gradient norms over the lag, one line an evaluation, and over training as a map: a row for each state.
+
+    Args:
+        updates: of the evaluations.
+        maps: layer and state -> ``[evaluations, lags]``.
+        path: of the PNG.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 0.5 + 3.1 * len(maps)), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(maps), 2, squeeze=False)
+    figure.suptitle("Gradient norm through time: lag 0 is the last step", fontsize=12)
+    for (name, values), (left, right) in zip(maps.items(), axes, strict=True):
+        shown = np.where(np.isfinite(values) & (values > SMALLEST), values, np.nan)
+        _curves(left, name, updates, shown)
+        _map(figure, right, name, updates, shown)
+    for axis in axes[-1]:
+        axis.set_xlabel("lag (steps)" if axis is axes[-1][0] else "update")
+    figure.savefig(path)
+
+
+def _curves(axis: Any, name: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
+    from matplotlib import colormaps
+
+    chosen = np.unique(np.linspace(0, len(updates) - 1, CURVES).round().astype(int))
+    colours = colormaps["viridis"](np.linspace(0, 0.92, len(chosen)))
+    for row, colour in zip(chosen, colours, strict=True):
+        axis.plot(np.arange(values.shape[1]), values[row], color=colour, linewidth=1.4, label=f"{updates[row]}")
+    _lag_axis(axis.set_xscale, axis.xaxis, values.shape[1])
+    axis.set_xlim(0, max(1, values.shape[1] - 1))
+    if np.isfinite(values).any():
+        axis.set_yscale("log")
+    axis.set_ylabel(f"‖∂L/∂{name}‖")
+    axis.grid(True, which="major", alpha=0.25)
+    axis.legend(title="update", fontsize=7, title_fontsize=7, loc="best")
+
+
+def _map(figure: Any, axis: Any, name: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
+    lags = np.arange(values.shape[1])
+    if len(lags) > HEATMAP_LAGS:
+        lags = np.unique(np.geomspace(1, len(lags), HEATMAP_LAGS).round().astype(int)) - 1
+    if len(updates) < 2 or len(lags) < 2 or not np.isfinite(values).any():
+        axis.text(0.5, 0.5, "too few measurements for a map", ha="center", va="center", transform=axis.transAxes)
+        axis.set_axis_off()
+        return
+    drawn = np.log10(values[:, lags]).T
+    mesh = axis.pcolormesh(np.asarray(updates), lags, drawn, shading="nearest", cmap="viridis", rasterized=True)
+    _lag_axis(axis.set_yscale, axis.yaxis, values.shape[1])
+    axis.set_ylim(0, lags[-1])
+    axis.set_facecolor("0.85")  # zero or not finite
+    axis.set_ylabel("lag (steps)")
+    figure.colorbar(mesh, ax=axis, label=f"log10 ‖∂L/∂{name}‖", pad=0.02)
+
+
+def _lag_axis(set_scale: Any, axis: Any, lags: int) -> None:
+    """Logarithmic, with a place for lag 0; few lags need no logarithm."""
+    from matplotlib.ticker import NullLocator, ScalarFormatter
+
+    if lags > 30:
+        set_scale("symlog", linthresh=1, linscale=0.3)
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_locator(NullLocator())

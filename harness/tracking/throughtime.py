@@ -1,0 +1,103 @@
+"""Gradient flow over a whole run: which curves stand in MLflow as series, and all of them as arrays in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.probes import Curve
+
+POINTS = 200
+SNAPSHOTS = 6
+SECTION = "gradient_through_time"
+LAST = "last"
+Values = NDArray[np.float64]
+
+
+def planned(updates: int, eval_every: int) -> tuple[int, ...]:
+    """The updates whose curves become series of their own, known beforehand so that they agree between runs.
+
+    Before the first update, and after the 1st, 2nd, 4th, 8th ... evaluation, thinned evenly; the last evaluation's
+    curves come on top, under the name ``last``.
+    """
+    powers, number = [], 1
+    while number * eval_every < updates:
+        powers.append(number * eval_every)
+        number *= 2
+    room = SNAPSHOTS - 2
+    if len(powers) > room:
+        powers = [powers[round(i)] for i in np.linspace(0, len(powers) - 1, room)]
+    return (0, *powers)
+
+
+def points(steps: int) -> NDArray[np.int64]:
+    """Indices into a curve over ``steps`` steps: all of them, or at most 200, evenly spaced in the log of the lag."""
+    if steps <= POINTS:
+        return np.arange(steps)
+    lags = np.unique(np.geomspace(1, steps, POINTS).round().astype(np.int64)) - 1
+    return steps - 1 - lags[::-1]
+
+
+def series_name(curve: Curve, update: int | None) -> str:
+    """Of the series in MLflow: a collapsible section a state, the update padded so that names sort."""
+    return f"{SECTION}/{curve.name}/{LAST if update is None else f'update_{update:06d}'}"
+
+
+def series(curve: Curve) -> Iterator[tuple[int, float]]:
+    """Step t, counted from 1, and the norm there."""
+    for index in points(len(curve.norms)):
+        yield int(index) + 1, float(curve.norms[index])
+
+
+class Flow:
+    """The curves of a run, one row an evaluation."""
+
+    def __init__(self) -> None:
+        self.updates: list[int] = []
+        self.last: Sequence[Curve] = ()
+        self._norms: dict[str, list[Values]] = {}
+        self._by_lag: dict[str, list[Values]] = {}
+
+    def add(self, update: int, curves: Sequence[Curve]) -> None:
+        self.updates.append(update)
+        self.last = curves
+        for curve in curves:
+            self._norms.setdefault(curve.name, []).append(curve.norms)
+            self._by_lag.setdefault(curve.name, []).append(curve.by_lag)
+
+    def by_lag(self) -> dict[str, Values]:
+        """Layer and state -> ``[evaluations, lags]``."""
+        return {name: np.stack(rows) for name, rows in self._by_lag.items()}
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What the file holds: ``updates``, ``layer1.h/by_lag`` ...; and over t where padding makes that different.
+
+        float32, unless a norm is too small or too large for it.
+        """
+        result: dict[str, NDArray[np.generic]] = {"updates": np.array(self.updates, dtype=np.int64)}
+        for name, by_lag in self.by_lag().items():
+            norms = np.stack(self._norms[name])
+            result[f"{name}/by_lag"] = _narrow(by_lag)
+            if not np.array_equal(norms, by_lag[:, ::-1], equal_nan=True):
+                result[f"{name}/by_step"] = _narrow(norms)
+        return result
+
+    def write(self, folder: Path) -> None:
+        """The arrays (safetensors) and the picture into `folder`."""
+        from safetensors.numpy import save_file
+
+        from harness.tracking import figures
+
+        meaning = "mean over examples of the norm of dL/ds; by_lag [evaluations, lag], by_step [evaluations, t - 1]"
+        save_file(self.arrays(), folder / f"{SECTION}.safetensors", metadata={"longlag": meaning})
+        figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}.png")
+
+
+def _narrow(values: Values) -> NDArray[np.generic]:
+    size = np.abs(values[np.isfinite(values) & (values != 0)])
+    limits = np.finfo(np.float32)
+    fits = size.size == 0 or (size.min() >= limits.tiny and size.max() <= limits.max)
+    return np.ascontiguousarray(values, dtype=np.float32 if fits else np.float64)

@@ -1,0 +1,44 @@
+"""Running the command line inside the test process: importing torch and mlflow anew each time would take minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.cli.app import app
+from harness.cli.errors import invoke
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+Longlag = Callable[..., Done]
+
+
+@pytest.fixture
+def longlag(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Longlag:
+    """``longlag("run", "adding", ...)`` in an empty folder; gives the exit code and what was printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LONGLAG_HOME", raising=False)
+
+    def run(*arguments: str) -> Done:
+        code = invoke(app, list(arguments))
+        captured = capfd.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def tiny_options() -> list[str]:
+    """Options of a run that takes some hundredths of a second."""
+    settings = ["task.length=6", "model.hidden_size=4", "data={validation: 8, test: 8}", "probe.log_every=2"]
+    settings += ["training.batch_size=4", "training.updates=4", "training.eval_every=2"]
+    return [word for setting in settings for word in ("--set", setting)]

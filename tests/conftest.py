@@ -1,0 +1,29 @@
+"""What all suites share: a home of their own, and runs so small that they take no time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY: dict[str, Any] = {
+    "task": {"name": "adding", "length": 6},
+    "cell": "rnn",
+    "model": {"hidden_size": 4},
+    "training": {"batch_size": 4, "updates": 4, "eval_every": 2},
+    "data": {"validation": 8, "test": 8},
+    "probe": {"log_every": 2, "batch_size": 4},
+}
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for tests that only add to it; making one takes a second or two."""
+    return tmp_path_factory.mktemp("shared") / "home"
+
+
+@pytest.fixture
+def tiny() -> dict[str, Any]:
+    """The fields of a run that takes some hundredths of a second."""
+    return {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}

@@ -1,0 +1,101 @@
+"""Which loop runs, and what is said when it is the plain one."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from harness import kernels
+from harness.cells.base import GatedCell
+from harness.kernels import Gate, compiled
+from harness.kernels.compiled import blas, build
+from tests.kernels.zoo import Peephole
+
+
+class Rolled(GatedCell):
+    gates = (Gate("a"),)
+
+    def core(self, g, s, p):
+        return {"h": torch.roll(torch.tanh(g.a), 1, -1)}
+
+
+class Broken(GatedCell):
+    gates = (Gate("a"),)
+
+    def core(self, g, s, p):
+        return {"h": g.b}
+
+
+def run(cell, dtype=torch.float32, **options):
+    layer = cell.layer(2, 4).to(dtype)
+    state = {name: torch.zeros(3, 4, dtype=dtype) for name in cell.states}
+    return kernels.unroll(cell, layer.weights(), torch.zeros(5, 3, 2, dtype=dtype), state, **options)
+
+
+def test_which_loop_runs_can_be_asked_and_chosen():
+    cell = Peephole()
+    assert kernels.which(cell) == "compiled"
+    assert kernels.which(cell, kernel="plain") == "plain"
+    assert kernels.which(cell, torch.bfloat16) == "plain"
+    assert compiled.refusal(cell) is None
+    for kernel in ("auto", "plain", "compiled"):
+        assert run(cell, kernel=kernel)[0]["h"].shape == (5, 3, 4)
+    with pytest.raises(ValueError, match="unknown kernel 'fast': one of auto, plain, compiled"):
+        run(cell, kernel="fast")
+    assert set(compiled.toolchain()) == {"compiler", "flags", "blas"}
+
+
+@pytest.mark.parametrize(
+    "cell, dtype, device, words",
+    [
+        (Rolled(), torch.float32, "cpu", "Rolled is not compiled: it uses aten.roll"),
+        (Broken(), torch.float32, "cpu", "tracing it raised AttributeError"),
+        (Peephole(), torch.bfloat16, "cpu", "float32 and float64, not in bfloat16"),
+        (Peephole(), torch.float32, "cuda", "on the CPU, not on cuda"),
+    ],
+)
+def test_a_refusal_is_one_sentence_that_says_why(cell, dtype, device, words):
+    reason = compiled.refusal(cell, dtype, device)
+    assert reason is not None and words in reason and "\n" not in reason
+    with pytest.raises(ValueError, match="not"):
+        kernels.which(cell, dtype, device, kernel="compiled")
+
+
+def test_no_compiler_and_no_blas(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "compiler", lambda: None)
+        assert "needs a C compiler" in str(compiled.refusal(Peephole()))
+        assert run(Peephole())[0]["h"].shape == (5, 3, 4)
+    monkeypatch.setattr(blas, "find", lambda: None)
+    assert "needs a BLAS" in str(compiled.refusal(Peephole()))
+
+
+def test_scipys_blas_serves_as_well(monkeypatch):
+    found = blas.from_scipy()
+    assert found is not None and not found.threads_are_local
+    expected = run(cell := Peephole(), kernel="compiled")[0]["h"]
+    monkeypatch.setattr(blas, "find", lambda: found)
+    torch.testing.assert_close(run(type(cell)(), kernel="compiled")[0]["h"] * 0, expected * 0)
+
+
+def test_falling_back_is_said_once(caplog):
+    cell = Rolled()
+    kernels._said.clear()
+    with caplog.at_level(logging.WARNING, logger="longlag"):
+        run(cell)
+        run(cell)
+    assert [r.message for r in caplog.records] == [f"{compiled.refusal(cell)}; the plain loop runs instead"]
+    with pytest.raises(ValueError, match=r"aten\.roll"):
+        run(cell, kernel="compiled")
+
+
+def test_mixed_dtypes_and_tensor_subclasses_are_refused():
+    cell = Peephole()
+    layer = cell.layer(2, 4)
+    state = {name: torch.zeros(3, 4) for name in cell.states}
+    with pytest.raises(ValueError, match="one dtype and device"):
+        compiled.unroll(cell, layer.weights(), torch.zeros(5, 3, 2, dtype=torch.float64), state)
+    with pytest.raises(ValueError, match="at least one step"):
+        compiled.unroll(cell, layer.weights(), torch.zeros(0, 3, 2), state)
