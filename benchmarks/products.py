@@ -13,8 +13,8 @@ from harness.kernels.compiled import blas, build
 SOURCE = """
 typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const float *, const float *,
                        const int *, const float *, const int *, const float *, float *, const int *);
-static void gemm(gemm_t f, char a, char b, int m, int n, int k, const float *A, int la, const float *B, int lb, float *C,
-                 int lc) {
+static void gemm(gemm_t f, char a, char b, int m, int n, int k, const float *A, int la, const float *B, int lb,
+                 float *C, int lc) {
     const float one = 1;
     f(&a, &b, &m, &n, &k, &one, A, &la, B, &lb, &one, C, &lc);
 }

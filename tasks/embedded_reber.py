@@ -76,8 +76,8 @@ class EmbeddedReber(Task):
     Options = EmbeddedReberOptions
     metrics = (
         Metric("divergence", "min", "nats", "mean over the steps, from the true chances of the next symbol"),
-        Metric("steps_right", "max", "share", "steps where all symbols that may follow lead", best=1.0),
         Metric("sequences_right", "max", "share", "strings or streams with every step right", best=1.0),
+        Metric("steps_right", "max", "share", "steps where all symbols that may follow lead", best=1.0),
         Metric("error_free", "max", "share", "of a string's or stream's steps, those before its first error", best=1.0),
         Metric("remembered", "max", "share", "right steps among those where the last but one symbol is due", best=1.0),
     )
@@ -167,8 +167,8 @@ class EmbeddedReber(Task):
         due = np.isin(states, LAST) & exists
         return {
             "divergence": float(divergence[exists].mean()),
-            "steps_right": float(right[exists].mean()),
             "sequences_right": float(np.mean(~wrong.any(0))),
+            "steps_right": float(right[exists].mean()),
             "error_free": float(np.mean(before / steps)),
             "remembered": float(right[due].mean()) if due.any() else 1.0,
         }

@@ -69,7 +69,7 @@ class Transformer(Cell):
 
 def glorot(inputs: int, outputs: int, generator: torch.Generator | None, parts: int = 1) -> nn.Linear:
     """A linear map, Glorot uniform in each of its `parts`, without bias at first."""
-    module = linear(inputs, outputs, None)
+    module: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     bound = math.sqrt(6 / (inputs + outputs // parts))
     with torch.no_grad():
         module.weight.uniform_(-bound, bound, generator=generator)

@@ -106,7 +106,7 @@ def execute(
     """
     recorded = None if force else store.find(spec.run_key)
     if recorded is not None and recorded.result is not None and recorded.result.outcome in FINAL:
-        run_id = store.adopt(recorded, place.experiment, place.parent, dict(place.tags))
+        run_id = store.adopt(recorded, place.experiment, place.parent, dict(place.tags), place.name)
         return Execution(recorded.result, run_id, place.experiment, trained=False)
     recorder = store.listener(place.experiment, parent=place.parent, tags=dict(place.tags), name=place.name)
     started(spec)

@@ -15,7 +15,7 @@ from harness.search import ledger, space
 from harness.search.ledger import Ledger
 from harness.search.report import collect, note, parameters, run_name, summary
 from harness.search.result import State, StudyResult, Watcher, objective
-from harness.search.runner import Place, check, execute, open_home, torch_threads
+from harness.search.runner import RUNS, Place, check, execute, open_home, torch_threads
 from harness.spec import RunSpec, StudySpec, load_study
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -56,6 +56,8 @@ def sweep(
         >>> harness.sweep(study).best  # doctest: +SKIP
     """
     spec = spec if isinstance(spec, StudySpec) else load_study(dict(spec))
+    if spec.name == RUNS:
+        raise UserError(f"the name {RUNS!r} is taken by the single runs; choose another name for the study")
     space.check(spec.space, spec.sampler.name == "grid")
     check(spec.first())
     opened = open_home(home)

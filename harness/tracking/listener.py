@@ -54,7 +54,7 @@ class MlflowListener(Listener):
         self._planned: tuple[int, ...] = ()
         self._flow = throughtime.Flow()
         self._buffer: list[Metric] = []
-        self._next = 0.0
+        self._next, self._late = 0.0, False
 
     # -- what training tells ----------------------------------------------------------------------------------------
 
@@ -147,8 +147,6 @@ class MlflowListener(Listener):
             self._next, self._late = now + FLUSH_SECONDS, False
         except Exception:  # a store that fails for a while ends no run of hours: what is kept is tried again
             self._next, self._late = now + PATIENCE_SECONDS, True
-
-    _late = False
 
     def _flush(self) -> None:
         """Write what is kept; what was written is kept no more, so that no point is written twice."""

@@ -17,18 +17,11 @@ from tests.cells.sequences import gradients_stay_finite, ragged_chunks_equal_the
 CELLS = [MinGRU(), MinGRU(MinGRUOptions(candidate="linear", bias=False)), MinLSTM(MinLSTMOptions(forget_bias=1.0))]
 
 
-@pytest.fixture(params=CELLS, ids=["mingru", "mingru-linear", "minlstm"])
-def cell(request: pytest.FixtureRequest) -> Cell:
-    found: Cell = request.param
-    return found
-
-
-class TestMinimal(CellConformance):
-    pass
-
-
-# overriding the suite's own fixture
-TestMinimal.cell = staticmethod(cell)  # type: ignore[assignment]
+class TestConformance(CellConformance):
+    @pytest.fixture(params=CELLS, ids=["mingru", "mingru-linear", "minlstm"])
+    def cell(self, request: pytest.FixtureRequest) -> Cell:
+        found: Cell = request.param
+        return found
 
 
 def in_log_space(log_keep: Tensor, log_new: Tensor) -> Tensor:
@@ -96,9 +89,7 @@ def test_forget_bias_needs_a_bias() -> None:
         MinLSTMOptions(bias=False, forget_bias=1.0)
 
 
-def test_ragged_chunks(cell: Cell) -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_sequences(cell: Cell) -> None:
     ragged_chunks_equal_the_whole(cell)
-
-
-def test_long(cell: Cell) -> None:
     gradients_stay_finite(cell)

@@ -40,7 +40,7 @@ def study(**changes: Any) -> dict[str, Any]:
     return {**STUDY, **changes}
 
 
-RUN = "run adding --cell lstm"
+RUN = "run adding --cell lstm --updates 2"
 BAD = {
     # names
     "unknown command": Bad("swep adding", "did you mean 'sweep'"),
@@ -138,10 +138,10 @@ BAD = {
         "sweep file.yaml --set base.task=[1] --set task.length=3", "base.task is a list", study()
     ),
     # where results are kept
-    "home is a file": Bad(f"{RUN} --home file.yaml", "file.yaml", b"not a home"),
-    "home from a newer version": Bad(f"{RUN} --home newer", "newer"),
-    "damaged home": Bad(f"{RUN} --home damaged", "damaged"),
-    "no tracking server": Bad(f"{RUN} --tracking-uri http://127.0.0.1:9", "127.0.0.1:9"),
+    "home is a file": Bad(f"{RUN} --home file.yaml", "file.yaml is a file, not a folder", b"not a home"),
+    "home from a newer version": Bad(f"{RUN} --home newer", "was made by longlag 99.0"),
+    "damaged home": Bad(f"{RUN} --home damaged", "home.json is damaged"),
+    "no tracking server": Bad(f"{RUN} --tracking-uri http://127.0.0.1:9", "the tracking server http://127.0.0.1:9 does not answer"),
     "no such tracking scheme": Bad(f"{RUN} --tracking-uri gopher://x", "gopher"),
 }
 
@@ -161,7 +161,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     secret = tmp_path / "secret.yaml"
     secret.write_text("task: adding")
     secret.chmod(0)
-    for name, text in (("newer", json.dumps({"format": 999, "version": "99.0"})), ("damaged", '{"format": 1')):
+    for name, text in (("newer", json.dumps({"layout": 999, "longlag": "99.0"})), ("damaged", '{"layout": 1')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "home.json").write_text(text)
     yield tmp_path

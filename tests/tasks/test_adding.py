@@ -135,6 +135,40 @@ def test_1997_baseline_is_the_enumerated_variance(length: int) -> None:
     assert adding(variant="1997", length=length).baseline().value == pytest.approx(float(counted / 48))
 
 
+@pytest.mark.parametrize("length", [10, 25, 40])
+def test_pascanu_marks_one_step_of_the_first_tenth_and_one_of_the_next_four(length: int) -> None:
+    batch = draw(adding(variant="pascanu", length=length))
+    steps, tenth = marked_steps(batch), batch.lengths // 10
+    assert (steps[:, 0] < tenth).all()
+    assert (steps[:, 1] >= tenth).all()
+    assert (steps[:, 1] < tenth + 2 * batch.lengths // 5).all()
+    counts = Counter(map(tuple, steps[batch.lengths == length].tolist()))
+    assert len(counts) == (length // 10) * (2 * length // 5)
+    assert uniform(counts)
+    assert set(np.unique(batch.inputs[..., 1])) == {0, 1}
+
+
+def test_pascanu_lengths_values_and_target() -> None:
+    batch = draw(adding(variant="pascanu"), 3000)
+    counts = np.bincount(batch.lengths)[100:]
+    assert counts.size == 10  # 100 ... 109
+    assert stats.chisquare(counts).pvalue > UNLIKELY
+    values, exists = batch.inputs[..., 0], batch.exists()
+    assert stats.kstest(values[exists][:100_000], "uniform").pvalue > UNLIKELY
+    assert not batch.inputs[~exists].any()
+    for b in range(100):
+        marked = [float(value) for value, mark in batch.inputs[:, b] if mark == 1]
+        assert batch.targets[b, 0] == pytest.approx(np.mean(marked), rel=1e-6)
+
+
+def test_pascanu_is_right_below_a_squared_error_of_0_04() -> None:
+    task = adding(variant="pascanu")
+    batch = draw(task, 4)
+    measured = task.measure(batch.targets + np.array([[0.0], [0.19], [-0.19], [0.21]]), batch)
+    assert measured["accuracy"] == 0.75
+    assert task.baseline().value == 1 / 24
+
+
 @pytest.mark.parametrize("variant", ["halves", "anywhere"])
 def test_baseline_is_a_sixth_and_not_the_printed_0_1767(variant: str) -> None:
     """Against 200,000 draws; 0.1767 is more than ten standard errors away."""
@@ -165,6 +199,8 @@ def test_accuracy_is_the_share_within_0_04() -> None:
         ({"variant": "1997"}, 0.1, 0.999, True),
         ({"variant": "1997"}, 0.0, 0.998, False),
         ({"variant": "1997", "solved_accuracy": 0.9}, 0.1, 0.95, True),
+        ({"variant": "pascanu"}, 0.1, 0.99, True),
+        ({"variant": "pascanu"}, 0.0, 0.989, False),
     ],
 )
 def test_solved(options: dict[str, object], mse: float, accuracy: float, solved: bool) -> None:
@@ -184,10 +220,12 @@ def test_the_year_may_be_written_as_a_number() -> None:
         ({"length": "long"}, "length: .*integer"),
         ({"length": 10.5}, "length: .*integer"),
         ({"lenght": 100}, "no field 'lenght'; did you mean 'length'"),
-        ({"variant": "half"}, "variant: .*'halves', 'anywhere' or '1997'"),
-        ({"variant": True}, "variant: .*'halves', 'anywhere' or '1997'"),
+        ({"variant": "half"}, "variant: .*'halves', 'anywhere', '1997' or 'pascanu'"),
+        ({"variant": True}, "variant: .*'halves', 'anywhere', '1997' or 'pascanu'"),
         ({"solved_mse": 0}, "solved_mse: .*greater than 0"),
+        ({"length": 9, "variant": "pascanu"}, "at least 10 for the variant 'pascanu'.*not 9"),
         ({"variant": "1997", "solved_mse": 0.01}, "set solved_accuracy, not solved_mse"),
+        ({"variant": "pascanu", "solved_mse": 0.01}, "set solved_accuracy, not solved_mse"),
         ({"solved_accuracy": 0.9}, "set solved_mse, not solved_accuracy"),
     ],
 )

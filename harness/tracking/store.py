@@ -1,0 +1,315 @@
+"""The store of all runs: MLflow behind the few questions that the harness asks of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from harness.registry import UserError, suggestion
+from harness.tracking import connection, describe, views
+from harness.tracking.home import LAYOUT, Home
+from harness.tracking.listener import MlflowListener
+from harness.training import RunResult
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run as it stands in the store.
+
+    Args:
+        run_id: MLflow's.
+        experiment_id: where it is.
+        status: MLflow's: ``RUNNING``, ``FINISHED``, ``FAILED``, ``KILLED``.
+        tags: all of them.
+        result: what it returned; None for a run that failed or still goes on.
+    """
+
+    run_id: str
+    experiment_id: str
+    status: str
+    tags: Mapping[str, str] = field(repr=False)
+    result: RunResult | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study in numbers.
+
+    Args:
+        name: of the study.
+        experiment_id: its experiment.
+        runs: how many there are.
+        finished: how many of them came to their end.
+        updated: when a run last began or ended, UTC; None without runs.
+    """
+
+    name: str
+    experiment_id: str
+    runs: int
+    finished: int
+    updated: datetime | None
+
+
+class Store:
+    """Runs of every study, in one MLflow store. `open` is the way in.
+
+    Args:
+        client: MLflow's.
+        home: the home that the store belongs to, or, for a server, whose lock and caches are used.
+        uri: the store's address.
+    """
+
+    def __init__(self, client: MlflowClient, home: Home, uri: str) -> None:
+        self.client, self.home, self.uri = client, home, uri
+
+    @classmethod
+    def open(cls, home: Home, uri: str | None = None) -> Store:
+        """The home's own store, made when there is none, or the one at `uri`.
+
+        Raises:
+            UserError: when a server does not answer, or a database is none of MLflow's.
+        """
+        return cls(connection.connect(home, uri), home, connection.location(home, uri))
+
+    @property
+    def local(self) -> bool:
+        """Whether artifacts lie in the home, and not with a server."""
+        return self.uri.startswith(connection.SQLITE)
+
+    # -- experiments ------------------------------------------------------------------------------------------------
+
+    def experiment(self, name: str, note: str = "") -> str:
+        """Find or make the experiment of a study; returns its id.
+
+        Runs in it whose process died on this machine are marked as killed: nothing is RUNNING for ever.
+        """
+        with connection.quiet(), self.home.lock():
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                place = self.home.artifacts.as_uri() if self.local else None
+                identifier = str(self.client.create_experiment(name, artifact_location=place))
+            else:
+                identifier = str(found.experiment_id)
+                if found.lifecycle_stage == "deleted":
+                    self.client.restore_experiment(identifier)
+            wanted = {describe.LAYOUT: str(LAYOUT), **({describe.NOTE: note} if note else {})}
+            have = {} if found is None else found.tags
+            for key, value in wanted.items():
+                if have.get(key) != value:
+                    self.client.set_experiment_tag(identifier, key, value)
+            self._bury(identifier)
+        return identifier
+
+    def experiment_id(self, name: str) -> str:
+        """The id of a study's experiment.
+
+        Raises:
+            UserError: when there is none, naming the nearest.
+        """
+        names = {row.name: str(row.experiment_id) for row in self._experiments()}
+        if name not in names:
+            raise UserError(f"there is no study named {name!r} in {self.uri}{suggestion(name, list(names))}")
+        return names[name]
+
+    def studies(self) -> list[StudyRow]:
+        """Everything longlag recorded here, by name."""
+        rows = []
+        for experiment in self._experiments():
+            runs = [run for run in self._runs([experiment.experiment_id]) if _is_training(run)]
+            times = [run.info.end_time or run.info.start_time for run in runs]
+            latest = datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
+            ended = sum(run.info.status == "FINISHED" for run in runs)
+            rows.append(StudyRow(experiment.name, str(experiment.experiment_id), len(runs), ended, latest))
+        return sorted(rows, key=lambda row: row.name)
+
+    # -- a study's own run ------------------------------------------------------------------------------------------
+
+    def parent(self, experiment_id: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
+        """Find the study's own run by its tag ``longlag.study_identity``, or make it; it is RUNNING again."""
+        from mlflow.entities import Param
+
+        own = {**tags, **describe.process(), "mlflow.source.name": "longlag", "mlflow.source.type": "LOCAL"}
+        with self.home.lock():
+            found = self._runs([experiment_id], f"tags.`{describe.IDENTITY}` = '{tags[describe.IDENTITY]}'")
+            run = next(found, None)
+            if run is None:
+                run = self.client.create_run(experiment_id, tags=own, run_name=name)
+            else:
+                self.client.update_run(run.info.run_id, status="RUNNING")
+                for key, value in own.items():
+                    self.client.set_tag(run.info.run_id, key, value)
+            identifier = str(run.info.run_id)
+            before = run.data.params
+            values = {key: str(value) for key, value in parameters.items()}
+            new = [Param(key, value) for key, value in values.items() if key not in before]
+            self.client.log_batch(identifier, params=new)
+            for key, value in values.items():  # a parameter cannot be changed, such as the sampler of a continued study
+                if before.get(key, value) != value:
+                    self.client.set_tag(identifier, f"now.{key}", value)
+        return identifier
+
+    def end_parent(
+        self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"], metrics: Mapping[str, float]
+    ) -> None:
+        """Set the study's own run to its end, with its numbers, and bring the study's page in the UI up to date."""
+        for name, value in metrics.items():
+            self.client.log_metric(run_id, describe.metric_name(name), value)
+        self.client.set_terminated(run_id, status)
+        views.save(self.client, self.client.get_run(run_id).info.experiment_id)
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+
+    def listener(
+        self,
+        experiment_id: str,
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> MlflowListener:
+        """What records one run; see `MlflowListener`."""
+        return MlflowListener(self.client, experiment_id, parent, tags, name)
+
+    def find(self, run_key: str) -> Recorded | None:
+        """A run of this identity that finished, in whatever study; the newest whose result can be read."""
+        ids = [str(experiment.experiment_id) for experiment in self._experiments()]
+        query = f"tags.run_key = '{run_key}' and attributes.status = 'FINISHED'"
+        for run in self._runs(ids, query) if ids else ():
+            recorded = self._recorded(run)
+            if recorded.result is not None:
+                return recorded
+        return None
+
+    def recorded(self, experiment_id: str) -> list[Recorded]:
+        """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
+        return [self._recorded(run) for run in self._runs([experiment_id], newest_first=False) if _is_training(run)]
+
+    def adopt(
+        self,
+        recorded: Recorded,
+        experiment_id: str,
+        parent: str | None,
+        tags: Mapping[str, str],
+        name: str | None = None,
+    ) -> str:
+        """Make a run that finished elsewhere visible here; returns the id of the copy.
+
+        Parameters, tags, datasets, metric histories, artifacts, start and end are those of the original, named by the
+        tag ``longlag.adopted_from``. A run that stands at this place already is not copied.
+        """
+        place = (experiment_id, parent)
+        if (recorded.experiment_id, recorded.tags.get(describe.PARENT)) == place:
+            return recorded.run_id
+        query = f"tags.run_key = '{recorded.tags['run_key']}' and attributes.status = 'FINISHED'"
+        for run in self._runs([experiment_id], query):
+            if run.data.tags.get(describe.PARENT) == parent:
+                return str(run.info.run_id)
+        return self._copy(self.client.get_run(recorded.run_id), experiment_id, parent, tags, name)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _copy(
+        self, source: Run, experiment_id: str, parent: str | None, tags: Mapping[str, str], name: str | None
+    ) -> str:
+        from mlflow.entities import DatasetInput, Param
+
+        old = {k: v for k, v in source.data.tags.items() if not k.startswith("longlag.")}
+        for key in (describe.PARENT, "mlflow.runName", "study"):
+            old.pop(key, None)
+        own = {describe.ADOPTED: source.data.tags.get(describe.ADOPTED, source.info.run_id), **describe.process()}
+        own |= {} if parent is None else {describe.PARENT: parent}
+        own |= {"study": tags[describe.STUDY]} if describe.STUDY in tags else {}
+        copy = self.client.create_run(
+            experiment_id,
+            start_time=source.info.start_time,
+            tags={**old, **own, **tags},
+            run_name=name or source.info.run_name,
+        )
+        identifier = str(copy.info.run_id)
+        params = [Param(key, value) for key, value in source.data.params.items()]
+        for start in range(0, len(params), 100):
+            self.client.log_batch(identifier, params=params[start : start + 100])
+        inputs = source.inputs.dataset_inputs if source.inputs else []
+        self.client.log_inputs(identifier, [DatasetInput(dataset=i.dataset, tags=i.tags) for i in inputs])
+        metrics = [m for key in source.data.metrics for m in self.client.get_metric_history(source.info.run_id, key)]
+        for start in range(0, len(metrics), 1000):
+            self.client.log_batch(identifier, metrics=metrics[start : start + 1000])
+        with self._artifact(source, "") as folder:
+            self.client.log_artifacts(identifier, str(folder))
+        self.client.set_terminated(identifier, source.info.status, source.info.end_time)
+        return identifier
+
+    def _recorded(self, run: Run) -> Recorded:
+        result = None
+        if run.info.status != "RUNNING":
+            try:
+                with self._artifact(run, "result.json") as path:
+                    result = RunResult.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError, UserError):
+                pass  # it failed before its end, or was written by another version: not a result to rely on
+        info = run.info
+        return Recorded(str(info.run_id), str(info.experiment_id), info.status, dict(run.data.tags), result)
+
+    @contextmanager
+    def _artifact(self, run: Run, name: str) -> Iterator[Path]:
+        """A file of a run, or its folder for an empty name; a copy that goes away when it lies with a server.
+
+        Raises:
+            OSError: when there is none.
+        """
+        from mlflow.exceptions import MlflowException
+        from mlflow.utils.file_utils import local_file_uri_to_path
+
+        if run.info.artifact_uri.startswith("file:"):
+            yield Path(local_file_uri_to_path(run.info.artifact_uri)) / name
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = self.client.download_artifacts(run.info.run_id, name, folder)
+            except MlflowException as error:
+                raise FileNotFoundError(name) from error
+            yield Path(path)
+
+    def _experiments(self) -> Iterator[Any]:
+        token = None
+        while True:
+            query = f"tags.`{describe.LAYOUT}` = '{LAYOUT}'"
+            page = self.client.search_experiments(filter_string=query, max_results=PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _runs(self, experiment_ids: Sequence[str], query: str = "", newest_first: bool = True) -> Iterator[Run]:
+        order = [f"attributes.start_time {'DESC' if newest_first else 'ASC'}"]
+        token = None
+        while True:
+            page = self.client.search_runs(list(experiment_ids), query, max_results=PAGE, order_by=order, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _bury(self, experiment_id: str) -> None:
+        """Mark runs as killed whose process is gone: a signal that cannot be caught, a machine that was switched off."""
+        for run in list(self._runs([experiment_id], "attributes.status = 'RUNNING'")):
+            if describe.process_is_gone(run.data.tags):
+                self.client.set_tag(run.info.run_id, "outcome", "killed")
+                self.client.set_tag(run.info.run_id, "reason", f"process {run.data.tags['pid']} is gone")
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_training(run: Run) -> bool:
+    return "run_key" in run.data.tags

@@ -1,0 +1,127 @@
+"""The page that a study opens on in MLflow's UI: its charts, as a saved view.
+
+MLflow does not document the format; this is the only file that knows it, and where it fails the UI shows its own charts.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from harness.tracking import throughtime
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEY = "longlag"
+TAG = f"mlflow.sharedViewState.{KEY}"
+RUNS = 20
+
+
+def save(client: MlflowClient, experiment_id: str) -> bool:
+    """Write the view of a study as it stands now; says whether that worked."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        query = f"tags.run_key != '' and metrics.`parameters` > 0"
+        runs = client.search_runs([experiment_id], query, max_results=100)
+        names = {name for run in runs for name in run.data.metrics}
+        now = int(time.time() * 1000)
+        state = "deflate;" + base64.b64encode(zlib.compress(json.dumps(view(names)).encode())).decode()
+        value = json.dumps({"name": "longlag", "createdAt": now, "updatedAt": now, "state": state})
+        client.set_experiment_tag(experiment_id, TAG, value)
+    except MlflowException:
+        return False
+    return True
+
+
+def view(metrics: set[str]) -> dict[str, Any]:
+    """The charts that are worth a first look, of those there are metrics for."""
+    curves = sorted(n for n in metrics if n.startswith(f"{throughtime.SECTION}/"))
+    last = [n for n in curves if n.endswith(f"/{throughtime.LAST}")]
+    others = [n for n in curves if n not in last]
+    learning = [n for n in ("validation/score", "train/loss", "gradient_norm/global") if n in metrics]
+    sections = {
+        "Gradient norm through time, last evaluation: ‖∂L/∂state‖ at step t": [(n, "log") for n in last],
+        "Learning": [(n, "log") for n in learning],
+        "Gradient flow over training": [
+            (n, "linear") for n in ("gradient_flow/horizon", "gradient_flow/log10_ratio") if n in metrics
+        ],
+        "Gradient norm through time, earlier": [(n, "log") for n in others],
+    }
+    charts = []
+    kept = []
+    for number, (title, lines) in enumerate(sections.items()):
+        if lines:
+            kept.append(_section(f"longlag-section-{number}", title, number < 3))
+            charts += [_line(f"{kept[-1]['uuid']}-{i}", kept[-1]["uuid"], *line) for i, line in enumerate(lines)]
+    return {
+        "searchFilter": "tags.run_key != ''",
+        "orderByKey": "metrics.`score`",
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [
+            "params.`cell`",
+            "params.`model.depth`",
+            "params.`optimizer`",
+            "metrics.`score`",
+            "metrics.`solved_at`",
+            "metrics.`gradient_flow/final_horizon`",
+            "tags.`outcome`",
+        ],
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsHiddenMode": "SHOWALL",
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsVisibilityMap": {},
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "compareRunSections": kept,
+        "compareRunCharts": charts,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "useGroupedValuesInCharts": True,
+        "autoRefreshEnabled": True,
+        "hideEmptyCharts": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "chartsSearchFilter": "",
+    }
+
+
+def _section(uuid: str, name: str, shown: bool) -> dict[str, Any]:
+    flags = {"isReordered": False, "deleted": False, "isGenerated": False}
+    return {"uuid": uuid, "name": name, "display": shown, **flags}
+
+
+def _line(uuid: str, section: str, metric: str, scale: str) -> dict[str, Any]:
+    return {
+        "uuid": uuid,
+        "type": "LINE",
+        "runsCountToCompare": RUNS,
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "displayName": metric.removeprefix(f"{throughtime.SECTION}/"),
+        "metricKey": metric,
+        "selectedMetricKeys": [metric],
+        "lineSmoothness": 0,
+        "xAxisScaleType": "linear",
+        "scaleType": scale,
+        "range": {},
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "ignoreOutliers": False,
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
