@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -225,12 +227,34 @@ class TrainingSpec(Spec):
     )
 
 
+class StageSpec(Spec):
+    """A part of the training in which the task has other options: a curriculum."""
+
+    until: float = Field(gt=0, le=1, description="share of the budget at which the stage ends")
+    task: dict[str, Any] = Field(description="the task's options in this stage, over those of the run")
+
+
 class DataSpec(Spec):
-    """The fixed evaluation splits. Their draws depend on this seed alone, never on the run's."""
+    """The data: fixed evaluation splits, whose draws depend on this seed alone, and the course of the training."""
 
     validation: PositiveInt = Field(1000, description="sequences in the validation split")
     test: PositiveInt = Field(2000, description="sequences in the test split")
     seed: Seed = 0
+    curriculum: tuple[StageSpec, ...] = Field((), description="stages in order; after the last, the task itself")
+    beyond: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="further test splits: a name -> options of the task over those of the run, such as a longer lag",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> DataSpec:
+        ends = [stage.until for stage in self.curriculum]
+        if any(after <= before for before, after in itertools.pairwise(ends)):
+            raise ValueError(f"the curriculum's stages end in rising order, not at {ends}")
+        for name in self.beyond:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in ("validation", "test"):
+                raise ValueError(f"beyond.{name}: a name of letters, digits, - and _, other than validation and test")
+        return self
 
 
 class ProbeSpec(Spec):
@@ -265,6 +289,18 @@ class RunSpec(Spec):
             hint = registry.suggestion(value["name"], list(OPTIMIZERS)) or f"; there are {', '.join(OPTIMIZERS)}"
             raise UserError(f"there is no optimizer named {value['name']!r}{hint}")
         return value
+
+    @model_validator(mode="after")
+    def _tasks_agree(self) -> RunSpec:
+        for options in (*(stage.task for stage in self.data.curriculum), *self.data.beyond.values()):
+            other = self.task_with(options).build().signature
+            if other != self.task.build().signature:
+                raise ValueError(f"data: with {options} the task has another signature: one model cannot serve both")
+        return self
+
+    def task_with(self, options: dict[str, Any]) -> TaskSpec:
+        """The run's task with some options changed."""
+        return TaskSpec.model_validate({**self.task.model_dump(), **options})
 
     def canonical(self) -> str:
         """The canonical JSON form: every field, defaults included, keys sorted, no white space."""

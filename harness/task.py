@@ -251,6 +251,14 @@ class Task(ABC):
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         """Draw `size` sequences. Vectorised: no loop over examples."""
 
+    def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
+        """A fixed evaluation split, ``validation`` or ``test``, of at most `size` sequences.
+
+        By default as many fresh draws. A task on recorded data overrides it: what it returns here is never in
+        `sample`, and it may return fewer where there are no more.
+        """
+        return self.sample(rng, size)
+
     @abstractmethod
     def baseline(self) -> Baseline:
         """The trivial predictor's score."""
@@ -279,6 +287,40 @@ class Task(ABC):
         """The first metric on a scale where a perfect model has 0 and the trivial predictor 1."""
         first, baseline = self.metrics[0], self.baseline().value
         return (metrics[first.name] - first.best) / (baseline - first.best)
+
+    def table(self, outputs: Array, answer: Answer | None, batch: Batch) -> dict[str, list[Any]]:
+        """What the model did, one row an example, by column: kept with the run. By default the first metric's view."""
+        rows = range(batch.size)
+        columns: dict[str, list[Any]] = {"example": [self.describe(batch, b) for b in rows]}
+        if answer is not None and answer.values.ndim == 2:
+            columns["answer"] = [" ".join(map(str, sequence)) for sequence in answer.sequences()]
+        elif outputs.ndim == 2:
+            said = outputs if self.signature.loss == "mse" else outputs.argmax(-1)
+            columns["output"] = [np.array2string(np.asarray(value), precision=3) for value in said]
+        return columns
+
+    def draw(self, axes: Any, outputs: Array, answer: Answer | None, batch: Batch, index: int) -> bool:
+        """Draw one example with what the model made of it on matplotlib `axes`; False where there is no picture.
+
+        By default, for labelling: the targets and the outputs over time, one above the other.
+        """
+        if self.signature.mapping is not MappingKind.LABELLING or self.signature.loss == "ctc":
+            return False
+        length = batch.steps if batch.lengths is None else int(batch.lengths[index])
+        given, wanted = outputs[:length, index], batch.targets[:length, index]
+        if wanted.ndim == 1:
+            exponent = np.exp(given - given.max(-1, keepdims=True))
+            given = exponent / exponent.sum(-1, keepdims=True)
+            wanted = np.eye(self.signature.outputs)[wanted]
+        if wanted.shape[1] == 1:
+            axes.plot(wanted[:, 0], label="target")
+            axes.plot(given[:, 0], label="output")
+            axes.legend(loc="upper right")
+        else:
+            axes.imshow(np.concatenate([wanted, np.full((length, 1), np.nan), given], 1).T, aspect="auto")
+            axes.set_yticks([(wanted.shape[1] - 1) / 2, wanted.shape[1] * 1.5 + 0.5], ["target", "output"])
+        axes.set_xlabel("step")
+        return True
 
     def describe(self, batch: Batch, index: int) -> str:
         """One example so that a person understands it; override it for anything but small numbers."""

@@ -99,7 +99,7 @@ def refusal(error: Any) -> str:
         known = [name for parameter in context.command.params for name in parameter.opts]
         command = context.command_path
         return f"there is no option {option}{suggestion(option, known) or f' (`{command} --help` lists them)'}"
-    sentence = str(error.format_message())
+    sentence = str(error.format_message()).replace(". Did you mean", "; did you mean")
     return sentence[:1].lower() + sentence[1:]
 
 

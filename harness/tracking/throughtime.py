@@ -87,12 +87,12 @@ class Flow:
 
     def write(self, folder: Path) -> None:
         """The arrays (safetensors) and the picture into `folder`."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         from harness.tracking import figures
 
         meaning = "mean over examples of the norm of dL/ds; by_lag [evaluations, lag], by_step [evaluations, t - 1]"
-        save_file(self.arrays(), folder / f"{SECTION}.safetensors", metadata={"longlag": meaning})
+        (folder / f"{SECTION}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": meaning}))
         figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}.png")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KEY = "longlag"
 TAG = f"mlflow.sharedViewState.{KEY}"
+FILTER = "tags.run_key != ''"  # every run but the study's own
 RUNS = 20
 
 
@@ -26,8 +27,7 @@ def save(client: MlflowClient, experiment_id: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        query = f"tags.run_key != '' and metrics.`parameters` > 0"
-        runs = client.search_runs([experiment_id], query, max_results=100)
+        runs = client.search_runs([experiment_id], FILTER, max_results=100)
         names = {name for run in runs for name in run.data.metrics}
         now = int(time.time() * 1000)
         state = "deflate;" + base64.b64encode(zlib.compress(json.dumps(view(names)).encode())).decode()
@@ -59,7 +59,7 @@ def view(metrics: set[str]) -> dict[str, Any]:
             kept.append(_section(f"longlag-section-{number}", title, number < 3))
             charts += [_line(f"{kept[-1]['uuid']}-{i}", kept[-1]["uuid"], *line) for i, line in enumerate(lines)]
     return {
-        "searchFilter": "tags.run_key != ''",
+        "searchFilter": FILTER,
         "orderByKey": "metrics.`score`",
         "orderByAsc": True,
         "startTime": "ALL",

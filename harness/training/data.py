@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from harness.spec import RunSpec
+from harness.spec import RunSpec, TaskSpec
 from harness.task import Array, Batch, Task
 from harness.training.seeding import numpy_generator
 
@@ -33,36 +33,39 @@ class Split:
     batch: Batch
 
 
-def fingerprint(spec: RunSpec, name: str, size: int) -> str:
+def fingerprint(task: TaskSpec, name: str, size: int, seed: int) -> str:
     """What identifies a split: task, options, version, split, size and data seed."""
-    identity = [spec.task.model_dump(mode="json"), spec.task.version, name, size, spec.data.seed]
+    identity = [task.model_dump(mode="json"), task.version, name, size, seed]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return f"{spec.task.name}-v{spec.task.version}-{name}-{digest}"
+    return f"{task.name}-v{task.version}-{name}-{digest}"
 
 
-def splits(spec: RunSpec, task: Task, cache: Path | None = None) -> dict[str, Split]:
-    """The validation and the test split of a run.
+def splits(spec: RunSpec, cache: Path | None = None) -> dict[str, Split]:
+    """The evaluation splits of a run: ``validation``, ``test`` and those of ``data.beyond``.
 
     Args:
         spec: the run; only its task and data fields matter.
-        task: the task, built.
         cache: folder for the Arrow files, shared between runs; None keeps the tables in memory.
     """
     sizes = {"validation": spec.data.validation, "test": spec.data.test}
-    return {name: _split(spec, task, name, size, cache) for name, size in sizes.items()}
+    found = {name: _split(spec.task, name, size, spec.data.seed, cache) for name, size in sizes.items()}
+    for name, options in spec.data.beyond.items():
+        other = _split(spec.task_with(options), "test", spec.data.test, spec.data.seed, cache)
+        found[name] = Split(name, other.table, other.batch)
+    return found
 
 
-def _split(spec: RunSpec, task: Task, name: str, size: int, cache: Path | None) -> Split:
+def _split(spec: TaskSpec, name: str, size: int, seed: int, cache: Path | None) -> Split:
+    task: Task = spec.build()
     by_step = task.signature.by_step
-    mark = fingerprint(spec, name, size)
+    mark = fingerprint(spec, name, size, seed)
 
     def columns() -> dict[str, Array]:
-        batch = task.sample(numpy_generator(spec.data.seed, f"{spec.task.name}/{name}"), size)
-        return _columns(batch, by_step)
+        return _columns(task.split(name, numpy_generator(seed, f"{spec.name}/{name}"), size), by_step)
 
     def rows() -> Iterator[dict[str, Any]]:
         drawn = columns()
-        for index in range(size):
+        for index in range(len(drawn["targets"])):
             yield {key: value[index] for key, value in drawn.items()}
 
     if cache is None:

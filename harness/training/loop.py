@@ -17,7 +17,7 @@ from harness.models.base import Records
 from harness.probes import Curve, by_group, curves
 from harness.registry import UserError
 from harness.spec import RunSpec
-from harness.task import Answer, Batch, Task
+from harness.task import Answer, Array, Batch, Task
 from harness.training import optimizers
 from harness.training.data import Split, part, splits
 from harness.training.environment import environment
@@ -25,6 +25,8 @@ from harness.training.result import Listener, Outcome, Pruned, RunResult
 from harness.training.seeding import numpy_generator, torch_generator
 
 EVALUATION_BATCH = 500
+SHOWN = 8
+"""Sequences of the test split whose predictions are shown."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -38,7 +40,7 @@ class Run:
         self.signature = self.task.signature
         self.by_step = self.signature.by_step
         self.dtype, self.device = DTYPES[spec.training.dtype], torch.device(spec.training.device)
-        self.splits: dict[str, Split] = splits(spec, self.task, cache)
+        self.splits: dict[str, Split] = splits(spec, cache)
         generator = torch_generator(spec.seed, "initialisation")
         network = build(self.signature, spec.cell.build(), spec.model, generator)
         self.network = network.to(self.dtype).to(self.device)
@@ -48,6 +50,9 @@ class Run:
         self.optimizer = optimizers.build(spec.optimizer, self.parameters, self.network.constrained())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.data = numpy_generator(spec.seed, "training data")
+        self.stages: list[tuple[float, Task]] = [
+            (stage.until, spec.task_with(stage.task).build()) for stage in spec.data.curriculum
+        ]
         try:
             self.environment = environment(self.network.kernels(self.device))
         except ValueError as error:
@@ -78,8 +83,10 @@ class Run:
         training, probe = self.spec.training, self.spec.probe
         clipped, losses = 0, []
         while self.update < training.updates:
-            self.network.teach(self.update / training.updates)
-            value = float(self.backward(self.tensors(self.task.sample(self.data, training.batch_size))))
+            progress = self.update / training.updates
+            self.network.teach(progress)
+            task = next((task for until, task in self.stages if progress < until), self.task)
+            value = float(self.backward(self.tensors(task.sample(self.data, training.batch_size))))
             gradients = [p.grad for p in self.parameters if p.grad is not None]
             norm = nn.utils.get_total_norm(gradients)
             if not (math.isfinite(value) and bool(torch.isfinite(norm))):
@@ -117,22 +124,29 @@ class Run:
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
-    def measure(self, split: Split) -> dict[str, float]:
-        """The task's metrics on a whole split: of outputs given the true history, and of what it answers freely."""
+    def predict(self, split: Split, most: int | None = None) -> tuple[Array, Answer | None, Batch]:
+        """Outputs given the true history, free answers, and the sequences, of a split or of its first few."""
         outputs, answers = [], []
         # answers are sampled with the same draws at every evaluation
         generator = torch_generator(self.spec.seed, f"answers/{split.name}")
+        size = split.batch.size if most is None else min(most, split.batch.size)
         self.network.eval()
         with torch.no_grad():
-            for start in range(0, split.batch.size, EVALUATION_BATCH):
-                batch = self.tensors(part(split.batch, start, start + EVALUATION_BATCH, self.by_step))
+            for start in range(0, size, EVALUATION_BATCH):
+                stop = min(start + EVALUATION_BATCH, size)
+                batch = self.tensors(part(split.batch, start, stop, self.by_step))
                 outputs.append(self.network(batch))
                 answers.append(self.network.answer(batch, generator))
         self.network.train()
-        joined = torch.cat(outputs, 1 if self.by_step else 0)
-        metrics = dict(self.task.measure(joined.double().cpu().numpy(), split.batch))
+        joined = torch.cat(outputs, 1 if self.by_step else 0).double().cpu().numpy()
         given = [answer for answer in answers if answer is not None]
-        return metrics | dict(self.task.judge(Answer.join(given), split.batch)) if given else metrics
+        return joined, Answer.join(given) if given else None, part(split.batch, 0, size, self.by_step)
+
+    def measure(self, split: Split) -> dict[str, float]:
+        """The task's metrics on a whole split: of outputs given the true history, and of what it answers freely."""
+        outputs, answer, batch = self.predict(split)
+        metrics = dict(self.task.measure(outputs, batch))
+        return metrics if answer is None else metrics | dict(self.task.judge(answer, batch))
 
     def evaluate(self) -> bool:
         """Measure on the validation split, and the gradient flow; tell both; says whether the task is solved."""
@@ -213,7 +227,14 @@ def train(
             listener.started(spec, run.splits, count, run.environment)
         run.flow("initial")
         outcome, reason = run.until_stopped(interrupted)
-        test = run.measure(run.splits["test"]) if outcome in ("solved", "budget") else None
+        whole = outcome in ("solved", "budget")
+        test = run.measure(run.splits["test"]) if whole else None
+        further = [run.splits[name] for name in spec.data.beyond] if whole else []
+        beyond = {split.name: run.measure(split) for split in further}
+        if whole:
+            shown = run.predict(run.splits["test"], SHOWN)
+            for listener in listeners:
+                listener.predicted(run.task, *shown)
     result = RunResult(
         spec=spec,
         run_key=spec.run_key,
@@ -223,6 +244,7 @@ def train(
         solved_at=run.solved_at,
         validation=run.validation,
         test=test,
+        beyond=beyond,
         baseline=run.task.baseline().value,
         score=math.nan if test is None else run.task.score(test),
         parameters=count,

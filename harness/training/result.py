@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.probes import Curve
 from harness.spec import RunSpec
+from harness.task import Answer, Array, Batch, Task
 
 if TYPE_CHECKING:
     from harness.training.data import Split
@@ -28,6 +29,7 @@ class RunResult(BaseModel):
         solved_at: the update of the first evaluation that met the task's criterion; None for never.
         validation: the task's metrics on the validation split at the last evaluation.
         test: the same on the test split, with the final parameters; None when the run was cut short.
+        beyond: the same on the further test splits, by name.
         baseline: the trivial predictor's value of the first metric.
         score: the first metric on the test split, scaled so that perfect is 0 and the trivial predictor 1;
             NaN for a diverged run.
@@ -49,6 +51,7 @@ class RunResult(BaseModel):
     solved_at: int | None
     validation: dict[str, float]
     test: dict[str, float] | None
+    beyond: dict[str, dict[str, float]] = {}
     baseline: float
     score: float
     parameters: int
@@ -81,6 +84,9 @@ class Listener:
 
     def flow(self, update: int, curves: Sequence[Curve]) -> None:
         """Gradient-norm curves through time after `update` updates."""
+
+    def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
+        """What the trained model makes of the first sequences of the test split, for tables and pictures."""
 
     def finished(self, result: RunResult) -> None:
         """After the last evaluation."""

@@ -113,7 +113,7 @@ def test_selective_initialisation() -> None:
     assert isinstance(layer, SelectiveLayer)
     torch.testing.assert_close(layer.scan.get_parameter("log_a")[5].exp(), torch.arange(1.0, 17.0))
     dt = torch.nn.functional.softplus(layer.to_dt.bias.detach())
-    assert 0.00099 < dt.min() and dt.max() < 0.101
+    assert dt.min() > 0.00099 and dt.max() < 0.101
     assert math.isclose(dt.log().mean().item(), math.log(0.01), rel_tol=0.05)
     assert layer.sizes == (50, 16, 16) and torch.equal(layer.d, torch.ones(800))
     assert layer.to_dt.weight.abs().max() <= 50**-0.5

@@ -34,7 +34,8 @@ class TestConformance(CellConformance):
 @pytest.mark.parametrize("inputs", [3, 4])
 def test_equals_padded_and_cut_convolutions(inputs: int) -> None:
     hidden, k = 4, 3
-    stack = Stack(TCN(TCNOptions(kernel_size=k, levels=3)), inputs, hidden, 1, torch.Generator().manual_seed(0)).double()
+    cell = TCN(TCNOptions(kernel_size=k, levels=3))
+    stack = Stack(cell, inputs, hidden, 1, torch.Generator().manual_seed(0)).double()
     x = torch.randn(20, 2, inputs, dtype=torch.float64)
     a = x.permute(1, 2, 0)
     for level, ours in enumerate(stack.layers[0].levels):

@@ -91,7 +91,7 @@ BAD = {
     # files
     "folder as file": Bad("run --spec folder", "folder is a folder, not a YAML file"),
     "unreadable file": Bad("run --spec secret.yaml", "cannot read secret.yaml: Permission denied"),
-    "invalid YAML": Bad("sweep file.yaml", "file.yaml, line 2: not valid YAML", b"a: 1\nb: [1, 2\n"),
+    "invalid YAML": Bad("sweep file.yaml", "file.yaml, line 3: not valid YAML", b"a: 1\nb: [1, 2\n"),
     "YAML bomb": Bad("sweep file.yaml", "more than 100,000 values after its aliases are expanded", BOMB.encode()),
     "recursive alias": Bad("sweep file.yaml", "an alias refers to itself", b"a: &a [*a]\n"),
     "nested without end": Bad("sweep file.yaml", "nested too deeply", b"a: " + b"[" * 9000),

@@ -220,6 +220,7 @@ def test_the_schema_describes_the_built_in_study(longlag: Longlag) -> None:
 
 def test_run_says_how_it_went_and_finds_it_again(longlag: Longlag, shared_home: Path, tiny_options: list[str]) -> None:
     command = ["run", "adding", "--cell", "gru", "--seed", "11", *tiny_options, "--home", str(shared_home)]
+    command += ["--set", "probe.curves=true"]
     first = longlag(*command)
     assert first.code == 0, first.err
     for part in (

@@ -107,7 +107,7 @@ def test_the_bound_is_on_the_absolute_error(variant: str, bound: float) -> None:
     chances = np.full((2, classes), 1e-9)
     last = batch.targets if variant == "2c" else batch.targets[-1]
     chances[[0, 1], last] = [1 - bound + 0.01, 1 - bound - 0.01]
-    other = np.array([[c for c in (classes - 2, classes - 1) if c != target][0] for target in last])
+    other = np.array([next(c for c in (classes - 2, classes - 1) if c != target) for target in last])
     chances[[0, 1], other] = 1 - chances[[0, 1], last]
     outputs = np.log(chances) if variant == "2c" else np.tile(np.log(chances), (5, 1, 1))
     assert task.measure(outputs, batch)["within"] == 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -51,7 +53,7 @@ def test_every_5_bit_pattern_is_equally_likely() -> None:
 
 def test_20_bit_symbols_are_uniform_and_neighbours_independent() -> None:
     pattern = draw(memory(variant="20-bit"), 20_000).inputs[:10]
-    for first, second in zip(pattern[:-1], pattern[1:], strict=True):
+    for first, second in itertools.pairwise(pattern):
         assert stats.chisquare(np.bincount(5 * first + second, minlength=25)).pvalue > UNLIKELY
 
 

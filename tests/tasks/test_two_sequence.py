@@ -83,7 +83,7 @@ def test_3b_posterior_is_logistic_in_ten_times_the_sum() -> None:
 def test_errors_are_held_against_the_noise_free_target(variant: str, errors: float) -> None:
     task = two(variant=variant)
     batch = draw(task, 2)
-    measured = task.measure(task.oracle(batch) + [[errors - 0.01], [errors + 0.01]], batch)
+    measured = task.measure(task.oracle(batch) + np.array([[errors - 0.01], [errors + 0.01]]), batch)
     assert measured["accuracy"] == 0.5
     assert measured["absolute_error"] == pytest.approx(errors)
 
