@@ -11,7 +11,6 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.registry import UserError
 from harness.search import ledger, space
 from harness.search.result import State, StudyResult, TrialResult, ordered
 from harness.search.runner import open_home

@@ -89,8 +89,7 @@ class Sweep:
                 book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
         except BaseException as error:
             book.put_back(self.number)
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            self.store.end_parent(self.parent, status, {})
+            self.store.end_parent(self.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
             raise
         result = collect(self.spec, book.study, book.total, self.store, self.experiment)
         self.store.end_parent(self.parent, "FAILED" if result.failed else "FINISHED", summary(result))

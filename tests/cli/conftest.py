@@ -39,6 +39,11 @@ def longlag(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyte
 @pytest.fixture
 def tiny_options() -> list[str]:
     """Options of a run that takes some hundredths of a second."""
-    settings = ["task.length=6", "model.hidden_size=4", "data={validation: 8, test: 8}", "probe={log_every: 2, curves: false}"]
+    settings = [
+        "task.length=6",
+        "model.hidden_size=4",
+        "data={validation: 8, test: 8}",
+        "probe={log_every: 2, curves: false}",
+    ]
     settings += ["training.batch_size=4", "training.updates=4", "training.eval_every=2"]
     return [word for setting in settings for word in ("--set", setting)]

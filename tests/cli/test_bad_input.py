@@ -141,7 +141,9 @@ BAD = {
     "home is a file": Bad(f"{RUN} --home file.yaml", "file.yaml is a file, not a folder", b"not a home"),
     "home from a newer version": Bad(f"{RUN} --home newer", "was made by longlag 99.0"),
     "damaged home": Bad(f"{RUN} --home damaged", "home.json is damaged"),
-    "no tracking server": Bad(f"{RUN} --tracking-uri http://127.0.0.1:9", "the tracking server http://127.0.0.1:9 does not answer"),
+    "no tracking server": Bad(
+        f"{RUN} --tracking-uri http://127.0.0.1:9", "the tracking server http://127.0.0.1:9 does not answer"
+    ),
     "no such tracking scheme": Bad(f"{RUN} --tracking-uri gopher://x", "gopher"),
 }
 

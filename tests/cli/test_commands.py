@@ -27,7 +27,7 @@ def parsed(done: Done) -> Any:
     return json.loads(done.out)
 
 
-# -- help ---------------------------------------------------------------------------------------------------------------
+# -- help -------------------------------------------------------------------------------------------------------------
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -84,7 +84,7 @@ def test_the_shell_completes_names(words: str, completed: str) -> None:
     assert completed in done.stdout.split(), done.stdout + done.stderr
 
 
-# -- list, show, schema -------------------------------------------------------------------------------------------------
+# -- list, show, schema -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_schema_describes_the_built_in_study(longlag: Longlag) -> None:
     assert "model.depth" in schema["properties"]["space"]["properties"]
 
 
-# -- run, sweep, report -------------------------------------------------------------------------------------------------
+# -- run, sweep, report -----------------------------------------------------------------------------------------------
 
 
 def test_run_says_how_it_went_and_finds_it_again(longlag: Longlag, shared_home: Path, tiny_options: list[str]) -> None:
