@@ -93,6 +93,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 OTHER = {  # where no number, flag or choice will do
     "task.solved_accuracy": {"task.variant": "1997", "task.solved_accuracy": 0.9},
+    "cell.std": {"cell.init": "normal", "cell.std": 0.2},
     "model.readout.hidden": {"model.readout.hidden": [8]},
     "optimizer.betas": {"optimizer.betas": [0.8, 0.999]},
     "training.device": {"training.device": "cuda"},

@@ -224,11 +224,16 @@ class GatedLayer(Layer):
     ) -> tuple[Tensor, State]:
         state = self.initial_state(x.shape[1]) if state is None else state
         outputs, final = unroll(self.cell, self.weights(), x, state, mask, record, self.kernel, self.checkpoint_steps)
-        return torch.cat([outputs[name] for name in self.cell.outputs], -1), final
+        return self._joined(outputs), final
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         state = self.initial_state(x_t.shape[0]) if state is None else state
         weights = self.weights()
         projected, biases = project(self.layout, weights, x_t)
         new = plain_step(self.cell, self.layout, weights, projected, biases, state)
-        return torch.cat([new[name] for name in self.cell.outputs], -1), new
+        return self._joined(new), new
+
+    def _joined(self, states: Mapping[str, Tensor]) -> Tensor:
+        """The output states side by side; a single one is not copied."""
+        first, *others = (states[name] for name in self.cell.outputs)
+        return torch.cat([first, *others], -1) if others else first

@@ -60,5 +60,5 @@ def none_begun(study: str | None, home: Path | None) -> UserError:
     """What to say where there is no home to look into."""
     what = "nothing" if study is None else f"no study named {study!r}"
     return UserError(
-        f"there is {what} in {folder(home)}: no such folder; name the home by --home, or begin: longlag sweep quickstart"
+        f"there is {what} in {folder(home)}: no such folder; name another by --home, or begin: longlag sweep quickstart"
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -97,30 +98,35 @@ class Layout:
         Raises:
             ValueError: when a gate names a source that is neither a state nor an intermediate, or mixes the two.
         """
-        known = {*cell.states, *cell.intermediates}
-        grouped: dict[tuple[str, ...], list[str]] = {}
-        for gate in cell.gates:
-            for source in gate.sources:
-                if source not in known:
-                    raise ValueError(
-                        f"gate {gate.name!r} reads {source!r}, which is neither a state {cell.states} "
-                        f"nor an intermediate {cell.intermediates}"
-                    )
-            if gate.sources:
-                grouped.setdefault(gate.sources, []).append(gate.name)
-        products = []
-        for sources, names in grouped.items():
-            late = [source in cell.intermediates for source in sources]
-            if any(late) and not all(late):
-                raise ValueError(f"gates {names} mix states and intermediates in {sources}")
-            products.append(Product(sources, tuple(names), 2 if any(late) else 1))
-        return cls(
-            gates=tuple(cell.gates),
-            inputs=tuple(gate.name for gate in cell.gates if gate.inputs),
-            biases=tuple(gate.name for gate in cell.gates if gate.bias),
-            splits=tuple(gate.name for gate in cell.gates if gate.split and gate.bias and gate.sources),
-            products=tuple(products),
-        )
+        return _layout(cell.gates, cell.states, cell.intermediates)
+
+
+@cache
+def _layout(gates: tuple[Gate, ...], states: tuple[str, ...], intermediates: tuple[str, ...]) -> Layout:
+    known = {*states, *intermediates}
+    grouped: dict[tuple[str, ...], list[str]] = {}
+    for gate in gates:
+        for source in gate.sources:
+            if source not in known:
+                raise ValueError(
+                    f"gate {gate.name!r} reads {source!r}, which is neither a state {states} "
+                    f"nor an intermediate {intermediates}"
+                )
+        if gate.sources:
+            grouped.setdefault(gate.sources, []).append(gate.name)
+    products = []
+    for sources, names in grouped.items():
+        late = [source in intermediates for source in sources]
+        if any(late) and not all(late):
+            raise ValueError(f"gates {names} mix states and intermediates in {sources}")
+        products.append(Product(sources, tuple(names), 2 if any(late) else 1))
+    return Layout(
+        gates=gates,
+        inputs=tuple(gate.name for gate in gates if gate.inputs),
+        biases=tuple(gate.name for gate in gates if gate.bias),
+        splits=tuple(gate.name for gate in gates if gate.split and gate.bias and gate.sources),
+        products=tuple(products),
+    )
 
 
 @dataclass(frozen=True)

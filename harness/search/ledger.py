@@ -179,7 +179,7 @@ def stored(name: str, url: str) -> tuple[StudySpec, optuna.Study]:
 
 @contextmanager
 def no_experimental_warnings() -> Iterator[None]:
-    """Optuna warns that heartbeats and some samplers may change in a later release; pyproject.toml bounds the version."""
+    """Optuna warns that heartbeats and some samplers may change in a later release: pyproject.toml bounds it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

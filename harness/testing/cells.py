@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,20 @@ from torch import Tensor
 
 from harness.cells import Cell, GatedLayer, Stack, StateGradients
 from harness.cells.stack import StackState
-from harness.kernels import refusal
+from harness.kernels import Kernel, refusal
 
 I = 3  # noqa: E741  the field's name for the input size
 SIZES = [(7, 4, 5), (1, 1, 1), (2, 1, 9), (5, 3, 1), (12, 2, 8)]
 
 
-def build(cell: Cell, hidden_size: int = 5, depth: int = 1, seed: int = 0, kernel: str = "plain") -> Stack:
+def build(cell: Cell, hidden_size: int = 5, depth: int = 1, seed: int = 0, kernel: Kernel = "plain") -> Stack:
     """A stack with parameters from a seed, run by one kernel."""
     stack = Stack(cell, I, hidden_size, depth, torch.Generator().manual_seed(seed))
     use(stack, kernel)
     return stack
 
 
-def use(stack: Stack, kernel: str) -> None:
+def use(stack: Stack, kernel: Kernel) -> None:
     """Choose the kernel of every gated layer in a stack."""
     for module in stack.modules():
         if isinstance(module, GatedLayer):
@@ -88,9 +88,11 @@ def assert_same(got: Mapping[str, Tensor], want: Mapping[str, Tensor], rtol: flo
     assert got.keys() == want.keys()
     for name, tensor in want.items():
         scale = max(1.0, float(tensor.abs().max())) if tensor.numel() else 1.0
-        torch.testing.assert_close(
-            got[name], tensor, rtol=rtol, atol=atol * scale, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        torch.testing.assert_close(got[name], tensor, rtol=rtol, atol=atol * scale, msg=_naming(name))
+
+
+def _naming(name: str) -> Callable[[str], str]:
+    return lambda text: f"{name}: {text}"
 
 
 class CellConformance:
@@ -179,7 +181,7 @@ class CellConformance:
             torch.testing.assert_close(alone[:, 0], whole[:, b], rtol=1e-9, atol=1e-9)
 
     @pytest.mark.parametrize("kernel", ["plain", "compiled"])
-    def test_padding_is_inert(self, cell: Cell, random: torch.Generator, kernel: str, request: Any) -> None:
+    def test_padding_is_inert(self, cell: Cell, random: torch.Generator, kernel: Kernel, request: Any) -> None:
         """Bit for bit: outputs of existing steps, the final state, and the input's gradient; padding's is zero."""
         if kernel == "compiled":
             request.getfixturevalue("compiled")
@@ -235,7 +237,7 @@ class CellConformance:
     @pytest.mark.parametrize("kernel", ["plain", "compiled"])
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_nan_and_infinity_come_through(
-        self, cell: Cell, random: torch.Generator, kernel: str, value: float, request: Any
+        self, cell: Cell, random: torch.Generator, kernel: Kernel, value: float, request: Any
     ) -> None:
         """A diverged run must not look healthy: NaN in an input reaches the outputs, in a gradient the weights."""
         if kernel == "compiled":

@@ -58,7 +58,7 @@ def test_np_rnn_keeps_one_direction_and_lets_the_others_fade() -> None:
     torch.testing.assert_close(matrix, matrix.mT)
     values = torch.linalg.eigvalsh(matrix)
     assert float(values[-1]) == pytest.approx(1, abs=1e-5)
-    assert 0 < float(values[0]) and float(values[-2]) < 0.999
+    assert float(values[0]) > 0 and float(values[-2]) < 0.999
 
 
 def test_irnn_keeps_what_it_has() -> None:

@@ -35,8 +35,7 @@ SPECIAL = {"1997": 6, "pascanu": 4}  # the first of the two symbols that count
 
 def places(batch: Batch, variant: str, symbols: int) -> Array:
     """``[B, symbols]``, the steps at which the symbols that count stand."""
-    first = SPECIAL[variant]
-    counts = batch.inputs.T >= first
+    counts = SPECIAL[variant] <= batch.inputs.T
     assert (counts.sum(1) == symbols).all()
     return np.nonzero(counts)[1].reshape(-1, symbols)
 

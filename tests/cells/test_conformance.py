@@ -1,0 +1,24 @@
+"""Every registered built-in cell, and the options that change its equations, through the shipped suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import registry
+from harness.cells import Cell
+from harness.cells.stack import build
+from harness.testing import CellConformance
+
+OPTIONS: dict[str, list[dict[str, object]]] = {
+    "rnn": [{"activation": "relu"}, {"activation": "sigmoid"}, {"leak": 0.5}],
+    "gru": [{"reset": "before"}],
+    "antisymmetric": [{"gated": True}],
+}
+BUILT_IN = [name for name in registry.names("cell") if registry.origin("cell", name).startswith("longlag ")]
+CASES = [(name, options) for name in BUILT_IN for options in ({}, *OPTIONS.get(name, []))]
+
+
+class TestBuiltIn(CellConformance):
+    @pytest.fixture(params=CASES, ids=lambda case: "-".join([case[0], *(f"{k}={v}" for k, v in case[1].items())]))
+    def cell(self, request: pytest.FixtureRequest) -> Cell:
+        return build(*request.param)
