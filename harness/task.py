@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from harness.registry import UserError
+
 Array = NDArray[Any]
+
+
+class DataError(UserError, ValueError):
+    """Recorded data that cannot be used: one clear sentence naming file and row. Exit code 2, as for any mistake."""
 
 
 class Options(BaseModel):
@@ -227,12 +233,14 @@ class Task(ABC):
     Attributes:
         version: raise it when a change alters the data or the scores; it is part of a run's identity.
         metrics: what `measure` returns. The first one is the task's score, the one `baseline` speaks of.
-        criterion: `solved` in words.
+        exact: whether the targets follow from the inputs, so that the oracle is perfect; where they do not, the
+            oracle is the best predictor there is.
     """
 
     version: ClassVar[int] = 1
     Options: ClassVar[type[Options]] = Options
     metrics: ClassVar[tuple[Metric, ...]]
+    exact: ClassVar[bool] = True
 
     def __init__(self, options: BaseModel | None = None) -> None:
         self.options: Any = self.Options() if options is None else options
@@ -270,6 +278,10 @@ class Task(ABC):
     @abstractmethod
     def oracle(self, batch: Batch) -> Array:
         """Outputs (or logits) that are right, computed from the inputs alone."""
+
+    def oracle_answer(self, batch: Batch) -> Answer | None:
+        """Generation and translation: the right free answer, computed from the inputs alone."""
+        return None
 
     @abstractmethod
     def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:

@@ -83,17 +83,20 @@ class Arithmetic(Task):
         if self.options.negative:
             numbers *= 1 - 2 * rng.integers(0, 2, (2, size))
         subtract = rng.integers(0, 2, size, dtype=bool)
-        (first, first_there), (second, second_there) = (_written(n, self.options.digits) for n in numbers)
-        sign = np.where(subtract, MINUS, PLUS)[None]
-        question = np.concatenate([first, sign, second])
-        there = np.concatenate([first_there, np.ones_like(sign, dtype=bool), second_there])
-        question, there = self._distracted(rng, question, there)
+        written, there = _written(numbers, self.options.digits)
+        sign, certainly = np.where(subtract, MINUS, PLUS)[None], np.ones((1, size), dtype=bool)
+        question, present = self._distracted(
+            rng,
+            np.concatenate([written[:, 0], sign, written[:, 1]]),
+            np.concatenate([there[:, 0], certainly, there[:, 1]]),
+        )
         result, result_there = _written(_result(numbers, subtract), self.options.digits + 1)
-        ends = np.full((2, 1, size), [[[EQUALS]], [[STOP]]])
-        certainly = np.ones((1, size), dtype=bool)
-        characters = np.concatenate([question, ends[0], result, ends[1]])
-        present = np.concatenate([there, certainly, result_there, certainly])
-        return _batch(characters, present, equals=len(question))
+        equals, stop = np.full((1, size), EQUALS), np.full((1, size), STOP)
+        return _batch(
+            np.concatenate([question, equals, result, stop]),
+            np.concatenate([present, certainly, result_there, certainly]),
+            equals=len(question),
+        )
 
     def _distracted(self, rng: np.random.Generator, characters: Array, present: Array) -> tuple[Array, Array]:
         """The characters with 0 ... K letters after each that is present."""
@@ -149,25 +152,26 @@ def _result(numbers: Array, subtract: Array) -> Array:
 
 
 def _written(numbers: Array, width: int) -> tuple[Array, Array]:
-    """Numbers ``[B]`` of at most `width` digits as characters ``[1 + width, B]``, sign first, and which exist."""
-    powers = 10 ** np.arange(width - 1, -1, -1)[:, None]
+    """Numbers ``[..., B]`` of at most `width` digits as characters ``[1 + width, ..., B]``, and which of them exist."""
+    powers = 10 ** np.arange(width - 1, -1, -1).reshape(-1, *[1] * numbers.ndim)
     size = np.abs(numbers)
-    there = (size >= powers) | (powers == 1)
-    return (
-        np.concatenate([np.full((1, len(numbers)), MINUS), size // powers % 10]),
-        np.concatenate([numbers[None] < 0, there]),
-    )
+    characters = np.concatenate([np.full((1, *numbers.shape), MINUS), size // powers % 10])
+    there = np.concatenate([(numbers < 0)[None], size >= powers])
+    there[-1] = True
+    return characters, there
 
 
 def _batch(characters: Array, present: Array, equals: int) -> Batch:
     """Next-character prediction in the present ones of ``[slots, B]``, counted after the slot `equals`."""
-    place = present.cumsum(0) - 1
-    lengths, (slot, column) = place[-1], np.nonzero(present)
-    text = np.zeros((lengths.max() + 1, len(lengths)), dtype=np.int64)
-    text[place[slot, column], column] = characters[slot, column]
-    step = np.arange(lengths.max())[:, None]
-    inputs = np.where(step < lengths, text[:-1], 0)
-    return Batch(inputs, text[1:], lengths, counted=(step >= place[equals]) & (step < lengths))
+    lengths = present.sum(0) - 1
+    place = np.arange(lengths.max() + 1)
+    text = np.zeros((len(lengths), len(place)), dtype=np.int64)
+    text[place <= lengths[:, None]] = characters.T[present.T]  # both in order: one sequence after the other
+    text = np.ascontiguousarray(text.T)
+    step = place[:-1, None]
+    exists = step < lengths
+    inputs = np.where(exists, text[:-1], 0)
+    return Batch(inputs, text[1:], lengths, counted=exists & (step >= present[:equals].sum(0)))
 
 
 def _read(inputs: Array) -> tuple[Array, Array]:

@@ -31,7 +31,7 @@ class AssociativeRecallOptions(TaskOptions):
 
     length: int = Field(64, ge=4, multiple_of=2, description="T, steps: pairs, then queries among filler")
     pairs: int = Field(4, ge=1, description="K, pairs of key and value, each asked for once; at most T / 4")
-    vocabulary: int = Field(64, ge=4, description="V, tokens: the filler 0, keys below V / 2, values from there on")
+    vocabulary: int = Field(32, ge=4, description="V, tokens: the filler 0, keys below V / 2, values from there on")
     power: float = Field(0.01, gt=0, description="a, of the gaps' power law p(g) ~ g^(a-1); 1 is uniform")
     filler: Literal["blank", "random"] = Field(
         "blank", description="between the queries: blank, the token 0; random, any token of the vocabulary"

@@ -28,8 +28,8 @@ NOISE = 0
 class SelectiveCopyingOptions(TaskOptions):
     """Options of `SelectiveCopying`."""
 
-    length: int = Field(64, ge=0, description="L, noise tokens; the sequence has L + 2 symbols steps (paper 4096)")
-    symbols: int = Field(8, ge=1, description="M, data tokens to copy (paper 16)")
+    length: int = Field(32, ge=0, description="L, noise tokens; the sequence has L + 2 symbols steps (paper 4096)")
+    symbols: int = Field(4, ge=1, description="M, data tokens to copy (paper 16)")
     vocabulary: int = Field(16, ge=4, description="A, tokens in all: noise, A - 2 for data, the marker (paper 16)")
     solved_accuracy: float = Field(
         0.97, gt=0, le=1, description="solved when so large a share of the copied tokens is right"

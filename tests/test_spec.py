@@ -268,7 +268,7 @@ STUDY: dict[str, Any] = {"name": "s", "base": SMALL, "space": {"model.depth": [1
     ("fields", "sentence"),
     [
         ({"space": {"model.depth": []}}, "space.model.depth: has no values"),
-        ({"space": {"cell": ["lstm", "gur"]}}, "space.cell: there is no cell named 'gur'; did you mean 'gru'?"),
+        ({"space": {"cell": ["lstm", "gruu"]}}, "space.cell: there is no cell named 'gruu'; did you mean 'gru'?"),
         ({"space": {"model.dept": [1]}}, "no field 'model.dept'; did you mean 'depth'?"),
         ({"space": {"model.depth": {"low": 3, "high": 1}}}, "low (3) is above high (1)"),
         ({"space": {"optimizer.lr": {"low": 0, "high": 1, "log": True}}}, "a logarithmic range starts above 0"),

@@ -47,7 +47,7 @@ class SRU(GatedCell):
         Gate("r", sources=()),
         Gate("skip", sources=(), bias=False),
     )
-    states = ("h", "c")
+    states = ("c", "h")  # what runs through time comes first: records and curves lead with it
     units = ("v_f", "v_r")
     formula = "(3 + (I != H))*H*I + 4*H"
 

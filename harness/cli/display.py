@@ -6,7 +6,6 @@ import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -16,6 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from harness.search.result import StudyResult, TrialResult
     from harness.search.runner import Execution
+    from harness.tracking.home import Home
     from harness.training import RunResult
 
 WIDTH = 160  # of tables that go into a file or a pipe
@@ -52,13 +52,13 @@ def duration(seconds: float) -> str:
 def value(given: Any) -> str:
     from harness.search.space import label
 
-    return str(label(given))
+    return f"{given:.4g}" if isinstance(given, float) else str(label(given))
 
 
 # -- one run ----------------------------------------------------------------------------------------------------------
 
 
-def run_lines(done: Execution, home: Path) -> list[str]:
+def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
     """What is said when a run has ended."""
     result = done.result
     lines = [f"{result.outcome}: {result.reason}{'' if done.trained else ' (found, not trained again)'}"]
@@ -78,21 +78,23 @@ def run_lines(done: Execution, home: Path) -> list[str]:
             f"{result.gradient['initial_horizon']:.0f} before the first update"
         )
     lines.append(f"  {result.updates} updates in {duration(result.wall_seconds)}, {result.parameters:,} parameters")
-    lines.append(f"  recorded in {home} as run {done.run_id}")
-    lines.append(f"Look at its curves: longlag ui{_home(home)}")
+    lines.append(f"  recorded in {home.root if uri == home.tracking_uri else uri} as run {done.run_id}")
+    lines.append(f"Look at its curves: longlag ui{_options(home, uri)}")
     return lines
 
 
-def _home(home: Path) -> str:
+def _options(home: Home, uri: str) -> str:
+    """What the next command needs to find the same place."""
     from harness.cli.homes import folder
 
-    return "" if home.resolve() == folder(None).resolve() else f" --home {home}"
+    place = "" if home.root.resolve() == folder(None).resolve() else f" --home {home.root}"
+    return place if uri == home.tracking_uri else f"{place} --tracking-uri {uri}"
 
 
 # -- a study ----------------------------------------------------------------------------------------------------------
 
 
-def print_study(result: StudyResult, home: Path) -> None:
+def print_study(result: StudyResult, home: Home) -> None:
     """The closing table, what to make of it, and what to type next."""
     out = console()
     out.print(study_table(result))
@@ -101,10 +103,12 @@ def print_study(result: StudyResult, home: Path) -> None:
     if result.remaining:
         out.print(
             f"{result.total - result.remaining} of {result.total} trials are done; "
-            f"continue with: longlag sweep {result.spec.name}{_home(home)}",
+            f"continue with: longlag sweep {result.spec.name}{_options(home, result.tracking_uri)}",
             soft_wrap=True,
         )
-    out.print(f"Look at the curves: [b]longlag ui {result.spec.name}{_home(home)}[/b]", soft_wrap=True)
+    out.print(
+        f"Look at the curves: [b]longlag ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]", soft_wrap=True
+    )
 
 
 def study_table(result: StudyResult) -> Table:
@@ -116,7 +120,7 @@ def study_table(result: StudyResult) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns.values():
         table.add_column(name, justify="right" if name == "depth" else "left", overflow="fold")
-    for name in (metric, "of trivial", "updates to solved", "horizon", "outcome"):
+    for name in (metric, "of trivial", "updates to solved", "gradient horizon", "outcome"):
         table.add_column(name, justify="left" if name == "outcome" else "right")
     for trial in result.trials:
         row = trial_row(trial, list(columns), result)
@@ -125,8 +129,9 @@ def study_table(result: StudyResult) -> Table:
 
 
 def columns_of(result: StudyResult) -> dict[str, str]:
-    """Dotted paths that get a column: cell, depth and optimizer, and every other axis."""
-    return {**USUAL, **{path: path for path in result.spec.space if path not in USUAL}}
+    """Dotted paths that get a column: cell, depth and optimizer, and every other axis with more than one value."""
+    axes = [path for path, axis in result.spec.space.items() if not (isinstance(axis, list) and len(axis) == 1)]
+    return {**USUAL, **{path: path for path in axes if path not in USUAL}}
 
 
 def trial_row(trial: TrialResult, paths: Sequence[str], result: StudyResult) -> list[str]:

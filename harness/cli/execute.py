@@ -14,6 +14,7 @@ from harness.search.result import StudyResult
 from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
 from harness.search.study import sweep
 from harness.spec import RunSpec, StudySpec
+from harness.tracking.home import Home
 from harness.tracking.store import Store
 
 
@@ -32,21 +33,20 @@ def one_run(
         fields = {**done.result.model_dump(mode="json"), **where, "trained": done.trained}
         typer.echo(json_.dumps(fields, indent=2))
         return
-    typer.echo("\n".join(display.run_lines(done, opened.root)))
+    typer.echo("\n".join(display.run_lines(done, opened, store.uri)))
 
 
 def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, *, threads: int, json: bool) -> None:
     opened = open_home(home)
-    command = f"longlag sweep {spec.name}{'' if home is None else f' --home {home}'}"
-    kept = f"what is finished is kept, and the trial in hand was put back; continue with: {command}"
+    kept = "what is finished is kept, the trial in hand was put back, and the same command continues the study"
     with stoppable(kept), SweepProgress() as progress:
         result = sweep(spec, home=opened, tracking_uri=tracking_uri, threads=threads, watchers=[progress])
-    print_study(result, opened.root, json)
+    print_study(result, opened, json)
     if result.failed:
         raise typer.Exit(1)
 
 
-def print_study(result: StudyResult, home: Path, json: bool) -> None:
+def print_study(result: StudyResult, home: Home, json: bool) -> None:
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
         typer.echo(json_.dumps(fields, indent=2))

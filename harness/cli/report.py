@@ -30,4 +30,4 @@ def report(
     from harness.cli.execute import print_study
     from harness.search.report import report as stored
 
-    print_study(stored(study, home=opened, tracking_uri=tracking_uri), opened.root, json)
+    print_study(stored(study, home=opened, tracking_uri=tracking_uri), opened, json)

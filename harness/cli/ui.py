@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -36,4 +37,5 @@ def ui(
     from harness.search.runner import open_home
     from harness.tracking.ui import serve
 
-    serve(opened or open_home(home), tracking_uri, port, study, open_browser)
+    wanted = open_browser and sys.stdout.isatty()  # a script or a test has no use for a window
+    raise typer.Exit(serve(opened or open_home(home), tracking_uri, port, study, wanted, announce=typer.echo))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Sweep:
 
     def __init__(self, spec: StudySpec, home: Home, store: Store, watchers: Sequence[Watcher]) -> None:
         self.spec, self.home, self.store, self.watchers = spec, home, store, watchers
-        self.ledger = Ledger.open(spec, home.optuna_url)
+        with home.lock():  # two processes that make the tables at once would break one another
+            self.ledger = Ledger.open(spec, home.optuna_url)
         self.experiment = store.experiment(spec.name, note(spec))
         tags = {"longlag.study": spec.name, "longlag.study_identity": spec.identity()}
         self.parent = store.parent(self.experiment, spec.name, tags, parameters(spec))
@@ -89,7 +91,8 @@ class Sweep:
                 book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
         except BaseException as error:
             book.put_back(self.number)
-            self.store.end_parent(self.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
+            with suppress(Exception):  # a store that is gone must not hide what went wrong
+                self.store.end_parent(self.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
             raise
         result = collect(self.spec, book.study, book.total, self.store, self.experiment)
         self.store.end_parent(self.parent, "FAILED" if result.failed else "FINISHED", summary(result))

@@ -11,5 +11,6 @@ Subclass the suite in a test file and say which cells by one fixture:
 """
 
 from harness.testing.cells import CellConformance
+from harness.testing.tasks import TaskConformance
 
-__all__ = ["CellConformance"]
+__all__ = ["CellConformance", "TaskConformance"]

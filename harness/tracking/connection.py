@@ -10,8 +10,9 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.registry import UserError
 from harness.tracking.home import Home
@@ -60,6 +61,8 @@ def connect(home: Home, uri: str | None = None) -> MlflowClient:
         if where.startswith(SQLITE):
             with home.lock():
                 _prepare(where, home.artifacts)
+                if uri is None:
+                    _relocate(home.root / "mlflow.db", home.artifacts)
         return MlflowClient(tracking_uri=where)
 
 
@@ -106,15 +109,14 @@ def _prepare(uri: str, artifacts: Path) -> None:
         raise UserError(f"{path} cannot be used as MLflow's database: {error}") from error
 
     from alembic.util.exc import CommandError
-    from mlflow.store.db import utils
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    utils._logger.setLevel(logging.WARNING)
-    engine = utils.create_sqlalchemy_engine_with_retry(uri)
+    tables: Any = import_module("mlflow.store.db.utils")  # carries no types
+    tables._logger.setLevel(logging.WARNING)
+    engine = tables.create_sqlalchemy_engine_with_retry(uri)
     try:
-        revision = utils._get_schema_version(engine)
-        if revision is not None and revision != utils._get_latest_schema_revision():
-            utils._upgrade_db(engine)
+        revision = tables._get_schema_version(engine)
+        if revision is not None and revision != tables._get_latest_schema_revision():
+            tables._upgrade_db(engine)
     except CommandError as error:
         raise UserError(
             f"{path} was written by a newer MLflow, or by another program; upgrade mlflow or choose another database"
@@ -123,5 +125,19 @@ def _prepare(uri: str, artifacts: Path) -> None:
         engine.dispose()
     if revision is None:
         artifacts.mkdir(parents=True, exist_ok=True)
-        store = SqlAlchemyStore(uri, artifacts.as_uri())
-        store._dispose_engine()
+        stores: Any = import_module("mlflow.store.tracking.sqlalchemy_store")
+        stores.SqlAlchemyStore(uri, artifacts.as_uri())._dispose_engine()
+
+
+def _relocate(path: Path, artifacts: Path) -> None:
+    """Let the addresses of artifacts, which MLflow keeps whole, follow a home that was moved or copied."""
+    new = artifacts.as_uri()
+    with closing(sqlite3.connect(path, timeout=20)) as database, database:
+        row = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0").fetchone()
+        old = row[0].removesuffix("/0") if row else new
+        if old != new:
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (new, len(old) + 1, len(old), old),
+                )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import getpass
 import json
 import os
@@ -10,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness import registry
 from harness.registry import UserError
 from harness.spec import RunSpec
 from harness.training.result import RunResult
@@ -29,7 +31,7 @@ DIGEST_LIMIT = 36
 
 
 def parameters(spec: RunSpec) -> dict[str, str]:
-    """The spec's fields under the dotted paths that a study gives them: ``cell``, ``cell.forget_bias``, ``model.depth``.
+    """The spec's fields under the dotted paths that a study gives them: ``cell``, ``cell.forget_bias`` ...
 
     The name of a task, cell, optimizer or schedule stands under the component's own path.
     """
@@ -60,12 +62,21 @@ def tags(spec: RunSpec, environment: Mapping[str, str]) -> dict[str, str]:
         "run_key": spec.run_key,
         "git_commit": commit,
         "kernel": environment.get("kernel", ""),
+        "mlflow.runColor": colour(spec.cell.name, spec.model.depth),
         "mlflow.source.name": "longlag",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": commit.removesuffix("-dirty"),
     }
     others = {f"environment.{key}": value for key, value in environment.items() if key not in named}
     return {key: value for key, value in {**named, **others, **process()}.items() if value}
+
+
+def colour(cell: str, depth: int) -> str:
+    """A run's colour in the charts: a hue for each installed cell, darker with depth."""
+    names = registry.names("cell")
+    hue = (0.58 + 0.381966 * (names.index(cell) if cell in names else len(names))) % 1  # the golden angle: far apart
+    red, green, blue = colorsys.hls_to_rgb(hue, max(0.25, 0.62 - 0.14 * depth), 0.7)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
 def process() -> dict[str, str]:
@@ -102,9 +113,8 @@ def _user() -> str:
 
 
 def final(result: RunResult) -> dict[str, float]:
-    """The numbers of a result, as they stand on the run."""
+    """The numbers of a result that no evaluation has logged yet, as they stand on the run."""
     values = {f"test/{name}": value for name, value in (result.test or {}).items()}
-    values |= {f"gradient_flow/{name}": value for name, value in result.gradient.items()}
     values |= {
         "score": result.score,
         "baseline": result.baseline,

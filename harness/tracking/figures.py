@@ -73,9 +73,10 @@ def _map(figure: Any, axis: Any, name: str, updates: Sequence[int], values: NDAr
 
 def _lag_axis(set_scale: Any, axis: Any, lags: int) -> None:
     """Logarithmic, with a place for lag 0; few lags need no logarithm."""
-    from matplotlib.ticker import NullLocator, ScalarFormatter
+    from matplotlib.ticker import NullLocator, ScalarFormatter, SymmetricalLogLocator
 
     if lags > 30:
         set_scale("symlog", linthresh=1, linscale=0.3)
+        axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5) if lags < 500 else (1,)))
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_locator(NullLocator())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 3.0
 PATIENCE_SECONDS = 30.0
-BATCH = 1000
+BATCH, PARAMETERS = 1000, 100  # as many as MLflow takes at once
 COMPLETE = ("solved", "budget", "diverged")
 
 
@@ -71,8 +71,8 @@ class MlflowListener(Listener):
         run = self.client.create_run(self.experiment_id, tags={**own, **self.tags}, run_name=self.name)
         self.run_id = run.info.run_id
         params = [Param(key, value) for key, value in describe.parameters(spec).items()]
-        for start in range(0, len(params), 100):  # as many as MLflow takes at once
-            self.client.log_batch(self.run_id, params=params[start : start + 100])
+        for start in range(0, len(params), PARAMETERS):
+            self.client.log_batch(self.run_id, params=params[start : start + PARAMETERS])
         self.client.log_inputs(self.run_id, [describe.dataset_input(split) for split in splits.values()])
         self._planned = throughtime.planned(spec.training.updates, spec.training.eval_every)
         self._next = time.monotonic() + FLUSH_SECONDS

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import ValidationError
 
 from harness.registry import UserError, suggestion
 from harness.tracking import connection, describe, views
+from harness.tracking.copy import copy
 from harness.tracking.home import LAYOUT, Home
 from harness.tracking.listener import MlflowListener
 from harness.training import RunResult
@@ -87,7 +90,7 @@ class Store:
     @property
     def local(self) -> bool:
         """Whether artifacts lie in the home, and not with a server."""
-        return self.uri.startswith(connection.SQLITE)
+        return not self.uri.startswith(connection.SERVERS)
 
     # -- experiments ------------------------------------------------------------------------------------------------
 
@@ -216,40 +219,11 @@ class Store:
         for run in self._runs([experiment_id], query):
             if run.data.tags.get(describe.PARENT) == parent:
                 return str(run.info.run_id)
-        return self._copy(self.client.get_run(recorded.run_id), experiment_id, parent, tags, name)
+        source = self.client.get_run(recorded.run_id)
+        with self._artifact(source, "") as files:
+            return copy(self.client, source, files, experiment_id, parent, tags, name)
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _copy(
-        self, source: Run, experiment_id: str, parent: str | None, tags: Mapping[str, str], name: str | None
-    ) -> str:
-        from mlflow.entities import DatasetInput, Param
-
-        old = {k: v for k, v in source.data.tags.items() if not k.startswith("longlag.")}
-        for key in (describe.PARENT, "mlflow.runName", "study"):
-            old.pop(key, None)
-        own = {describe.ADOPTED: source.data.tags.get(describe.ADOPTED, source.info.run_id), **describe.process()}
-        own |= {} if parent is None else {describe.PARENT: parent}
-        own |= {"study": tags[describe.STUDY]} if describe.STUDY in tags else {}
-        copy = self.client.create_run(
-            experiment_id,
-            start_time=source.info.start_time,
-            tags={**old, **own, **tags},
-            run_name=name or source.info.run_name,
-        )
-        identifier = str(copy.info.run_id)
-        params = [Param(key, value) for key, value in source.data.params.items()]
-        for start in range(0, len(params), 100):
-            self.client.log_batch(identifier, params=params[start : start + 100])
-        inputs = source.inputs.dataset_inputs if source.inputs else []
-        self.client.log_inputs(identifier, [DatasetInput(dataset=i.dataset, tags=i.tags) for i in inputs])
-        metrics = [m for key in source.data.metrics for m in self.client.get_metric_history(source.info.run_id, key)]
-        for start in range(0, len(metrics), 1000):
-            self.client.log_batch(identifier, metrics=metrics[start : start + 1000])
-        with self._artifact(source, "") as folder:
-            self.client.log_artifacts(identifier, str(folder))
-        self.client.set_terminated(identifier, source.info.status, source.info.end_time)
-        return identifier
 
     def _recorded(self, run: Run) -> Recorded:
         result = None
@@ -270,10 +244,9 @@ class Store:
             OSError: when there is none.
         """
         from mlflow.exceptions import MlflowException
-        from mlflow.utils.file_utils import local_file_uri_to_path
 
         if run.info.artifact_uri.startswith("file:"):
-            yield Path(local_file_uri_to_path(run.info.artifact_uri)) / name
+            yield Path(url2pathname(urlsplit(run.info.artifact_uri).path)) / name
             return
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -296,14 +269,16 @@ class Store:
         order = [f"attributes.start_time {'DESC' if newest_first else 'ASC'}"]
         token = None
         while True:
-            page = self.client.search_runs(list(experiment_ids), query, max_results=PAGE, order_by=order, page_token=token)
+            page = self.client.search_runs(
+                list(experiment_ids), query, max_results=PAGE, order_by=order, page_token=token
+            )
             yield from page
             token = page.token
             if not token:
                 return
 
     def _bury(self, experiment_id: str) -> None:
-        """Mark runs as killed whose process is gone: a signal that cannot be caught, a machine that was switched off."""
+        """Mark runs as killed whose process is gone: killed by a signal that cannot be caught, or by a power cut."""
         for run in list(self._runs([experiment_id], "attributes.status = 'RUNNING'")):
             if describe.process_is_gone(run.data.tags):
                 self.client.set_tag(run.info.run_id, "outcome", "killed")

@@ -128,7 +128,9 @@ def _free(port: int) -> int:
         except PermissionError as error:
             raise UserError(f"port {port} is reserved for the administrator; take one above 1023") from error
         except OSError as error:
-            raise UserError(f"port {port} is in use; take another with --port {port + 1 if port < 65535 else 5000}") from error
+            raise UserError(
+                f"port {port} is in use; take another with --port {port + 1 if port < 65535 else 5000}"
+            ) from error
         return int(probe.getsockname()[1])
 
 

@@ -1,6 +1,6 @@
 """The page that a study opens on in MLflow's UI: its charts, as a saved view.
 
-MLflow does not document the format; this is the only file that knows it, and where it fails the UI shows its own charts.
+MLflow does not document the format; this is the only file that knows it. Where it fails the UI shows its own charts.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ def save(client: MlflowClient, experiment_id: str) -> bool:
 
 def view(metrics: set[str]) -> dict[str, Any]:
     """The charts that are worth a first look, of those there are metrics for."""
-    curves = sorted(n for n in metrics if n.startswith(f"{throughtime.SECTION}/"))
-    last = [n for n in curves if n.endswith(f"/{throughtime.LAST}")]
-    others = [n for n in curves if n not in last]
+    outputs_first = sorted((n for n in metrics if n.startswith(f"{throughtime.SECTION}/")), key=_outputs_first)
+    last = [n for n in outputs_first if n.endswith(f"/{throughtime.LAST}")]
+    others = sorted(n for n in outputs_first if n not in last)
     learning = [n for n in ("validation/score", "train/loss", "gradient_norm/global") if n in metrics]
-    sections = {
-        "Gradient norm through time, last evaluation: ‖∂L/∂state‖ at step t": [(n, "log") for n in last],
+    sections: dict[str, list[tuple[str, str]]] = {
+        "Gradient norm through time (over the step t), last evaluation": [(n, "log") for n in last],
         "Learning": [(n, "log") for n in learning],
         "Gradient flow over training": [
             (n, "linear") for n in ("gradient_flow/horizon", "gradient_flow/log10_ratio") if n in metrics
         ],
-        "Gradient norm through time, earlier": [(n, "log") for n in others],
+        "The same at earlier updates": [(n, "log") for n in others],
     }
-    charts = []
-    kept = []
+    charts: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
     for number, (title, lines) in enumerate(sections.items()):
         if lines:
             kept.append(_section(f"longlag-section-{number}", title, number < 3))
@@ -72,7 +72,7 @@ def view(metrics: set[str]) -> dict[str, Any]:
             "params.`optimizer`",
             "metrics.`score`",
             "metrics.`solved_at`",
-            "metrics.`gradient_flow/final_horizon`",
+            "metrics.`gradient_flow/horizon`",
             "tags.`outcome`",
         ],
         "columnOrder": [],
@@ -84,7 +84,7 @@ def view(metrics: set[str]) -> dict[str, Any]:
         "runsVisibilityMap": {},
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
+        "isAccordionReordered": True,  # else sections are sorted by name
         "compareRunSections": kept,
         "compareRunCharts": charts,
         "groupBy": None,
@@ -95,6 +95,11 @@ def view(metrics: set[str]) -> dict[str, Any]:
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
         "chartsSearchFilter": "",
     }
+
+
+def _outputs_first(name: str) -> tuple[bool, str]:
+    """``h``, which every cell has, before the other states."""
+    return not name.split("/")[1].endswith(".h"), name
 
 
 def _section(uuid: str, name: str, shown: bool) -> dict[str, Any]:
@@ -114,6 +119,7 @@ def _line(uuid: str, section: str, metric: str, scale: str) -> dict[str, Any]:
         "metricKey": metric,
         "selectedMetricKeys": [metric],
         "lineSmoothness": 0,
+        "displayPoints": metric.split("/")[0] == "gradient_flow",
         "xAxisScaleType": "linear",
         "scaleType": scale,
         "range": {},

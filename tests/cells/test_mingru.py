@@ -17,6 +17,11 @@ from tests.cells.sequences import gradients_stay_finite, ragged_chunks_equal_the
 CELLS = [MinGRU(), MinGRU(MinGRUOptions(candidate="linear", bias=False)), MinLSTM(MinLSTMOptions(forget_bias=1.0))]
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 class TestConformance(CellConformance):
     @pytest.fixture(params=CELLS, ids=["mingru", "mingru-linear", "minlstm"])
     def cell(self, request: pytest.FixtureRequest) -> Cell:

@@ -21,6 +21,11 @@ CELLS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 class TestConformance(CellConformance):
     @pytest.fixture(params=CELLS, ids=["s4d", "selective", "selective-glu"])
     def cell(self, request: pytest.FixtureRequest) -> Cell:

@@ -14,6 +14,11 @@ from harness.testing import CellConformance
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 class TestConformance(CellConformance):
     @pytest.fixture
     def cell(self) -> Cell:

@@ -326,7 +326,8 @@ def test_ctrl_c_says_how_to_continue(
     monkeypatch.setattr(runner, "train", stopped)
     done = longlag("sweep", *grid, "--name", "stopped", "--home", str(shared_home), "--set", "data.seed=7")
     assert done.code == 130
-    assert f"continue with: longlag sweep stopped --home {shared_home}" in done.err
+    assert "interrupted; what is finished is kept" in done.err
+    assert "the same command continues the study" in done.err
     assert "Traceback" not in done.err
 
 

@@ -1,0 +1,230 @@
+"""Translation between two made-up languages: reordering, agreement at a distance, words with several translations."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from harness.task import Array, Baseline, Batch, MappingKind, Signature, Tokens
+from harness.task import Options as TaskOptions
+from tasks import _languages as language
+from tasks._classes import certain
+from tasks._pairs import Coded, Corpus, PairTask
+from tasks._scores import END
+
+MOST_CLAUSES = 4
+LONGEST = 1 + 3 * (MOST_CLAUSES + 2) + MOST_CLAUSES + 2 * (MOST_CLAUSES + 1) + 1
+"""Words of the longest translation, its end included."""
+
+BUCKETS = 20
+"""Sentences fall into so many buckets by a hash of their words: one is for validation, one for the test."""
+
+COUNTED = 50_000
+"""Sentences that the words' shares for the trivial predictor are counted on."""
+
+DEFINITE, INDEFINITE = (language.TARGET_AT[f"{root}{language.ENDINGS[0]}"] for root in ("l", "un"))
+NOUN = language.TARGET_AT[language.NOUN_ROOTS[0]]
+ADJECTIVE = language.TARGET_AT[f"{language.ADJECTIVE_ROOTS[0]}-{language.ENDINGS[0]}"]
+VERB = language.TARGET_AT[f"{language.VERB_ROOTS[0]}-{language.ENDINGS[0]}"]
+KE, PARTICLE = language.TARGET_AT[language.KE], language.TARGET_AT[language.PARTICLES[0]]
+ADVERB = language.TARGET_AT[language.OTHER_ADVERBS[0]]
+
+
+class TranslationOptions(TaskOptions):
+    """Options of `Translation`."""
+
+    clauses: int = Field(1, ge=0, le=MOST_CLAUSES, description="the most relative clauses of a sentence's subject")
+    least_clauses: int = Field(0, ge=0, le=MOST_CLAUSES, description="the fewest; for a test on longer sentences")
+    adjectives: float = Field(0.5, ge=0, le=1, description="share of the nouns that have an adjective")
+    solved_accuracy: float = Field(
+        0.95, gt=0, le=1, description="solved when so large a share of the validation sentences is right throughout"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.least_clauses > self.clauses:
+            raise ValueError(f"least_clauses ({self.least_clauses}) is above clauses ({self.clauses})")
+        return self
+
+
+class Translation(PairTask):
+    """``the old cat that saw some dogs called the king today`` to the same in a language with its verbs last.
+
+    A sentence is a subject, a verb, an object and, every other time, an adverb. The subject has n relative clauses,
+    one inside the other (``the cat that saw some dogs that ...``), n uniform on `least_clauses` ... `clauses`. A noun
+    phrase is a determiner, perhaps an adjective, and one of 16 nouns in singular or plural. Everything is uniform.
+    In the translation
+
+    * the adverb comes first, adjectives follow their noun, verbs end their clause: those of nested clauses come in
+      reverse order;
+    * determiners, adjectives and verbs agree in gender and number: verbs with a subject that may stand far ahead. A
+      noun's gender shows nowhere in the source;
+    * one word has several translations: determiners by gender and number, four of the twelve verbs by the gender of
+      their object, which comes later;
+    * one word becomes two: four verbs have a particle before their object.
+
+    Validation and test sentences are never drawn in training: a hash of the source's words sets a twentieth of all
+    sentences apart for each.
+
+    Shapes: inputs int64 ``[T, B]``, targets int64 ``[U, B]``, the last symbol the end. The loss is the cross-entropy
+    in nats a word.
+    """
+
+    Options = TranslationOptions
+
+    @property
+    def signature(self) -> Signature:
+        return Signature(
+            Tokens(len(language.SOURCE)),
+            len(language.TARGET),
+            MappingKind.TRANSLATION,
+            "cross-entropy",
+            end=END,
+            max_steps=LONGEST,
+        )
+
+    @property
+    def corpus(self) -> Corpus:
+        return counted(self.options)
+
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        return _drawn(self.options, rng, size, range(2, BUCKETS))
+
+    def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
+        bucket = ("validation", "test").index(name)
+        return _drawn(self.options, rng, size, range(bucket, bucket + 1))
+
+    def baseline(self) -> Baseline:
+        found = super().baseline()
+        return Baseline(found.value, found.predictor, f"{found.formula}, counted on {COUNTED} sentences")
+
+    def oracle(self, batch: Batch) -> Array:
+        assert batch.lengths is not None
+        classes = np.zeros(batch.targets.shape, dtype=np.int64)
+        for b, length in enumerate(batch.lengths):
+            words = language.translate([language.SOURCE[word] for word in batch.inputs[:length, b]])
+            classes[: len(words), b] = [language.TARGET_AT[word] for word in words]
+        return certain(classes, len(language.TARGET))
+
+
+@cache
+def counted(options: TranslationOptions) -> Corpus:
+    """Many training sentences, for the shares of the words."""
+    batch = _drawn(options, np.random.default_rng(0), COUNTED, range(2, BUCKETS))
+    assert batch.lengths is not None and batch.target_lengths is not None
+    return Corpus(
+        Coded(batch.inputs.T, batch.lengths, tuple(language.SOURCE)),
+        Coded(batch.targets.T, batch.target_lengths, tuple(language.TARGET)),
+        {"training": np.arange(COUNTED)},
+    )
+
+
+def _drawn(options: TranslationOptions, rng: np.random.Generator, size: int, buckets: range) -> Batch:
+    """Pairs whose source falls into one of the buckets."""
+    parts: list[tuple[Array, Array, Array, Array]] = []
+    missing = size
+    while missing > 0:
+        pair = _pairs(options, rng, 8 + missing * BUCKETS // len(buckets))
+        kept = np.flatnonzero((_hash(pair[0]) % BUCKETS >= buckets.start) & (_hash(pair[0]) % BUCKETS < buckets.stop))
+        kept = kept[:missing]
+        parts.append((pair[0][:, kept], pair[1][kept], pair[2][:, kept], pair[3][kept]))
+        missing -= len(kept)
+    inputs, lengths, targets, target_lengths = (np.concatenate(each, -1) for each in zip(*parts, strict=True))
+    return Batch(inputs[: lengths.max()], targets[: target_lengths.max()], lengths, target_lengths=target_lengths)
+
+
+def _hash(words: Array) -> Array:
+    """A number ``[B]`` for each source ``[T, B]``."""
+    mixed = np.zeros(words.shape[1], dtype=np.uint64)
+    for row in words.astype(np.uint64):
+        mixed = (mixed ^ row) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _pairs(options: TranslationOptions, rng: np.random.Generator, size: int) -> tuple[Array, Array, Array, Array]:
+    """Sources ``[T, B]`` with lengths and translations ``[U, B]`` with lengths, of fixed T and U."""
+    most = options.clauses
+    depth = rng.integers(options.least_clauses, most + 1, size)
+    nouns = rng.integers(0, len(language.NOUNS), (most + 2, size))
+    plural, definite = rng.integers(0, 2, (2, most + 2, size))
+    adjectives = rng.integers(0, len(language.ADJECTIVES), (most + 2, size))
+    described = rng.random((most + 2, size)) < options.adjectives
+    verbs = rng.integers(0, len(language.VERBS), (most + 1, size))
+    adverb, has_adverb = rng.integers(0, len(language.ADVERBS), size), rng.integers(0, 2, size, dtype=bool)
+    gender = language.GENDER[nouns]
+    ending = 2 * gender + plural
+    always = np.ones(size, dtype=bool)
+    inside = [always, *(depth >= clause for clause in range(1, most + 1)), always]  # which phrases there are
+
+    at, source = language.SOURCE_AT, _Sentence(size)
+    determiner = np.where(definite == 1, at["the"], np.where(plural == 1, at["some"], at["a"]))
+
+    def say(phrase: int) -> None:
+        source.add(determiner[phrase], inside[phrase])
+        source.add(at[language.ADJECTIVES[0]] + adjectives[phrase], inside[phrase] & described[phrase])
+        source.add(at[language.NOUNS[0]] + nouns[phrase] + len(language.NOUNS) * plural[phrase], inside[phrase])
+
+    say(0)
+    for clause in range(1, most + 1):
+        source.add(np.full(size, at[language.THAT]), inside[clause])
+        source.add(at[language.VERBS[0]] + verbs[clause], inside[clause])
+        say(clause)
+    source.add(at[language.VERBS[0]] + verbs[0], always)
+    say(most + 1)
+    source.add(at[language.ADVERBS[0]] + adverb, has_adverb)
+
+    target = _Sentence(size)
+
+    def write(phrase: int) -> None:
+        target.add(np.where(definite[phrase] == 1, DEFINITE, INDEFINITE) + ending[phrase], inside[phrase])
+        target.add(NOUN + 2 * nouns[phrase] + plural[phrase], inside[phrase])
+        target.add(ADJECTIVE + 4 * adjectives[phrase] + ending[phrase], inside[phrase] & described[phrase])
+
+    def particle(verb: Array, exists: Array) -> None:
+        separable = (verb >= language.SEPARABLE.start) & (verb < language.SEPARABLE.stop)
+        target.add(PARTICLE + verb - language.SEPARABLE.start, exists & separable)
+
+    def end(verb: Array, subject: int, object_: int, exists: Array) -> None:
+        other = (verb >= language.CHOOSY.start) & (gender[object_] == 1)
+        root = np.where(other, verb + len(language.CHOOSY), verb)
+        target.add(VERB + 4 * root + ending[subject], exists)
+
+    target.add(ADVERB + adverb, has_adverb)
+    write(0)
+    for clause in range(1, most + 1):
+        target.add(np.full(size, KE), inside[clause])
+        particle(verbs[clause], inside[clause])
+        write(clause)
+    for clause in range(most, 0, -1):
+        end(verbs[clause], clause - 1, clause, inside[clause])
+    particle(verbs[0], always)
+    write(most + 1)
+    end(verbs[0], 0, most + 1, always)
+    target.add(np.full(size, END), always)
+    return (*source.packed(), *target.packed())
+
+
+class _Sentence:
+    """Words slot by slot, some of which are not there in some sentences."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.words: list[Array] = []
+        self.exists: list[Array] = []
+
+    def add(self, words: Array, exists: Array) -> None:
+        self.words.append(words)
+        self.exists.append(exists)
+
+    def packed(self) -> tuple[Array, Array]:
+        """The words that are there, in order: int64 ``[slots, B]``, zeros behind them, and lengths ``[B]``."""
+        words, exists = np.stack(self.words), np.stack(self.exists)
+        place = exists.cumsum(0) - 1
+        packed = np.zeros(words.shape, dtype=np.int64)
+        slot, column = np.nonzero(exists)
+        packed[place[slot, column], column] = words[slot, column]
+        return packed, place[-1] + 1

@@ -1,0 +1,13 @@
+"""Gradient curves with a known shape, for tests that train nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.probes import Curve
+
+
+def curve(steps: int, decay: float = 0.9, layer: int = 1, state: str = "h") -> Curve:
+    """``decay ** lag``."""
+    by_lag = decay ** np.arange(steps, dtype=np.float64)
+    return Curve(layer, state, by_lag[::-1].copy(), by_lag)

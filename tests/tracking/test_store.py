@@ -1,0 +1,350 @@
+"""Runs in MLflow: what is written is what was measured, and comes back the same."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.registry import UserError
+from harness.spec import load_run
+from harness.tracking import describe
+from harness.tracking.home import Home
+from harness.tracking.listener import MlflowListener
+from harness.tracking.store import Store
+from harness.training import Pruned, RunResult, train
+from tests.tracking.curves import curve
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store.open(Home.open(tmp_path_factory.mktemp("tracking") / "hö me"))
+
+
+@pytest.fixture
+def experiment(store: Store, request: pytest.FixtureRequest) -> str:
+    return store.experiment(f"study-{request.node.name}"[:90], "# What it is")
+
+
+def trained(store: Store, experiment: str, fields: dict[str, Any], **place: Any) -> tuple[RunResult, MlflowListener]:
+    listener = store.listener(experiment, **place)
+    return train(load_run(fields), [listener]), listener
+
+
+def values(store: Store, run_id: str | None, name: str) -> list[tuple[int, float]]:
+    assert run_id is not None
+    return [(m.step, m.value) for m in store.client.get_metric_history(run_id, name)]
+
+
+# -- a run --------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_comes_back_as_it_was(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
+    result, listener = trained(store, experiment, {**tiny, "seed": 11}, tags={"longlag.trial": "3"}, name="mine")
+    found = store.find(result.run_key)
+    assert found is not None and found.result == result
+    assert (found.run_id, found.experiment_id, found.status) == (listener.run_id, experiment, "FINISHED")
+    assert found.tags["longlag.trial"] == "3"
+    assert [entry.result for entry in store.recorded(experiment)] == [result]
+    assert store.find("0" * 64) is None
+
+
+def test_figures_in_mlflow_equal_the_result(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
+    result, listener = trained(store, experiment, {**tiny, "seed": 12})
+    assert listener.run_id is not None
+    run = store.client.get_run(listener.run_id)
+    metrics = run.data.metrics
+    assert result.test is not None
+    assert metrics["score"] == result.score
+    assert metrics["test/mse"] == result.test["mse"]
+    assert metrics["validation/mse"] == result.validation["mse"]
+    assert metrics["parameters"] == result.parameters
+    assert "solved_at" not in metrics
+    assert [step for step, _ in values(store, listener.run_id, "train/loss")] == [1, 2, 4]
+    assert [step for step, _ in values(store, listener.run_id, "validation/mse")] == [2, 4]
+    tags = run.data.tags
+    assert (tags["task"], tags["cell"], tags["depth"], tags["seed"]) == ("adding", "rnn", "1", "12")
+    assert (tags["outcome"], tags["host"], tags["pid"]) == ("budget", socket.gethostname(), str(os.getpid()))
+    assert tags["environment.torch"] and tags["kernel"]
+    params = run.data.params
+    assert (params["task"], params["task.length"], params["cell"]) == ("adding", "6", "rnn")
+    assert (params["model.hidden_size"], params["clip.norm"], params["optimizer.lr"]) == ("4", "none", "0.001")
+    sets = {item.tags[0].value: item.dataset for item in run.inputs.dataset_inputs}
+    assert set(sets) == {"validation", "test"}
+    assert sets["test"].name == "adding-v1-test" and len(sets["test"].digest) == 16
+    assert json.loads(sets["test"].profile)["num_rows"] == 8
+    assert [c["name"] for c in json.loads(sets["test"].schema)["mlflow_colspec"]] == ["inputs", "targets"]
+
+
+def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
+    tiny |= {"probe": {"curves": True}, "model": {"hidden_size": 4, "depth": 2}, "cell": "lstm"}
+    _, listener = trained(store, experiment, tiny)
+    assert listener.run_id is not None
+    names = [n for n in store.client.get_run(listener.run_id).data.metrics if n.startswith("gradient_through_time/")]
+    states = ("layer1.h", "layer1.c", "layer2.h", "layer2.c")
+    moments = ("update_000000", "update_000002", "last")
+    assert set(names) == {f"gradient_through_time/{state}/{when}" for state in states for when in moments}
+    drawn = values(store, listener.run_id, "gradient_through_time/layer2.h/last")
+    assert [step for step, _ in drawn] == [1, 2, 3, 4, 5, 6]
+    assert all(norm > 0 for _, norm in drawn)
+    files = {f.path for f in store.client.list_artifacts(listener.run_id)}
+    assert files == {"gradient_through_time.png", "gradient_through_time.safetensors", "result.json", "spec.json"}
+
+
+def test_neither_nan_nor_infinity_is_logged_as_a_value(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
+    tiny["optimizer"] = {"name": "sgd", "lr": 1e30}
+    result, listener = trained(store, experiment, tiny)
+    assert result.outcome == "diverged" and math.isnan(result.score)
+    assert listener.run_id is not None
+    run = store.client.get_run(listener.run_id)
+    assert run.info.status == "FINISHED" and run.data.tags["outcome"] == "diverged"
+    assert run.data.metrics["train/diverged"] == 1
+    assert "score" not in run.data.metrics
+    assert all(math.isfinite(v) and abs(v) < 1e300 for v in run.data.metrics.values())
+    found = store.find(result.run_key)
+    assert found is not None and found.result is not None and math.isnan(found.result.score)
+
+
+def test_metrics_go_out_in_batches(
+    store: Store, experiment: str, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = trained(store, experiment, tiny)
+    sizes: list[int] = []
+    write = store.client.log_batch
+
+    def counted(run_id: str, metrics: Any = (), **rest: Any) -> None:
+        sizes.append(len(metrics))
+        write(run_id, metrics=metrics, **rest)
+
+    monkeypatch.setattr(store.client, "log_batch", counted)
+    listener = store.listener(experiment)
+    listener.started(result.spec, {}, 1, {})
+    sizes.clear()
+    begin = time.monotonic()
+    for update in range(1, 2501):
+        listener.measured(update, {"train/loss": 1.0 / update})
+    listener.flow(0, [curve(100)])
+    listener.finished(result)
+    assert time.monotonic() - begin < 20
+    assert sizes[:2] == [1000, 1000] and len([size for size in sizes if size]) <= 6
+    assert values(store, listener.run_id, "train/loss") == [(u, 1.0 / u) for u in range(1, 2501)]
+
+
+def test_a_store_that_fails_for_a_while_ends_no_run(
+    store: Store, experiment: str, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = trained(store, experiment, tiny)
+    listener = store.listener(experiment)
+    listener.started(result.spec, {}, 1, {})
+    with monkeypatch.context() as broken:
+        broken.setattr(store.client, "log_batch", lambda *a, **k: (_ for _ in ()).throw(OSError("gone")))
+        for update in range(1500):
+            listener.measured(update, {"train/loss": 1.0})
+    listener.finished(result)
+    assert len(values(store, listener.run_id, "train/loss")) == 1500
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "outcome", "reason"),
+    [
+        (ValueError("of\n mine"), "FAILED", "failed", "ValueError: of mine"),
+        (KeyboardInterrupt(), "KILLED", "interrupted", "KeyboardInterrupt"),
+        (UserError("one sentence"), "FAILED", "failed", "one sentence"),
+    ],
+)
+def test_a_run_that_raises_is_never_left_running(
+    store: Store, tiny: dict[str, Any], error: BaseException, status: str, outcome: str, reason: str
+) -> None:
+    experiment = store.experiment("failures")
+    listener = store.listener(experiment)
+    listener.failed(error)  # before the start there is no run to end
+    assert listener.run_id is None
+    listener.started(load_run(tiny), {}, 1, {})
+    listener.measured(1, {"train/loss": 0.5})
+    listener.failed(error)
+    entry = next(e for e in store.recorded(experiment) if e.run_id == listener.run_id)
+    assert (entry.status, entry.result) == (status, None)
+    assert (entry.tags["outcome"], entry.tags["reason"]) == (outcome, reason)
+    assert values(store, listener.run_id, "train/loss") == [(1, 0.5)]
+
+
+def test_pruned_and_interrupted_runs_are_killed_and_never_found(
+    store: Store, experiment: str, tiny: dict[str, Any]
+) -> None:
+    class Prune(MlflowListener):
+        def evaluated(self, *told: Any) -> None:
+            raise Pruned("worse than others")
+
+    spec = load_run({**tiny, "seed": 13})
+    train(spec, [Prune(store.client, experiment)])
+    train(spec, [store.listener(experiment)], interrupted=lambda: True)
+    entries = store.recorded(experiment)
+    assert [entry.status for entry in entries] == ["KILLED", "KILLED"]
+    assert sorted(entry.tags["outcome"] for entry in entries) == ["interrupted", "pruned"]
+    assert store.find(spec.run_key) is None
+
+
+# -- studies ------------------------------------------------------------------------------------------------------
+
+
+def test_a_study_continues_in_the_same_run(store: Store) -> None:
+    experiment = store.experiment("continued", "first")
+    assert store.experiment("continued", "second") == experiment
+    assert store.client.get_experiment(experiment).tags["mlflow.note.content"] == "second"
+    tags = {describe.STUDY: "continued", describe.IDENTITY: "one"}
+    parent = store.parent(experiment, "continued", tags, {"space.cell": '["rnn"]', "sampler": "tpe"})
+    store.end_parent(parent, "FAILED", {"trials/complete": 2.0})
+    assert store.client.get_run(parent).info.status == "FAILED"
+    assert store.parent(experiment, "continued", tags, {"space.cell": '["rnn"]', "sampler": "random"}) == parent
+    run = store.client.get_run(parent)
+    assert run.info.status == "RUNNING"
+    assert (run.data.params["sampler"], run.data.tags["now.sampler"]) == ("tpe", "random")
+    assert store.parent(experiment, "continued", {**tags, describe.IDENTITY: "other"}, {}) != parent
+    assert store.recorded(experiment) == []
+    store.end_parent(parent, "FINISHED", {})
+
+
+def test_a_run_of_another_study_is_adopted_whole(store: Store, tiny: dict[str, Any]) -> None:
+    first, second = store.experiment("first"), store.experiment("second")
+    tiny |= {"probe": {"curves": True}, "seed": 14}
+    result, original = trained(store, first, tiny, tags={describe.STUDY: "first", "longlag.trial": "1"}, name="one")
+    parent = store.parent(second, "second", {describe.IDENTITY: "x"}, {})
+    found = store.find(result.run_key)
+    assert found is not None
+    tags = {describe.STUDY: "second", "longlag.trial": "7"}
+    copy = store.adopt(found, second, parent, tags, "two")
+    assert store.adopt(found, second, parent, tags) == copy, "nothing is copied twice"
+    assert store.adopt(found, first, None, {}) == original.run_id, "it is there already"
+    assert original.run_id is not None
+    old, new = store.client.get_run(original.run_id), store.client.get_run(copy)
+    assert new.data.params == old.data.params and new.data.metrics == old.data.metrics
+    assert (new.info.status, new.info.start_time, new.info.end_time) == (
+        "FINISHED",
+        old.info.start_time,
+        old.info.end_time,
+    )
+    assert (new.info.run_name, new.data.tags["longlag.trial"], new.data.tags["study"]) == ("two", "7", "second")
+    assert new.data.tags[describe.ADOPTED] == original.run_id and new.data.tags[describe.PARENT] == parent
+    assert len(new.inputs.dataset_inputs) == 2
+    name = "gradient_through_time/layer1.h/last"
+    assert values(store, copy, name) == values(store, original.run_id, name)
+    assert [entry.result for entry in store.recorded(second)] == [result]
+
+
+def test_studies_are_listed_and_near_misses_suggested(store: Store, tiny: dict[str, Any]) -> None:
+    experiment = store.experiment("listed-study")
+    trained(store, experiment, tiny)
+    store.listener(experiment).started(load_run(tiny), {}, 1, {})
+    row = next(row for row in store.studies() if row.name == "listed-study")
+    assert (row.experiment_id, row.runs, row.finished) == (experiment, 2, 1)
+    assert row.updated is not None
+    assert "Default" not in [row.name for row in store.studies()]
+    assert store.experiment_id("listed-study") == experiment
+    with pytest.raises(UserError, match="no study named 'listed-studdy'.*did you mean 'listed-study'"):
+        store.experiment_id("listed-studdy")
+
+
+def test_a_deleted_study_comes_back(store: Store) -> None:
+    experiment = store.experiment("deleted")
+    store.client.delete_experiment(experiment)
+    assert store.experiment("deleted") == experiment
+    assert store.experiment_id("deleted") == experiment
+
+
+def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any]) -> None:
+    experiment = store.experiment("orphans")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    listeners = [store.listener(experiment) for _ in range(3)]
+    for listener in listeners:
+        listener.started(load_run(tiny), {}, 1, {})
+    dead, alive, elsewhere = [str(listener.run_id) for listener in listeners]
+    store.client.set_tag(dead, "pid", str(gone.pid))
+    store.client.set_tag(elsewhere, "pid", str(gone.pid))
+    store.client.set_tag(elsewhere, "host", "another-machine")
+    store.experiment("orphans")
+    status = {entry.run_id: entry.status for entry in store.recorded(experiment)}
+    assert status == {dead: "KILLED", alive: "RUNNING", elsewhere: "RUNNING"}
+
+
+# -- stores -------------------------------------------------------------------------------------------------------
+
+
+def test_four_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from harness.tracking.home import Home; from harness.tracking.store import Store\n"
+        "store = Store.open(Home.open(sys.argv[1])); print(store.experiment('same', 'note'))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "home")]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    ended = [(process.communicate(timeout=120), process.returncode) for process in started]
+    assert [code for _, code in ended] == [0] * 4, ended
+    assert {out for (out, _), _ in ended} == {b"1\n"}
+    assert {err for (_, err), _ in ended} == {b""}
+    with sqlite3.connect(tmp_path / "home" / "mlflow.db") as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_no_usage_data_leaves_the_machine(store: Store) -> None:
+    from mlflow.telemetry import get_telemetry_client
+
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert get_telemetry_client() is None
+
+
+def test_a_home_that_was_moved_keeps_its_results(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    before = Store.open(Home.open(tmp_path / "before"))
+    result, _ = trained(before, before.experiment("study"), tiny)
+    shutil.move(tmp_path / "before", tmp_path / "after")
+    after = Store.open(Home.open(tmp_path / "after", create=False))
+    found = after.find(result.run_key)
+    assert found is not None and found.result == result
+    trained(after, after.experiment("study"), {**tiny, "seed": 1})
+    assert not (tmp_path / "before").exists()
+
+
+def test_an_unreachable_server_is_told_within_seconds(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    begin = time.monotonic()
+    with pytest.raises(UserError, match=rf"http://127\.0\.0\.1:{port} does not answer"):
+        Store.open(Home.open(tmp_path), f"http://127.0.0.1:{port}/")
+    assert time.monotonic() - begin < 5
+
+
+def test_a_server_that_accepts_and_says_nothing_is_told_within_seconds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begin = time.monotonic()
+        with pytest.raises(UserError, match="does not answer"):
+            Store.open(Home.open(tmp_path), f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - begin < 8
+
+
+@pytest.mark.parametrize("uri", ["", "mlruns", "ftp://x", "file:///tmp/x", "databricks"])
+def test_other_tracking_uris_are_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(UserError, match="should be an MLflow server"):
+        Store.open(Home.open(tmp_path), uri)
+
+
+def test_a_database_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(UserError, match="cannot be used as MLflow's database"):
+        Store.open(home)
+    assert (tmp_path / "mlflow.db").read_bytes().startswith(b"no database")
+    with sqlite3.connect(tmp_path / "newer.db") as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        database.execute("INSERT INTO alembic_version VALUES ('fromthefuture')")
+    with pytest.raises(UserError, match="newer MLflow, or by another program"):
+        Store.open(home, f"sqlite:///{tmp_path}/newer.db")
