@@ -232,14 +232,15 @@ class Task(ABC):
 
     Attributes:
         version: raise it when a change alters the data or the scores; it is part of a run's identity.
-        metrics: what `measure` returns. The first one is the task's score, the one `baseline` speaks of.
+        metrics: what `measure` returns; they may depend on the options. The first one is the task's score, the one
+            `baseline` speaks of.
         exact: whether the targets follow from the inputs, so that the oracle is perfect; where they do not, the
             oracle is the best predictor there is.
     """
 
     version: ClassVar[int] = 1
     Options: ClassVar[type[Options]] = Options
-    metrics: ClassVar[tuple[Metric, ...]]
+    metrics: tuple[Metric, ...]
     exact: ClassVar[bool] = True
 
     def __init__(self, options: BaseModel | None = None) -> None:

@@ -76,6 +76,8 @@ def text_scores(answers: Sequence[str], references: Sequence[Sequence[str]], tok
     streams = [[each[k] if k < len(each) else None for each in references] for k in range(most)]
     if not any(answers):
         return {BLEU.name: 0.0, CHRF.name: 0.0}
-    bleu = sacrebleu.corpus_bleu(list(answers), streams, tokenize=tokenize, force=True)
-    chrf = sacrebleu.corpus_chrf(list(answers), [[text or "" for text in stream] for stream in streams])
-    return {BLEU.name: min(float(bleu.score), 100.0), CHRF.name: float(chrf.score)}
+    bleu = sacrebleu.BLEU(tokenize=tokenize, force=True)
+    longest = max(len(bleu.tokenizer(text).split()) for each in references for text in each)
+    bleu.max_ngram_order = max(1, min(bleu.max_ngram_order, longest))  # there are no longer n-grams to find
+    chrf = sacrebleu.corpus_chrf(list(answers), streams)
+    return {BLEU.name: min(float(bleu.corpus_score(list(answers), streams).score), 100.0), CHRF.name: float(chrf.score)}

@@ -128,8 +128,8 @@ def _drawn(options: TranslationOptions, rng: np.random.Generator, size: int, buc
     missing = size
     while missing > 0:
         pair = _pairs(options, rng, 8 + missing * BUCKETS // len(buckets))
-        kept = np.flatnonzero((_hash(pair[0]) % BUCKETS >= buckets.start) & (_hash(pair[0]) % BUCKETS < buckets.stop))
-        kept = kept[:missing]
+        bucket = _hash(pair[0]) % BUCKETS
+        kept = np.flatnonzero((bucket >= buckets.start) & (bucket < buckets.stop))[:missing]
         parts.append((pair[0][:, kept], pair[1][kept], pair[2][:, kept], pair[3][kept]))
         missing -= len(kept)
     inputs, lengths, targets, target_lengths = (np.concatenate(each, -1) for each in zip(*parts, strict=True))

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # the suite runs in two processes: more threads would only stand in each other's way
 
 TINY: dict[str, Any] = {
     "task": {"name": "adding", "length": 6},

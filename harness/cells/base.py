@@ -69,12 +69,14 @@ class Cell(ABC):
 
     Attributes:
         version: raise it when a change alters the numbers of a run; it is part of the run's identity.
+        memoryless: whether outputs depend on the input of the same step alone (a control, not a recurrence).
         learned_state: whether the initial state is a parameter unless a run says otherwise.
         constrained: names of the layer's parameters that an orthogonal or unitary matrix is composed from;
             ``optimizer.constrained_lr`` sets their learning rate apart.
     """
 
     version: ClassVar[int] = 1
+    memoryless: ClassVar[bool] = False
     learned_state: ClassVar[bool] = False
     constrained: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type[Options]] = Options

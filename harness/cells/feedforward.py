@@ -32,6 +32,7 @@ class FeedForward(GatedCell):
     """
 
     Options: ClassVar[type[Options]] = FeedForwardOptions
+    memoryless = True
     gates = (Gate("a", sources=()),)
     formula = "H*(I + 1)"
 

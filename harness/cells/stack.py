@@ -48,7 +48,7 @@ class Stack(nn.Module):
         self.cell = cell
         self.composition = composition
         layers: list[Layer] = []
-        for k in range(1 if composition.view == "masked" else depth):
+        for _ in range(1 if composition.view == "masked" else depth):
             size = layers[-1].output_size if layers else input_size
             layers.append(self._layer(size, hidden_size, depth, generator))
         self.layers = nn.ModuleList(layers)
@@ -86,6 +86,9 @@ class Stack(nn.Module):
 
     def _start(self, layer: Layer, generator: torch.Generator | None) -> nn.ParameterList:
         state = {name: value[0].detach().clone() for name, value in layer.initial_state(1).items()}
+        whole = [name for name, value in state.items() if not value.is_floating_point()]
+        if whole:
+            raise ValueError(f"initial_state: the state {', '.join(whole)} counts something and cannot be learned")
         self.cell.initialise_state(state, self.hidden_size, generator)
         return nn.ParameterList(nn.Parameter(state[name]) for name in layer.state_names)
 

@@ -284,11 +284,12 @@ class CellConformance:
         counted = sum(p.numel() for p in cell.layer(inputs, hidden).parameters())
         assert counted == stated, f"{cell.formula} = {stated} at I = {inputs}, H = {hidden}; the layer has {counted}"
 
-    def test_inputs_reach_the_outputs(self, cell: Cell, random: torch.Generator) -> None:
+    def test_inputs_reach_the_outputs_and_are_remembered(self, cell: Cell, random: torch.Generator) -> None:
         """A cell that ignores its input, or keeps nothing of it, would pass every other test."""
-        stack = build(cell).double()
+        stack = build(cell, 16).double()
         x = torch.randn(6, 3, I, generator=random).double()
         changed = x.clone()
         changed[0] += 1
         before, after = stack(x)[0], stack(changed)[0]
-        assert not torch.equal(before[0], after[0]) and not torch.equal(before[1], after[1])
+        assert not torch.equal(before[0], after[0])
+        assert torch.equal(before[1:], after[1:]) == cell.memoryless

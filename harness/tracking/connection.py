@@ -20,7 +20,7 @@ from harness.tracking.home import Home
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-HEALTH_SECONDS = 4.0
+HEALTH_SECONDS = 3.0
 SERVERS = ("http://", "https://")
 SQLITE = "sqlite:///"
 DATABASES = ("postgresql", "mysql", "mssql")

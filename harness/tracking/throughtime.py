@@ -69,8 +69,8 @@ class Flow:
             self._by_lag.setdefault(curve.name, []).append(curve.by_lag)
 
     def by_lag(self) -> dict[str, Values]:
-        """Layer and state -> ``[evaluations, lags]``."""
-        return {name: np.stack(rows) for name, rows in self._by_lag.items()}
+        """Layer and state -> ``[evaluations, lags]``; NaN past the end of a shorter one."""
+        return {name: _stack(rows) for name, rows in self._by_lag.items()}
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What the file holds: ``updates``, ``layer1.h/by_lag`` ...; and over t where padding makes that different.
@@ -79,7 +79,7 @@ class Flow:
         """
         result: dict[str, NDArray[np.generic]] = {"updates": np.array(self.updates, dtype=np.int64)}
         for name, by_lag in self.by_lag().items():
-            norms = np.stack(self._norms[name])
+            norms = _stack(self._norms[name])
             result[f"{name}/by_lag"] = _narrow(by_lag)
             if not np.array_equal(norms, by_lag[:, ::-1], equal_nan=True):
                 result[f"{name}/by_step"] = _narrow(norms)
@@ -94,6 +94,11 @@ class Flow:
         meaning = "mean over examples of the norm of dL/ds; by_lag [evaluations, lag], by_step [evaluations, t - 1]"
         (folder / f"{SECTION}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": meaning}))
         figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}.png")
+
+
+def _stack(rows: Sequence[Values]) -> Values:
+    longest = max(len(row) for row in rows)
+    return np.stack([np.pad(row, (0, longest - len(row)), constant_values=np.nan) for row in rows])
 
 
 def _narrow(values: Values) -> NDArray[np.generic]:

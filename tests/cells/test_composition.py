@@ -158,3 +158,8 @@ def test_unknown_cell_and_option_are_named() -> None:
         build("lstmm")
     with pytest.raises(Exception, match="no field 'forget_bais'; did you mean 'forget_bias'"):
         build("lstm", {"forget_bais": 1})
+
+
+def test_a_state_that_counts_cannot_be_learned() -> None:
+    with pytest.raises(ValueError, match="cannot be learned"):
+        stack("transformer", 1, initial_state="learned")

@@ -9,13 +9,16 @@ from harness.cells import Cell
 from harness.cells.stack import build
 from harness.testing import CellConformance
 
+SMALL: dict[str, dict[str, object]] = {"tcn": {"levels": 2, "kernel_size": 3}, "transformer": {"context": 8}}
+"""Options in place of defaults that finite differences would take minutes for."""
+
 OPTIONS: dict[str, list[dict[str, object]]] = {
     "rnn": [{"activation": "relu"}, {"activation": "sigmoid"}, {"leak": 0.5}],
     "gru": [{"reset": "before"}],
     "antisymmetric": [{"gated": True}],
 }
 BUILT_IN = [name for name in registry.names("cell") if registry.origin("cell", name).startswith("longlag ")]
-CASES = [(name, options) for name in BUILT_IN for options in ({}, *OPTIONS.get(name, []))]
+CASES = [(name, options) for name in BUILT_IN for options in (SMALL.get(name, {}), *OPTIONS.get(name, []))]
 
 
 class TestBuiltIn(CellConformance):

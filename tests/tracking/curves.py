@@ -7,7 +7,7 @@ import numpy as np
 from harness.probes import Curve
 
 
-def curve(steps: int, decay: float = 0.9, layer: int = 1, state: str = "h") -> Curve:
+def curve(steps: int, decay: float = 0.9, part: str = "layer1", state: str = "h") -> Curve:
     """``decay ** lag``."""
     by_lag = decay ** np.arange(steps, dtype=np.float64)
-    return Curve(layer, state, by_lag[::-1].copy(), by_lag)
+    return Curve(part, state, by_lag[::-1].copy(), by_lag)

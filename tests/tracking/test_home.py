@@ -47,13 +47,17 @@ def home_with(path: Path, marker: str) -> Path:
 def test_a_newer_layout_is_refused_and_left_alone(tmp_path: Path) -> None:
     marker = '{"layout": 2, "longlag": "9.1"}'
     path = home_with(tmp_path / "home", marker)
-    with pytest.raises(UserError, match=r"was made by longlag 9\.1 with layout 2; this longlag knows layout 1: upgrade"):
+    with pytest.raises(
+        UserError, match=r"was made by longlag 9\.1 with layout 2; this longlag knows layout 1: upgrade"
+    ):
         Home.open(path)
     assert [entry.name for entry in path.iterdir()] == ["home.json"]
     assert (path / "home.json").read_text() == marker
 
 
-@pytest.mark.parametrize("marker", ["", "{", "[]", "{}", '{"layout": "1"}', '{"layout": 0}', '{"layout": true}', "null"])
+@pytest.mark.parametrize(
+    "marker", ["", "{", "[]", "{}", '{"layout": "1"}', '{"layout": 0}', '{"layout": true}', "null"]
+)
 def test_a_damaged_marker_is_named(tmp_path: Path, marker: str) -> None:
     path = home_with(tmp_path / "home", marker)
     with pytest.raises(UserError, match=r"home\.json is damaged"):
@@ -88,6 +92,8 @@ def test_a_question_mark_would_end_a_database_address(tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, harness.tracking.home as h; print([m for m in ('mlflow', 'torch', 'numpy') if m in sys.modules])"
+    code = (
+        "import sys, harness.tracking.home as h; print([m for m in ('mlflow', 'torch', 'numpy') if m in sys.modules])"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

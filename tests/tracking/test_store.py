@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import socket
@@ -24,6 +25,7 @@ from harness.tracking.listener import MlflowListener
 from harness.tracking.store import Store
 from harness.training import Pruned, RunResult, train
 from tests.tracking.curves import curve
+from tests.tracking.opening import begin_study
 
 
 @pytest.fixture(scope="module")
@@ -281,16 +283,10 @@ def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any
 
 
 def test_four_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
-    code = (
-        "import sys; from harness.tracking.home import Home; from harness.tracking.store import Store\n"
-        "store = Store.open(Home.open(sys.argv[1])); print(store.experiment('same', 'note'))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "home")]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
-    ended = [(process.communicate(timeout=120), process.returncode) for process in started]
-    assert [code for _, code in ended] == [0] * 4, ended
-    assert {out for (out, _), _ in ended} == {b"1\n"}
-    assert {err for (_, err), _ in ended} == {b""}
+    processes = multiprocessing.get_context("forkserver")  # one of them imports for all
+    processes.set_forkserver_preload(["tests.tracking.opening", "mlflow.store.tracking.sqlalchemy_store"])
+    with processes.Pool(4) as pool:
+        assert pool.map(begin_study, [tmp_path / "home"] * 4, chunksize=1) == ["1"] * 4
     with sqlite3.connect(tmp_path / "home" / "mlflow.db") as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

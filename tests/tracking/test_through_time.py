@@ -43,7 +43,7 @@ def test_points_are_dense_at_small_lags() -> None:
 
 
 def padded() -> Curve:
-    return Curve(2, "c", np.array([1.0, 2.0, 3.0]), np.array([2.5, 2.0, 1.0]))
+    return Curve("layer2", "c", np.array([1.0, 2.0, 3.0]), np.array([2.5, 2.0, 1.0]))
 
 
 def test_the_file_holds_every_evaluation(tmp_path: Path) -> None:
@@ -57,6 +57,13 @@ def test_the_file_holds_every_evaluation(tmp_path: Path) -> None:
     assert arrays["layer1.h/by_lag"].shape == (5, 40) and arrays["layer1.h/by_lag"].dtype == np.float32
     np.testing.assert_allclose(arrays["layer1.h/by_lag"][2], 0.7 ** np.arange(40), rtol=1e-6)
     assert (tmp_path / "gradient_through_time.png").stat().st_size > 10_000
+
+
+def test_curves_of_several_lengths_are_padded() -> None:
+    flow = Flow()
+    flow.add(0, [curve(3)])
+    flow.add(1, [curve(5)])
+    assert np.isnan(flow.arrays()["layer1.h/by_lag"]).tolist() == [[False] * 3 + [True] * 2, [False] * 5]
 
 
 def test_norms_below_single_precision_are_kept() -> None:
