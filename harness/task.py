@@ -236,12 +236,14 @@ class Task(ABC):
             `baseline` speaks of.
         exact: whether the targets follow from the inputs, so that the oracle is perfect; where they do not, the
             oracle is the best predictor there is.
+        hindsight: whether the oracle reads the targets, because no law gives them from the inputs (recordings).
     """
 
     version: ClassVar[int] = 1
     Options: ClassVar[type[Options]] = Options
     metrics: tuple[Metric, ...]
     exact: ClassVar[bool] = True
+    hindsight: ClassVar[bool] = False
 
     def __init__(self, options: BaseModel | None = None) -> None:
         self.options: Any = self.Options() if options is None else options

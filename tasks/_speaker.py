@@ -50,6 +50,8 @@ TRACT, GAIN, TILT, RATE = 0.16, 0.3, 0.4, 0.2
 """How much speakers differ: natural logs of formants and rate, loudness and its slope over the bands, all uniform."""
 FLOOR = 2e-3
 """Power of silence, in every band."""
+SCALE = 1 / 3
+"""Units of a frame to a neper of power."""
 LOCUS = (500.0, 1500.0)
 """Where formants rest in silence, Hz."""
 HUMS = (700, 2400, 1100, 1650, 3200)
@@ -231,7 +233,7 @@ def render(said: Plan, slots: Array, bands: int, glide: int = GLIDE) -> Array:
     power += noise[_noise_places()[at[exists]]] * power_of[:, 1:]
     power += np.float32(FLOOR)
     frames: Array = np.log(power, out=power)
-    frames *= np.float32(1 / 3)
+    frames *= np.float32(SCALE)
     gain, slope = 1 + said.loudness[:, :1], said.loudness[:, 1:] * np.linspace(-1, 1, bands)
     frames += (gain + slope).astype(np.float32)[np.nonzero(exists)[1]]
     return frames

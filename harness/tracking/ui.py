@@ -13,6 +13,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote, urlencode
@@ -71,7 +72,7 @@ def serve(
     port: int = 5000,
     study: str | None = None,
     open_browser: bool = False,
-    announce: Callable[[str], None] = print,
+    announce: Callable[[str], None] = partial(print, flush=True),  # at once, through a pipe too
 ) -> int:
     """Run the UI until Ctrl-C; returns the exit code.
 
@@ -81,7 +82,7 @@ def serve(
         port: on the loopback interface; 0 takes a free one.
         study: to open on; the only one, or the list of all, when not given.
         open_browser: open the address.
-        announce: told the address when the page is there, and what else a person should know.
+        announce: told what a person should know; the address, alone in a line, when the page is there.
 
     Raises:
         UserError: when the port is in use, or there is no store or no such study.
@@ -102,7 +103,9 @@ def serve(
     if where.startswith(connection.SERVERS):
         tell(where)
         return 0
-    with _server(where, home, _free(port)) as (process, server):
+    port = _free(port)
+    announce("Starting MLflow's pages, which takes some seconds ...")
+    with _server(where, home, port) as (process, server):
         tell(server)
         announce("Ctrl-C ends it.")
         try:

@@ -81,7 +81,7 @@ def test_where_nothing_can_be_written(path: str) -> None:
 
 
 def test_a_missing_home_is_not_made_for_reading(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no longlag home at .*; run a sweep first or give --home"):
+    with pytest.raises(UserError, match=r"there is no longlag home at .*; run a sweep first or give --home"):
         Home.open(tmp_path / "none", create=False)
     assert not (tmp_path / "none").exists()
 

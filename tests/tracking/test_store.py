@@ -252,7 +252,7 @@ def test_studies_are_listed_and_near_misses_suggested(store: Store, tiny: dict[s
     assert row.updated is not None
     assert "Default" not in [row.name for row in store.studies()]
     assert store.experiment_id("listed-study") == experiment
-    with pytest.raises(UserError, match="no study named 'listed-studdy'.*did you mean 'listed-study'"):
+    with pytest.raises(UserError, match=r"no study named 'listed-studdy'.*did you mean 'listed-study'"):
         store.experiment_id("listed-studdy")
 
 
@@ -284,7 +284,7 @@ def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any
 
 def test_four_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")  # one of them imports for all
-    processes.set_forkserver_preload(["tests.tracking.opening", "mlflow.store.tracking.sqlalchemy_store"])
+    processes.set_forkserver_preload(["harness.tracking.store", "mlflow.store.tracking.sqlalchemy_store"])
     with processes.Pool(4) as pool:
         assert pool.map(begin_study, [tmp_path / "home"] * 4, chunksize=1) == ["1"] * 4
     with sqlite3.connect(tmp_path / "home" / "mlflow.db") as database:

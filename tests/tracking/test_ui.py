@@ -1,0 +1,82 @@
+"""The UI's addresses, its server, and a store behind a server."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from harness.registry import UserError
+from harness.spec import load_run
+from harness.tracking import views
+from harness.tracking.home import Home
+from harness.tracking.store import Store
+from harness.tracking.ui import address, curve_address, serve
+from harness.training import train
+from tests.tracking.serving import free_port, ui
+
+
+def query(page: str) -> dict[str, str]:
+    """What follows the page in the part after the ``#``, where MLflow's UI looks for it."""
+    return {key: value for key, (value,) in parse_qs(urlsplit(urlsplit(page).fragment).query).items()}
+
+
+def test_every_address_asks_for_the_pages_of_model_training() -> None:
+    server = "http://127.0.0.1:5000"
+    for page in (address(server), address(server, "3"), curve_address(server, "3", ["a"], "m/x")):
+        assert query(page)["workflowType"] == "machine_learning"
+    assert query(address(server, "3"))["compareRunsMode"] == "CHART"
+    assert query(address(server, "3", "table", view=False))["searchFilter"] == "tags.run_key != ''"
+    overlay = query(curve_address(server, "3", ["a", "b"], "gradient_through_time/layer1.h/last"))
+    assert overlay["runs"] == '["a", "b"]' and overlay["y_axis_scale"] == "log"
+
+
+def test_the_view_shows_last_curves_first_and_h_before_other_states() -> None:
+    metrics = {f"gradient_through_time/layer1.{s}/{w}" for s in "ch" for w in ("update_000000", "last")}
+    view = views.view({*metrics, "train/loss", "validation/score"})
+    names = [chart["metricKey"] for chart in view["compareRunCharts"]]
+    assert names[:2] == ["gradient_through_time/layer1.h/last", "gradient_through_time/layer1.c/last"]
+    assert set(names) == {*metrics, "train/loss", "validation/score"}
+    sections = {section["uuid"] for section in view["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in view["compareRunCharts"]} == sections
+
+
+def test_a_port_in_use_is_named_with_another(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    Store.open(home)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"port {port} is in use; take another with --port {port + 1}"):
+            serve(home, port=port)
+
+
+def test_an_empty_home_has_nothing_to_show(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing is recorded at .* yet"):
+        serve(Home.open(tmp_path))
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_study_behind_a_server(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    """Everything that the harness asks of a store, asked of a server."""
+    local = Store.open(Home.open(tmp_path / "server"))
+    local.experiment("study")
+    with ui(tmp_path / "server", "study", free_port()) as page:
+        server = page.split("/#")[0]
+        assert query(page)["viewStateShareKey"] == views.KEY
+        store = Store.open(Home.open(tmp_path / "client"), server)
+        experiment, other = store.experiment("study"), store.experiment("other")
+        parent = store.parent(experiment, "study", {"longlag.study_identity": "x"}, {"space.cell": "[]"})
+        result = train(load_run({**tiny, "probe": {"curves": True}}), [store.listener(experiment, parent)])
+        found = store.find(result.run_key)
+        assert found is not None and found.result == result
+        copy = store.adopt(found, other, None, {})
+        assert [(entry.run_id, entry.result) for entry in store.recorded(other)] == [(copy, result)]
+        store.end_parent(parent, "FINISHED", {})
+        with pytest.raises(UserError, match="did you mean 'study'"):
+            store.experiment_id("studdy")
+    assert not (tmp_path / "client" / "mlflow.db").exists()
+    found = local.find(result.run_key)
+    assert found is not None and found.result == result
