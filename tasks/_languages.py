@@ -9,7 +9,7 @@ import numpy as np
 
 NOUNS = "dog cat bird horse farmer king queen child teacher nurse sailor guest thief baker judge twin".split()
 PLURAL = {noun: {"child": "children", "thief": "thieves"}.get(noun, f"{noun}s") for noun in NOUNS}
-ADJECTIVES = "small old young quiet clever hungry brave red".split()
+ADJECTIVES = "small tall young quiet clever hungry brave red".split()
 VERBS = "saw heard helped followed chased found called met liked feared painted pushed".split()
 ADVERBS = "today yesterday often never".split()
 DETERMINERS = ("the", "a", "some")
