@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from harness.task import Array, Batch
 from tasks._pairs import Coded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Album:
     """Pictures and captions.
 
@@ -61,6 +61,7 @@ class Album:
             for rows in self.pictures(batch)
         ]
 
+    @cache  # noqa: B019 an album lives as long as the process
     def unigrams(self, first_only: bool) -> tuple[Array, float]:
         """Log probabilities of the symbols of the training captions, and their cross-entropy in nats.
 

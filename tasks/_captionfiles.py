@@ -91,7 +91,7 @@ def _caption(value: Any, where: str) -> str:
 
 
 def features(path: str) -> dict[str, Array]:
-    """Feature vectors float32 ``[C]`` by picture, from an ``.npz`` file with ``names`` ``[N]`` and ``features`` ``[N, C]``.
+    """Feature vectors float32 ``[C]`` by picture, from an ``.npz`` with ``names`` ``[N]`` and ``features`` ``[N, C]``.
 
     Raises:
         DataError: naming file and row.
@@ -110,7 +110,8 @@ def features(path: str) -> dict[str, Array]:
         raise DataError(f"{path}: is no .npz archive of plain arrays, or damaged ({error})") from error
     if names.ndim != 1 or values.ndim != 2 or len(names) != len(values) or values.dtype.kind not in "fiu":
         raise DataError(
-            f"{path}: names should be [N] and features numbers [N, C], not {names.shape} and {values.dtype} {values.shape}"
+            f"{path}: names should be [N] and features numbers [N, C], "
+            f"not {names.shape} and {values.dtype} {values.shape}"
         )
     bad = np.flatnonzero(~np.isfinite(values).all(1))
     if len(bad):

@@ -10,10 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-
 from pydantic import BaseModel
 
-from harness.task import Answer, Array, Baseline, Batch, MappingKind, Signature, Task, Tokens
+from harness.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
 from tasks._classes import certain
 from tasks._packages import package
 from tasks._scores import (
@@ -143,7 +142,7 @@ def symbols_of(sequences: Sequence[Sequence[str]], *first: str) -> list[str]:
 class PairTask(Task):
     """Base of the translation tasks: their signature, trivial predictor, oracle, metrics and descriptions."""
 
-    metrics = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY, BLEU, CHRF)
+    metrics: tuple[Metric, ...] = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY, BLEU, CHRF)
     tokenize = "none"
     """How sacrebleu cuts text into words."""
 

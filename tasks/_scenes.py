@@ -123,7 +123,7 @@ def captions(claims: Sequence[Claim], relations: Array) -> list[str]:
     if len(phrases) == 1:
         return [phrases[0], f"there {'is' if claims[0][0] == 1 else 'are'} {phrases[0]}"]
     holds = [name for name, true in zip(RELATIONS, relations, strict=True) if true]
-    said = {name: (phrases[0], phrases[1]) for name in holds}
+    said = dict.fromkeys(holds, (phrases[0], phrases[1]))
     said.update({OPPOSITE[name]: (phrases[1], phrases[0]) for name in holds})
     return [f"{said[name][0]} {name} {said[name][1]}" for name in RELATIONS if name in said]
 

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
-from harness.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Nothing, Signature, Task
+from harness.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Nothing, Signature, Task
 from harness.task import Options as TaskOptions
-from tasks import _captionfiles as recorded
-from tasks import _scenes as scenes
+from tasks import _albums, _scenes
 from tasks._album import Album
 from tasks._classes import certain
 from tasks._packages import package
-from tasks._pairs import ENDING, UNKNOWN, Coded, symbols_of
-from tasks._recorded import held_out
 from tasks._scores import BLEU, CHRF, CROSS_ENTROPY, END, TOKEN_ACCURACY, answer_of, taught, text_scores, written
 from tasks._textfiles import digest
-from tasks._vocabulary import vocabulary
-
-SPLIT_SEED = 0
-"""Of the scenes and of what is held out: the same on every machine, whatever the run's seed."""
-
-HELD_OUT = 2000
-"""Scenes for validation and test together."""
 
 LEAST = 1e-9
 """The probability that the oracle leaves to a symbol that no reference has at that step."""
@@ -111,12 +100,24 @@ class Captioning(Task):
 
     @property
     def album(self) -> Album:
-        return _drawn(self.options)[0] if self.options.source == "scenes" else _loaded(self.options)
+        """The pictures and their captions; prepared at the first use."""
+        given = self.options
+        if given.source == "scenes":
+            return self._drawn()[0]
+        return _albums.loaded(given.path, given.features, given.sha256, given.vocabulary, given.share)
 
     @property
-    def scenes(self) -> scenes.Scenes:
+    def scenes(self) -> _scenes.Scenes:
         """The scenes of the album, by row."""
-        return _drawn(self.options)[1]
+        return self._drawn()[1]
+
+    def _drawn(self) -> tuple[Album, _scenes.Scenes]:
+        given = self.options
+        size = given.size if given.encoder == "projection" else None
+        return _albums.drawn(size, given.training_scenes, given.held_out == "combinations")
+
+    def _shares(self) -> tuple[Array, float]:
+        return self.album.unigrams(self.options.captions == "first")
 
     @property
     def signature(self) -> Signature:
@@ -153,13 +154,13 @@ class Captioning(Task):
 
     def baseline(self) -> Baseline:
         return Baseline(
-            _shares(self.options)[1],
+            self._shares()[1],
             "every word as often as in the training captions",
             "-sum_s p(s) ln p(s), p the shares of the words of the training captions, ends included",
         )
 
     def trivial(self, batch: Batch) -> Array:
-        return np.tile(_shares(self.options)[0], (*batch.targets.shape, 1)).astype(np.float64)
+        return np.tile(self._shares()[0], (*batch.targets.shape, 1)).astype(np.float64)
 
     def oracle(self, batch: Batch) -> Array:
         """At every step the shares of the symbols that the picture's captions have there."""
@@ -170,7 +171,8 @@ class Captioning(Task):
             for n in every[:1] if self.options.captions == "first" else every:
                 length = min(int(album.captions.lengths[n]), steps)
                 shares[np.arange(length), b, album.captions.values[n, :length]] += 1
-        return np.log(shares)
+        logs: Array = np.log(shares)
+        return logs
 
     def oracle_answer(self, batch: Batch) -> Answer:
         """The first caption of every picture."""
@@ -188,7 +190,7 @@ class Captioning(Task):
             rows = [rows[0] for rows in self.album.pictures(batch)]
             holds = self.scenes.some(np.array(rows)).relations()
             verdicts = [
-                scenes.judged(text, self.scenes.claims(row), relations)
+                _scenes.judged(text, self.scenes.claims(row), relations)
                 for text, row, relations in zip(given, rows, holds, strict=True)
             ]
             means = np.mean(verdicts, 0)
@@ -213,7 +215,7 @@ class Captioning(Task):
         if self.options.source != "scenes":
             return False
         row = self.album.pictures(batch)[index][0]
-        side = scenes.GRID * scenes.CELL
+        side = _scenes.GRID * _scenes.CELL
         axes.imshow(255 * self.scenes.some(np.array([row])).render().reshape(side, side, 3))
         axes.set_xticks([])
         axes.set_yticks([])
@@ -227,75 +229,5 @@ class Captioning(Task):
         row = self.album.pictures(batch)[index][0]
         mine = self._texts(written(batch))[index]
         texts = list(dict.fromkeys([mine, *self.album.references(batch)[index]]))
-        shown = scenes.sketch(self.scenes, row) if self.options.source == "scenes" else []
+        shown = _scenes.sketch(self.scenes, row) if self.options.source == "scenes" else []
         return "\n".join([*shown, *(line for text in texts for line in textwrap.wrap(text, 100) or [""])])
-
-
-@cache
-def _shares(options: CaptioningOptions) -> tuple[Array, float]:
-    album = _drawn(options)[0] if options.source == "scenes" else _loaded(options)
-    return album.unigrams(options.captions == "first")
-
-
-@cache
-def _drawn(options: CaptioningOptions) -> tuple[Album, scenes.Scenes]:
-    """Different scenes and their captions."""
-    rng = np.random.default_rng(SPLIT_SEED)
-    combinations = options.held_out == "combinations"
-    pool = scenes.draw(rng, 4 * (options.training_scenes + HELD_OUT))
-    _, different = np.unique(np.packbits(pool.render(), 1), axis=0, return_index=True)
-    different = np.sort(different)
-    unseen = np.isin(pool.kinds[different], scenes.HELD_KINDS).any(1) & combinations
-    training, rest = different[~unseen], different[unseen]
-    training, other = training[: options.training_scenes], training[options.training_scenes :]
-    held = (rest if combinations else other)[:HELD_OUT]
-    if len(training) < options.training_scenes or len(held) < HELD_OUT:
-        raise DataError(f"training_scenes: there are fewer different scenes than {options.training_scenes}; take less")
-    chosen = pool.some(np.concatenate([training, held]))
-    pictures, relations = chosen.render(), chosen.relations()
-    if options.encoder == "pixels":
-        features = pictures.astype(np.float32)
-    else:
-        matrix = rng.normal(size=(scenes.PIXELS, options.size)) / np.sqrt(8 * scenes.CELL)
-        features = (pictures.astype(np.float32) @ matrix.astype(np.float32)).astype(np.float32)
-    texts = [scenes.captions(chosen.claims(n), relations[n]) for n in range(len(pictures))]
-    split = len(training) + HELD_OUT // 2
-    rows = np.arange(len(pictures))
-    parts = {"training": rows[: len(training)], "validation": rows[len(training) : split], "test": rows[split:]}
-    cut = [text.split() for each in texts for text in each]
-    return _album(features, texts, cut, symbols_of(cut, ENDING), parts), chosen
-
-
-@cache
-def _loaded(options: CaptioningOptions) -> Album:
-    """The captions and features of files."""
-    if digest([options.path, options.features]) != options.sha256:
-        raise DataError(f"{options.path} or {options.features} has changed; leave sha256 out to take them as they are")
-    found, vectors = recorded.captioned(options.path), recorded.features(options.features)
-    missing = next((name for name in found if name not in vectors), None)
-    if missing is not None:
-        raise DataError(f"{options.features}: there are no features of the picture {missing!r} in {options.path}")
-    names = np.array(list(found))
-    splits = [split for _, split in found.values()]
-    if any(split is not None for split in splits):
-        rows = {
-            name: np.flatnonzero([split == name for split in splits]) for name in ("training", "validation", "test")
-        }
-    else:
-        rows = held_out(len(names), options.share)
-    empty = next((name for name, each in rows.items() if not len(each)), None)
-    if empty is not None:
-        raise DataError(f"{options.path}: no picture is left for {empty}")
-    texts = [captions for captions, _ in found.values()]
-    learnt = [text for n in rows["training"] for text in texts[n]]
-    symbols, cut, _ = vocabulary(learnt, "words", options.vocabulary, (ENDING, UNKNOWN))
-    features = np.stack([vectors[name] for name in found])
-    return _album(features, texts, [cut(text) for each in texts for text in each], symbols, rows)
-
-
-def _album(
-    features: Array, texts: list[list[str]], cut: list[list[str]], symbols: list[str], rows: Mapping[str, Array]
-) -> Album:
-    many = np.array([len(each) for each in texts])
-    coded = Coded.of(cut, symbols, end=True)
-    return Album(features, coded, many.cumsum() - many, many, [text for each in texts for text in each], rows)
