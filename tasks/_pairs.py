@@ -87,7 +87,7 @@ class Corpus:
         rows: ``training`` (a pair may stand there more than once), ``validation`` and ``test``: int64 indices.
         source_text: symbols to readable text.
         target_text: the same for targets.
-        texts: the targets as they were before they were coded; empty where coding loses nothing.
+        texts: the pairs as they were before they were coded; empty where coding loses nothing.
     """
 
     source: Coded
@@ -95,7 +95,7 @@ class Corpus:
     rows: Mapping[str, Array]
     source_text: Join = " ".join
     target_text: Join = " ".join
-    texts: Sequence[str] = ()
+    texts: Sequence[tuple[str, str]] = ()
 
     def batch(self, rows: Array) -> Batch:
         inputs, lengths = self.source.some(rows)
@@ -129,9 +129,26 @@ class Corpus:
         assert batch.lengths is not None
         return self.found[tuple(batch.inputs[: batch.lengths[index], index].tolist())]
 
+    @cached_property
+    def _written(self) -> dict[str, list[str]]:
+        """From a source to its targets, as they were."""
+        known: dict[str, list[str]] = {}
+        for source, target in self.texts:
+            known.setdefault(source, []).append(target)
+        return known
+
     def translations(self, batch: Batch, index: int) -> list[str]:
-        """All texts that the source of one example has for targets."""
-        return list(dict.fromkeys(self.texts[row] for row in self.rows_of(batch, index)))
+        """All texts that the corpus has as targets for the source of one example.
+
+        Unknown symbols can make two sources one; their targets tell them apart, unless these are one as well.
+        """
+        rows = self.rows_of(batch, index)
+        if len(rows) > 1:
+            target = batch.targets[:, index]
+            width = min(len(target), self.target.values.shape[1])
+            same = (self.target.values[rows, :width] == target[:width]).all(1)
+            rows = [rows[int(same.argmax())]]
+        return self._written[self.texts[rows[0]][0]]
 
 
 def symbols_of(sequences: Sequence[Sequence[str]], *first: str) -> list[str]:

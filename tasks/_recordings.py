@@ -107,7 +107,8 @@ class RecordedTask(SpeechTask):
         """
         mean, spread = self.speech.scale
         level = self.speech.loudness * np.float32(10 ** (-self.options.snr / 10) / 2)
-        power = np.exp(frames) + level * rng.standard_gamma(2, frames.shape, dtype=np.float32)
+        noise = rng.standard_exponential((2, *frames.shape), dtype=np.float32).sum(0)
+        power = np.exp(frames) + level * noise
         noisy: Array = (np.log(power) - mean) / spread
         return noisy
 

@@ -216,7 +216,7 @@ def prepared(options: ParallelCorpusOptions) -> Corpus:
         if not len(rows):
             where = options.path or "the sample"
             raise DataError(f"{where}: no pair of at most {options.longest} symbols is left for {name}")
-    return Corpus(_trimmed(coded[0], fits), _trimmed(coded[1], fits), rows_of, joins[0], joins[1], targets)
+    return Corpus(_trimmed(coded[0], fits), _trimmed(coded[1], fits), rows_of, joins[0], joins[1], pairs)
 
 
 def _trimmed(coded: Coded, fits: Sequence[bool] | Any) -> Coded:

@@ -34,13 +34,135 @@ HELD_OUT = 25
 """Utterances of every voice that validates or tests."""
 HIGHEST = 999
 WORDS = tuple(
-    "apple arm baby bath bear bird blue boat book box boy bread bridge cake chair cheese child church city cloud coat "
-    "cold cow cup day dog door dream ear earth egg eye face father fire fish five flower foot four friend fruit game "
-    "garden girl glass gold good grass green hair hand hat heart hill horse house ice jump king kitchen lamp leaf "
-    "leg light lion measure milk money moon mother mouth music name night nine noise nose ocean one paper pen "
-    "pleasure queen rain red ring river road room school sea seven shoe sing six sleep snow song star stone street "
-    "sugar sun table teacher thing three thumb toy tree two usual vase voice wall watch water wheel white window wolf "
-    "wood yellow young zebra zero".split()
+    [
+        "apple",
+        "arm",
+        "baby",
+        "bath",
+        "bear",
+        "bird",
+        "blue",
+        "boat",
+        "book",
+        "box",
+        "boy",
+        "bread",
+        "bridge",
+        "cake",
+        "chair",
+        "cheese",
+        "child",
+        "church",
+        "city",
+        "cloud",
+        "coat",
+        "cold",
+        "cow",
+        "cup",
+        "day",
+        "dog",
+        "door",
+        "dream",
+        "ear",
+        "earth",
+        "egg",
+        "eye",
+        "face",
+        "father",
+        "fire",
+        "fish",
+        "five",
+        "flower",
+        "foot",
+        "four",
+        "friend",
+        "fruit",
+        "game",
+        "garden",
+        "girl",
+        "glass",
+        "gold",
+        "good",
+        "grass",
+        "green",
+        "hair",
+        "hand",
+        "hat",
+        "heart",
+        "hill",
+        "horse",
+        "house",
+        "ice",
+        "jump",
+        "king",
+        "kitchen",
+        "lamp",
+        "leaf",
+        "leg",
+        "light",
+        "lion",
+        "measure",
+        "milk",
+        "money",
+        "moon",
+        "mother",
+        "mouth",
+        "music",
+        "name",
+        "night",
+        "nine",
+        "noise",
+        "nose",
+        "ocean",
+        "one",
+        "paper",
+        "pen",
+        "pleasure",
+        "queen",
+        "rain",
+        "red",
+        "ring",
+        "river",
+        "road",
+        "room",
+        "school",
+        "sea",
+        "seven",
+        "shoe",
+        "sing",
+        "six",
+        "sleep",
+        "snow",
+        "song",
+        "star",
+        "stone",
+        "street",
+        "sugar",
+        "sun",
+        "table",
+        "teacher",
+        "thing",
+        "three",
+        "thumb",
+        "toy",
+        "tree",
+        "two",
+        "usual",
+        "vase",
+        "voice",
+        "wall",
+        "watch",
+        "water",
+        "wheel",
+        "white",
+        "window",
+        "wolf",
+        "wood",
+        "yellow",
+        "young",
+        "zebra",
+        "zero",
+    ]
 )
 
 
@@ -61,7 +183,8 @@ class SpokenWordsOptions(TaskOptions):
         0.0, ge=0, le=0.6, description="r: each utterance's rate is uniform between 1 - r and 1 + r times the usual"
     )
     snr: float | None = Field(
-        None, description="dB: noise with the spectrum of speech is added so far below it, anew in every batch; none: no"
+        None,
+        description="dB: noise with the spectrum of speech is added so far below it, anew in every batch; none: no",
     )
     delay: int = Field(0, ge=0, description="frames: a frame's label is due so many frames later")
     bands: int = Field(26, ge=4, le=80, description="log-mel bands of a frame")
@@ -123,9 +246,7 @@ def _jobs(
 
 
 @lru_cache(maxsize=4)
-def _speech(
-    content: str, language: str, words: int, voices: int, utterances: int, tempo: float, bands: int
-) -> Speech:
+def _speech(content: str, language: str, words: int, voices: int, utterances: int, tempo: float, bands: int) -> Speech:
     """The utterances; spoken once for all processes of this user."""
     package("espeakng_loader", EXTRA)
     jobs = _jobs(content, language, words, voices, utterances, tempo)
@@ -169,8 +290,6 @@ def _classed(frames: Ragged, begins: Any, phonemes: Any, split: Array) -> Speech
     def part(name: str) -> Utterances:
         rows = np.flatnonzero(split == name)
         values = [frames.values[frames.starts[n] : frames.starts[n + 1]] for n in rows]
-        return Utterances(
-            Ragged.of(values), Ragged.of([spoken[n] for n in rows]), Ragged.of([labels[n] for n in rows])
-        )
+        return Utterances(Ragged.of(values), Ragged.of([spoken[n] for n in rows]), Ragged.of([labels[n] for n in rows]))
 
     return Speech(names, {name: part(name) for name in ("training", "validation", "test")})

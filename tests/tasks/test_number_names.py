@@ -65,12 +65,12 @@ def test_bad_options(options: dict[str, object], sentence: str) -> None:
 
 
 def test_a_language_that_is_not_there() -> None:
-    with pytest.raises(DataError, match="num2words knows no language 'klingon'; it has .*fr"):
+    with pytest.raises(DataError, match=r"num2words knows no language 'klingon'; it has .*fr"):
         _ = numbers(target="klingon").signature
 
 
 def test_a_language_that_writes_words_together_needs_characters() -> None:
-    with pytest.raises(DataError, match="unit: 10000 texts such as 'neuntausend.* take characters"):
+    with pytest.raises(DataError, match=r"unit: 10000 texts such as 'neuntausend.* take characters"):
         _ = numbers(target="de").signature
     assert numbers(target="de", unit="characters").signature.outputs < 30
 

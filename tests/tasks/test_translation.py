@@ -40,7 +40,8 @@ def test_examples_by_hand() -> None:
 
 
 def test_nested_clauses_end_with_their_verbs_in_reverse() -> None:
-    said = language.translate("the dog that saw some cats that heard a bird helped the queens".split())
+    source = "the dog that saw some cats that heard a bird helped the queens"
+    said = language.translate(source.split())
     saw, heard, helped = language.VERB_ROOTS[:3]
     assert [word for word in said if word.partition("-")[0] in (saw, heard, helped)] == [
         f"{heard}-ai",  # of the cats
