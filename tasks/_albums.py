@@ -34,15 +34,13 @@ def drawn(size: int | None, training_scenes: int, combinations: bool) -> tuple[A
     """
     rng = np.random.default_rng(SPLIT_SEED)
     pool = scenes.draw(rng, 4 * (training_scenes + HELD_OUT))
-    packed = np.packbits(pool.render(), 1)
-    _, different = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_index=True)
+    shown = pool.shown()
+    _, different = np.unique(shown.view(f"V{shown.shape[1]}").ravel(), return_index=True)
     different = np.sort(different)
     unseen = np.isin(pool.kinds[different], scenes.HELD_KINDS).any(1) & combinations
     training, rest = different[~unseen], different[unseen]
     training, other = training[:training_scenes], training[training_scenes:]
     held = (rest if combinations else other)[:HELD_OUT]
-    if len(training) < training_scenes or len(held) < HELD_OUT:
-        raise DataError(f"training_scenes: there are fewer different scenes than {training_scenes}; take less")
     chosen = pool.some(np.concatenate([training, held]))
     pictures, relations = chosen.render(), chosen.relations()
     if size is None:

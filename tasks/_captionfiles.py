@@ -97,7 +97,7 @@ def features(path: str) -> dict[str, Array]:
         DataError: naming file and row.
     """
     try:
-        with np.load(Path(path).expanduser(), allow_pickle=False) as file:
+        with Path(path).expanduser().open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             missing = [name for name in ("names", "features") if name not in file]
             if missing:
                 raise DataError(f"{path}: there is no array {missing[0]!r}; it has {', '.join(file.files) or 'none'}")

@@ -52,6 +52,11 @@ class Scenes:
     def some(self, rows: Array) -> Scenes:
         return Scenes(self.kinds[rows], self.counts[rows], self.cells[rows])
 
+    def shown(self) -> Array:
+        """The kind in every cell, int8 ``[N, GRID * GRID]``; -1 for none."""
+        kinds = np.concatenate([np.full((len(self.kinds), 1), -1), self.kinds], 1)
+        return np.take_along_axis(kinds, self.cells, 1).astype(np.int8)
+
     def render(self) -> Array:
         """Pictures uint8 ``[N, PIXELS]``, 0 or 1: rows, columns, colour channels."""
         sprites = np.array([[[mark == "#" for mark in line] for line in SPRITES[shape]] for shape in SHAPES], np.uint8)
@@ -59,8 +64,7 @@ class Scenes:
         for kind in range(KINDS):
             colour, shape = divmod(kind, len(SHAPES))
             tiles[kind, :4, :4] = sprites[shape][..., None] * np.array(list(COLOURS.values())[colour], np.uint8)
-        padded = np.concatenate([np.full((len(self.kinds), 1), -1), self.kinds], 1)
-        shown = tiles[np.take_along_axis(padded, self.cells, 1)]  # kind -1 is the last tile: nothing
+        shown = tiles[self.shown()]  # kind -1 is the last tile: nothing
         rows = shown.reshape(-1, GRID, GRID, CELL, CELL, 3).transpose(0, 1, 3, 2, 4, 5)
         return np.ascontiguousarray(rows.reshape(len(shown), PIXELS))
 

@@ -11,7 +11,7 @@ from harness.task import Array, DataError
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of `length` steps: the input at step i of a window from s is value ``s + i``, its target ``s + i + ahead``.
+    """Windows of `length` steps: in one from s the input of step i is value ``s + i``, its target ``s + i + ahead``.
 
     The last ``held_out / 2`` of the values are for the test, as many before them for validation, those before for
     training, inputs and targets alike. A held-out target is foretold with the `length` values before it at hand, be

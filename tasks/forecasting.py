@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.task import Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
+from harness.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
 from tasks._local import LocalOptions, local
 from tasks._mackey import mackey_glass
 from tasks._series import column_of, packaged
@@ -55,23 +55,29 @@ class ForecastingOptions(LocalOptions):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A series ready to be cut: inputs and targets by the time of the input, in units of the training part.
+    """A series ready to be cut, by the time of the input.
 
     Args:
-        inputs: float32 ``[N]``.
-        targets: float32 ``[N - k]``, that of step t due at ``t + k``.
-        persistence: float32 ``[N - k]``, targets if nothing changed from t on.
+        inputs: float32 ``[N]``, with mean 0 and standard deviation 1 over the training part.
+        targets: float32 ``[N - k]``, likewise; that of step t is due at ``t + k``.
         windows: where to cut.
-        scale: units of the series in one of the targets.
-        shift: their zero, in units of the series.
+        changes: whether they are changes.
+        read: mean and standard deviation of the inputs, in units of the series.
+        due: those of the targets.
     """
 
     inputs: Array
     targets: Array
-    persistence: Array
     windows: Windows
-    scale: float
-    shift: float
+    changes: bool
+    read: tuple[float, float]
+    due: tuple[float, float]
+
+    def persistence(self, inputs: Array) -> Array:
+        """The targets if nothing changed from each input on, in its shape."""
+        (centre, spread), (shift, scale) = self.read, self.due
+        still: Array = np.zeros(inputs.shape) if self.changes else inputs * spread + centre
+        return (still - shift) / scale
 
 
 class Forecasting(Task):
@@ -107,27 +113,21 @@ class Forecasting(Task):
     @cached_property
     def _prepared(self) -> Prepared:
         options = self.options
-        name, series = options.path or options.series, self._series()
-        windows = Windows(len(series), options.length, options.horizon, options.warmup, options.held_out, name)
-        k = options.horizon
-        inputs, targets = series, series[k:]
-        if options.series == "co2" and options.path is None if options.changes is None else options.changes:
-            inputs, targets = np.diff(series, prepend=series[0]), series[k:] - series[:-k]
-        seen = targets[: windows.training - k]
-        shift, scale = float(seen.mean()), float(seen.std())
-        spread = float(inputs[: windows.training].std())
-        if not (scale > 0 and spread > 0):
-            raise DataError(f"{name}: is constant over the {windows.training} values of its training part")
-        centred = inputs - inputs[: windows.training].mean()
-        still = series[:-k] if inputs is series else np.zeros(len(series) - k)
-        return Prepared(
-            (centred / spread).astype(np.float32),
-            ((targets - shift) / scale).astype(np.float32),
-            ((still - shift) / scale).astype(np.float32),
-            windows,
-            scale,
-            shift,
-        )
+        name, series, k = options.path or options.series, self._series(), options.horizon
+        windows = Windows(len(series), options.length, k, options.warmup, options.held_out, name)
+        changes = options.changes
+        if changes is None:
+            changes = options.series == "co2" and options.path is None
+        inputs = np.diff(series, prepend=series[0]) if changes else series
+        targets = series[k:] - series[:-k] if changes else series[k:]
+        read, due = _moments(inputs[: windows.training]), _moments(targets[: windows.training - k])
+        if not (read[1] > 0 and due[1] > 0):
+            raise DataError(f"{name}: never changes in the {windows.training} values of its training part")
+
+        def scaled(values: Array, moments: tuple[float, float]) -> Array:
+            return ((values - moments[0]) / moments[1]).astype(np.float32)
+
+        return Prepared(scaled(inputs, read), scaled(targets, due), windows, changes, read, due)
 
     def _series(self) -> Array:
         options = self.options
@@ -169,16 +169,44 @@ class Forecasting(Task):
         counted = np.ones(batch.targets.shape[:2], bool) if batch.counted is None else batch.counted
         wanted = batch.targets[counted].astype(np.float64)
         mse = float(np.mean((outputs[counted] - wanted) ** 2))
-        still = float(np.mean((self._persistence(batch)[counted] - wanted) ** 2))
+        still = float(np.mean((self._prepared.persistence(batch.inputs)[counted] - wanted) ** 2))
         return {
             "mse": mse,
             "persistence_ratio": mse / max(still, 1e-12),
-            "rmse": mse**0.5 * self._prepared.scale,
+            "rmse": mse**0.5 * self._prepared.due[1],
         }
 
-    def _persistence(self, batch: Batch) -> Array:
-        """What is forecast from the inputs by one who holds that nothing will change, ``[T, B, 1]``."""
-        prepared = self._prepared
-        if not self._changes:
-            return prepared.still_of(batch.inputs)
-        return np.full(batch.targets.shape, -prepared.shift / prepared.scale)
+    def table(self, outputs: Array, answer: Answer | None, batch: Batch) -> dict[str, list[Any]]:
+        shift, scale = self._prepared.due
+        last = batch.targets[-1, :, 0] * scale + shift
+        said = outputs[-1, :, 0] * scale + shift
+        what = "change to come" if self._prepared.changes else "value to come"
+        return {f"{what} after the last step": last.round(3).tolist(), "forecast": said.round(3).tolist()}
+
+    def draw(self, axes: Any, outputs: Array, answer: Answer | None, batch: Batch, index: int) -> bool:
+        shift, scale = self._prepared.due
+        still = self._prepared.persistence(batch.inputs[:, index, 0])
+        lines = {"target": batch.targets[:, index, 0], "forecast": outputs[:, index, 0], "persistence": still}
+        for name, values in lines.items():
+            axes.plot(values * scale + shift, label=name, linestyle=":" if name == "persistence" else "-")
+        if batch.counted is not None:
+            axes.axvspan(-0.5, int(batch.counted[:, index].argmax()) - 0.5, color="0.9", label="does not count")
+        axes.legend(loc="upper right", fontsize="small")
+        axes.set_xlabel(f"step; due {self.options.horizon} later")
+        return True
+
+    def describe(self, batch: Batch, index: int) -> str:
+        """Rows of sixty steps as bars: what is read, and below what is due k steps later."""
+        rows = []
+        for start in range(0, batch.steps, 60):
+            for name, values in (("read", batch.inputs), ("due", batch.targets)):
+                shown = np.clip(values[start : start + 60, index, 0] * 2 + 4, 0, 7).astype(int)
+                rows.append(f"step {start:>6}  {name:4}  {''.join('▁▂▃▄▅▆▇█'[level] for level in shown)}")
+        shift, scale = self._prepared.due
+        due = float(batch.targets[-1, index, 0]) * scale + shift
+        kind = "change" if self._prepared.changes else "value"
+        return "\n".join([*rows, f"last target  {due:.4g}, the {kind} {self.options.horizon} steps later"])
+
+
+def _moments(values: Array) -> tuple[float, float]:
+    return float(values.mean()), float(values.std())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -27,17 +27,18 @@ SAMPLE = 5000
 LEAST = 10
 """Different sources that a corpus needs."""
 
+FILES = ("tsv", "jsonl", "text", "text_target")
+"""The options that name files."""
+
 
 class ParallelCorpusOptions(TaskOptions):
     """Options of `ParallelCorpus`."""
 
-    format: Literal["sample", "tsv", "jsonl", "text", "hub"] = Field(
-        "sample",
-        description="sample: sentences of the task translation; tsv: a line a pair, columns apart by tabs; jsonl: a "
-        "JSON object a line; text: two files, a sentence a line; hub: what datasets.load_dataset can load",
-    )
-    path: str | None = Field(None, description="the file (.gz unpacked); text: that of the sources; hub: the id")
-    target_path: str | None = Field(None, description="text: the file of the translations")
+    tsv: str | None = Field(None, description="a file of pairs, one a line, columns apart by tabs (.gz is unpacked)")
+    jsonl: str | None = Field(None, description="a file of pairs, a JSON object a line (.gz is unpacked)")
+    text: str | None = Field(None, description="a file of sources, a sentence a line (.gz is unpacked)")
+    text_target: str | None = Field(None, description="the file of their translations, for text")
+    hub: str | None = Field(None, description="what datasets.load_dataset can load: an id of the hub, or a folder")
     source: str | None = Field(
         None,
         description="tsv: column by number, from 1, or by its name in the first line; jsonl, hub: key, a.b for b in a",
@@ -68,19 +69,25 @@ class ParallelCorpusOptions(TaskOptions):
         """Check which options belong together, and put the files' contents into the run's identity."""
         if not isinstance(given, dict):
             return given
-        kind, path, target = (given.get(key) for key in ("format", "path", "target_path"))
-        kind = "sample" if kind is None else kind
-        if (path is None) != (kind == "sample"):
-            raise ValueError(
-                "path: format says how to read it (tsv, jsonl, text or hub)"
-                if path is not None
-                else f"format {kind!r} needs a path"
-            )
-        if (target is None) != (kind != "text"):
-            raise ValueError("target_path: the second file of format 'text'" if target else "text needs a target_path")
-        if kind in ("sample", "hub") or given.get("sha256") is not None:
+        named = [kind for kind in READERS if given.get(kind) is not None]
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)}: a corpus comes from one of them")
+        if (given.get("text") is None) != (given.get("text_target") is None):
+            raise ValueError("text and text_target go together: the sources, and their translations line by line")
+        paths = [str(given[kind]) for kind in FILES if given.get(kind) is not None]
+        if not paths or given.get("sha256") is not None:
             return given
-        return {**given, "sha256": files.digest([str(p) for p in (path, target) if p is not None])}
+        return {**given, "sha256": files.digest(paths)}
+
+    @property
+    def kind(self) -> str | None:
+        """Which of `READERS` reads the corpus; None where the sample stands in."""
+        return next((kind for kind in READERS if getattr(self, kind) is not None), None)
+
+    @property
+    def where(self) -> str:
+        """The corpus, for a person."""
+        return "the sample" if self.kind is None else str(getattr(self, self.kind))
 
 
 class ParallelCorpus(PairTask):
@@ -114,7 +121,7 @@ def pairs_of(options: ParallelCorpusOptions) -> list[Pair]:
     Raises:
         DataError: naming the file and the line that is wrong.
     """
-    if options.format == "sample":
+    if options.kind is None:
         task = Translation()
         batch = task.sample(np.random.default_rng(0), SAMPLE)
         target = batch.target_lengths
@@ -123,24 +130,21 @@ def pairs_of(options: ParallelCorpusOptions) -> list[Pair]:
             (task.source_text(batch, b), task.target_text(batch.targets[: target[b] - 1, b].tolist()))
             for b in range(SAMPLE)
         ]
-    assert options.path is not None
-    if options.format != "hub" and options.sha256 is not None:
-        found = files.digest([path for path in (options.path, options.target_path) if path is not None])
-        if found != options.sha256:
-            raise DataError(f"{options.path}: has changed (sha256 {found}); leave sha256 out to take it as it is")
-    readers = {"tsv": _tsv, "jsonl": _jsonl, "text": _text, "hub": _hub}
-    pairs = [(" ".join(one.split()), " ".join(other.split())) for one, other in readers[options.format](options)]
+    paths = [path for path in (getattr(options, kind) for kind in FILES) if path is not None]
+    if paths and files.digest(paths) != options.sha256:
+        raise DataError(f"{options.where}: has another sha256 than {options.sha256}: leave it out to take it as it is")
+    pairs = [(" ".join(one.split()), " ".join(other.split())) for one, other in READERS[options.kind](options)]
     if len({source for source, _ in pairs}) < LEAST:
-        raise DataError(f"{options.path}: has {len(pairs)} pairs; it takes at least {LEAST} different sources")
+        raise DataError(f"{options.where}: has {len(pairs)} pairs; it takes at least {LEAST} different sources")
     return pairs
 
 
 def _tsv(options: ParallelCorpusOptions) -> Iterator[Pair]:
-    assert options.path is not None
+    assert options.tsv is not None
     wanted = [options.source or "1", options.target or "2"]
     places = [int(name) - 1 for name in wanted if name.isdecimal()]
-    for number, line in files.lines(options.path):
-        cells, where = line.split("\t"), f"{options.path}, line {number}"
+    for number, line in files.lines(options.tsv):
+        cells, where = line.split("\t"), f"{options.tsv}, line {number}"
         if number == 1 and len(places) < 2:
             missing = [name for name in wanted if not name.isdecimal() and name not in cells]
             if missing:
@@ -156,20 +160,20 @@ def _tsv(options: ParallelCorpusOptions) -> Iterator[Pair]:
 
 
 def _jsonl(options: ParallelCorpusOptions) -> Iterator[Pair]:
-    assert options.path is not None
-    for number, record in files.records(options.path):
-        yield _fields(record, options, f"{options.path}, line {number}")
+    assert options.jsonl is not None
+    for number, record in files.records(options.jsonl):
+        yield _fields(record, options, f"{options.jsonl}, line {number}")
 
 
 def _text(options: ParallelCorpusOptions) -> Iterator[Pair]:
-    assert options.path is not None and options.target_path is not None
-    for one, other in zip_longest(files.lines(options.path), files.lines(options.target_path)):
+    assert options.text is not None and options.text_target is not None
+    for one, other in zip_longest(files.lines(options.text), files.lines(options.text_target)):
         if one is None or other is None:
-            short, count = (options.path, other[0] - 1) if one is None else (options.target_path, one[0] - 1)
+            short, count = (options.text, other[0] - 1) if one is None else (options.text_target, one[0] - 1)
             raise DataError(f"{short}: has {count} lines, fewer than the other file: lines must go together")
         yield (
-            files.text(one[1], "the sentence", f"{options.path}, line {one[0]}"),
-            files.text(other[1], "the sentence", f"{options.target_path}, line {other[0]}"),
+            files.text(one[1], "the sentence", f"{options.text}, line {one[0]}"),
+            files.text(other[1], "the sentence", f"{options.text_target}, line {other[0]}"),
         )
 
 
@@ -177,11 +181,11 @@ def _hub(options: ParallelCorpusOptions) -> Iterator[Pair]:
     import datasets
 
     try:
-        rows = datasets.load_dataset(options.path, options.subset, split=options.part, revision=options.revision)
+        rows = datasets.load_dataset(options.hub, options.subset, split=options.part, revision=options.revision)
     except Exception as error:  # whatever datasets and what it calls may raise
-        raise DataError(f"datasets cannot load {options.path!r}: {error}") from error
+        raise DataError(f"datasets cannot load {options.hub!r}: {error}") from error
     for number, record in enumerate(rows, start=1):
-        yield _fields(record, options, f"{options.path}, row {number}")
+        yield _fields(record, options, f"{options.hub}, row {number}")
 
 
 def _fields(record: Any, options: ParallelCorpusOptions, where: str) -> Pair:
@@ -189,6 +193,15 @@ def _fields(record: Any, options: ParallelCorpusOptions, where: str) -> Pair:
         files.field(record, options.source or "source", where),
         files.field(record, options.target or "target", where),
     )
+
+
+READERS: dict[str, Callable[[ParallelCorpusOptions], Iterator[Pair]]] = {
+    "tsv": _tsv,
+    "jsonl": _jsonl,
+    "text": _text,
+    "hub": _hub,
+}
+"""By the option that names the corpus."""
 
 
 @cache
@@ -214,8 +227,7 @@ def prepared(options: ParallelCorpusOptions) -> Corpus:
     rows_of = {name: order[fits[order] & (names[order] == name)] for name in ("training", "validation", "test")}
     for name, rows in rows_of.items():
         if not len(rows):
-            where = options.path or "the sample"
-            raise DataError(f"{where}: no pair of at most {options.longest} symbols is left for {name}")
+            raise DataError(f"{options.where}: no pair of at most {options.longest} symbols is left for {name}")
     return Corpus(_trimmed(coded[0], fits), _trimmed(coded[1], fits), rows_of, joins[0], joins[1], pairs)
 
 

@@ -296,8 +296,3 @@ def test_bad_features_give_one_sentence(tmp_path: Path) -> None:
 def test_bad_options(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=rf"^task 'captioning': .*{sentence}"):
         captioning(**options)
-
-
-def test_more_scenes_than_there_are() -> None:
-    with pytest.raises(DataError, match=r"training_scenes: there are fewer different scenes"):
-        _ = captioning(training_scenes=100_000).signature

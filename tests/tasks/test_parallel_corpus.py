@@ -41,30 +41,30 @@ def options(request: pytest.FixtureRequest, tmp_path: Path, tsv: Path) -> dict[s
     """The same pairs in every layout."""
     match request.param:
         case "tsv":
-            return {"format": "tsv", "path": str(tsv)}
+            return {"tsv": str(tsv)}
         case "gz":
             path = tmp_path / "pairs.tsv.gz"
             path.write_bytes(gzip.compress(tsv.read_bytes()))
-            return {"format": "tsv", "path": str(path)}
+            return {"tsv": str(path)}
         case "bom":
             path = tmp_path / "windows.tsv"
             path.write_bytes(b"\xef\xbb\xbf" + tsv.read_bytes().replace(b"\n", b"\r\n"))
-            return {"format": "tsv", "path": str(path)}
+            return {"tsv": str(path)}
         case "named":
             path = tmp_path / "named.tsv"
             lines = ["fr\tnote\ten", *(f"{target}\t-\t{source}" for source, target in PAIRS)]
             path.write_text("\n".join(lines), encoding="utf-8")
-            return {"format": "tsv", "path": str(path), "source": "en", "target": "fr"}
+            return {"tsv": str(path), "source": "en", "target": "fr"}
         case "text":
             for side, name in enumerate(("en", "fr")):
                 (tmp_path / name).write_text("\n".join(pair[side] for pair in PAIRS), encoding="utf-8")
-            return {"format": "text", "path": str(tmp_path / "en"), "target_path": str(tmp_path / "fr")}
+            return {"text": str(tmp_path / "en"), "text_target": str(tmp_path / "fr")}
     nested = request.param == "nested"
     path = tmp_path / "pairs.jsonl"
     records = [{"source": s, "target": t} for s, t in PAIRS]
     keys = {"source": "pair.source", "target": "pair.target"} if nested else {}
     path.write_text("\n".join(json.dumps({"pair": r} if nested else r) for r in records), encoding="utf-8")
-    return {"format": "jsonl", "path": str(path), **keys}
+    return {"jsonl": str(path), **keys}
 
 
 def test_every_layout_gives_the_same_pairs(options: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def test_a_data_set_of_datasets(tmp_path: Path) -> None:
     """As a hub id would be; here a folder with a parquet file."""
     Dataset.from_list([{"translation": {"en": s, "fr": t}} for s, t in PAIRS]).to_parquet(str(tmp_path / "x.parquet"))
     task = task_of(
-        format="hub", path=str(tmp_path), source="translation.en", target="translation.fr", unit="characters"
+        hub=str(tmp_path), source="translation.en", target="translation.fr", unit="characters"
     )
     assert all_pairs(task) == set(PAIRS)
 
@@ -101,7 +101,7 @@ def test_subwords_shorten_what_characters_spell() -> None:
 def test_pairs_with_the_same_source_are_in_one_split(tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"one {n % 50}\ttwo {n}\n" for n in range(200)), encoding="utf-8")
-    task = task_of(format="tsv", path=str(path), share=0.5, unit="characters")
+    task = task_of(tsv=str(path), share=0.5, unit="characters")
     corpus = task.corpus  # type: ignore[attr-defined]
     read = []
     for rows in corpus.rows.values():
@@ -118,7 +118,7 @@ def test_pairs_with_the_same_source_are_in_one_split(tmp_path: Path) -> None:
 def test_an_unknown_word_is_never_right(tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"w{n}\tv{n}\n" for n in range(40)), encoding="utf-8")
-    task = task_of(format="tsv", path=str(path))
+    task = task_of(tsv=str(path))
     batch = task.split("test", np.random.default_rng(0), 2)
     assert (batch.targets[0] == 1).all()
     answer = Answer(batch.targets, np.array([1, 1]))
@@ -126,10 +126,10 @@ def test_an_unknown_word_is_never_right(tmp_path: Path) -> None:
 
 
 def test_the_files_contents_are_part_of_the_identity(tsv: Path) -> None:
-    spec = TaskSpec(name="parallel-corpus", format="tsv", path=str(tsv))
+    spec = TaskSpec(name="parallel-corpus", tsv=str(tsv))
     assert len(spec.options["sha256"]) == 64
     tsv.write_text(tsv.read_text(encoding="utf-8") + "new\tnouveau\n", encoding="utf-8")
-    assert TaskSpec(name="parallel-corpus", format="tsv", path=str(tsv)) != spec
+    assert TaskSpec(name="parallel-corpus", tsv=str(tsv)) != spec
     with pytest.raises(DataError, match=r"pairs.tsv: has changed \(sha256"):
         _ = spec.build().signature
     tsv.unlink()
@@ -145,11 +145,11 @@ def test_the_files_contents_are_part_of_the_identity(tsv: Path) -> None:
         (b"en\tde\nc\td\n", {"source": "en", "target": "fr"}, "line 1: there is no column 'fr'; it has 'en', 'de'"),
         (b"a\tb\n", {}, "pairs.tsv: has 1 pairs; it takes at least 10 different sources"),
         (b"", {}, "pairs.tsv: has 0 pairs"),
-        (b'{"source": "a"}\n', {"format": "jsonl"}, "line 1: there is no 'target'; it has 'source'"),
-        (b'{"source": 1, "target": "b"}\n', {"format": "jsonl"}, "line 1: 'source' is int, not text"),
-        (b'{"source": "", "target": "b"}\n', {"format": "jsonl"}, "line 1: source is empty"),
-        (b'{"source": "a", \n', {"format": "jsonl"}, "line 1: is not JSON .*column"),
-        (b"[1]\n", {"format": "jsonl"}, "line 1: there is no 'source'; it is no object"),
+        (b'{"source": "a"}\n', "jsonl", "line 1: there is no 'target'; it has 'source'"),
+        (b'{"source": 1, "target": "b"}\n', "jsonl", "line 1: 'source' is int, not text"),
+        (b'{"source": "", "target": "b"}\n', "jsonl", "line 1: source is empty"),
+        (b'{"source": "a", \n', "jsonl", "line 1: is not JSON .*column"),
+        (b"[1]\n", "jsonl", "line 1: there is no 'source'; it is no object"),
     ],
 )
 def test_bad_files_give_one_sentence_with_file_and_line(
@@ -158,7 +158,7 @@ def test_bad_files_give_one_sentence_with_file_and_line(
     path = tmp_path / "pairs.tsv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=sentence) as caught:
-        _ = task_of(**{"format": "tsv", "path": str(path), **options}).signature
+        _ = task_of(**{"tsv": str(path), **options}).signature
     assert "\n" not in str(caught.value)
 
 
@@ -168,12 +168,12 @@ def test_damaged_archives_and_uneven_files(tmp_path: Path, tsv: Path) -> None:
     for damaged in (whole[:-20], b"no archive", whole[:60] + b"\0" * 20 + whole[80:]):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"pairs.tsv.gz: the archive is truncated or damaged after line \d+"):
-            _ = task_of(format="tsv", path=str(path)).signature
+            _ = task_of(tsv=str(path)).signature
     (tmp_path / "one").write_text("a\nb\nc\n", encoding="utf-8")
     (tmp_path / "two").write_text("a\nb\n", encoding="utf-8")
     for one, two in (("one", "two"), ("two", "one")):
         with pytest.raises(DataError, match="two: has 2 lines, fewer than the other file"):
-            _ = task_of(format="text", path=str(tmp_path / one), target_path=str(tmp_path / two)).signature
+            _ = task_of(text=str(tmp_path / one), text_target=str(tmp_path / two)).signature
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,6 @@ def test_bad_options(options: dict[str, object], sentence: str) -> None:
 
 def test_vocabularies_that_cannot_be(tsv: Path) -> None:
     with pytest.raises(DataError, match=r"vocabulary: the texts have 2. characters alone; take more than 12 subwords"):
-        _ = task_of(format="tsv", path=str(tsv), unit="subwords", vocabulary=12).signature
+        _ = task_of(tsv=str(tsv), unit="subwords", vocabulary=12).signature
     with pytest.raises(DataError, match=r"pairs\.tsv: no pair of at most 2 symbols is left for training"):
-        _ = task_of(format="tsv", path=str(tsv), longest=2).signature
+        _ = task_of(tsv=str(tsv), longest=2).signature
