@@ -38,6 +38,7 @@ class Author:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed).random
         self.bits = 0.0
+        self.name = ""
 
     def below(self, count: int) -> int:
         self.bits += log2(count)
@@ -69,20 +70,21 @@ class Author:
             words = [subject, agreed(self.one(VERBS), many), self.person()[0]]
         return " ".join(words)
 
-    def sentence(self, name: str) -> str:
-        """One sentence of a paragraph about a person, who is named in full length each time."""
+    def sentence(self) -> str:
+        """One sentence of a paragraph about a person."""
         kind = self.below(4)
         if kind == 0:
-            return f"{name} {agreed(self.one(DEEDS), False)} {self.one(PLACES)}."
-        if kind == 1:
             return f"{self.one(TIMES)}, {self.clause()}."
+        name = self.name = self.name or self.one(NAMES)  # drawn where it is first read
+        if kind == 1:
+            return f"{name} {agreed(self.one(DEEDS), False)} {self.one(PLACES)}."
         if kind == 2:
             return f'"{capital(self.clause())}," {name} says.'
         return f"{capital(self.clause())} ({name} {agreed(self.one(VERBS), False)} {self.person()[0]})."
 
     def paragraph(self) -> str:
-        name, count = self.one(NAMES), 3 + self.below(4)
-        return " ".join(self.sentence(name) for _ in range(count)) + "\n"
+        self.name, count = "", 3 + self.below(4)
+        return " ".join(self.sentence() for _ in range(count)) + "\n"
 
 
 def agreed(verb: str, many: bool) -> str:

@@ -32,24 +32,23 @@ CORRECT = (
 class CaptioningOptions(TaskOptions):
     """Options of `Captioning`."""
 
-    source: Literal["scenes", "file"] = Field(
-        "scenes", description="scenes: rendered here; file: captions in JSON (COCO, Flickr8k) and computed features"
-    )
     encoder: Literal["projection", "pixels"] = Field(
-        "projection", description="scenes: what the model sees: a fixed random projection of the pixels, or these"
+        "projection", description="what the model sees of a scene: a fixed random projection of the pixels, or these"
     )
     size: int = Field(256, ge=1, description="projection: numbers that the model sees")
-    training_scenes: int = Field(12_000, ge=100, le=100_000, description="scenes: different ones to train on")
+    training_scenes: int = Field(12_000, ge=100, le=100_000, description="different scenes to train on")
     held_out: Literal["scenes", "combinations"] = Field(
         "scenes", description="scenes: others than in training; combinations: those with a colour of a shape never seen"
     )
     captions: Literal["any", "first"] = Field(
         "any", description="what is trained on: any of a picture's captions, a new draw each time, or the first"
     )
-    path: str | None = Field(None, description="file: the JSON file of the captions")
-    features: str | None = Field(None, description="file: .npz with the arrays names [N] and features [N, C]")
-    vocabulary: int = Field(2000, ge=10, description="file: the most words; rarer ones become one symbol")
-    share: float = Field(0.2, gt=0, lt=1, description="file without splits: share held out, half of it for the test")
+    path: str | None = Field(None, description="captions in JSON as COCO or Flickr8k have them, in place of scenes")
+    features: str | None = Field(None, description="for path: .npz with the arrays names [N] and features [N, C]")
+    vocabulary: int = Field(2000, ge=10, description="for path: the most words; rarer ones become one symbol")
+    share: float = Field(
+        0.2, gt=0, lt=1, description="for a path without splits: share held out, half of it for the test"
+    )
     solved_match: float = Field(
         0.9, gt=0, le=1, description="solved when so large a share of the validation captions is a reference"
     )
@@ -65,11 +64,8 @@ class CaptioningOptions(TaskOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        named = [name for name in ("path", "features") if getattr(self, name) is not None]
-        if self.source == "file" and len(named) < 2:
-            raise ValueError("the source 'file' needs path (captions, JSON) and features (.npz)")
-        if self.source == "scenes" and named:
-            raise ValueError(f"{named[0]}: goes with the source 'file'")
+        if (self.path is None) != (self.features is None):
+            raise ValueError("path and features go together: the captions (JSON), and the pictures' features (.npz)")
         return self
 
 
@@ -95,14 +91,14 @@ class Captioning(Task):
     def __init__(self, options: BaseModel | None = None) -> None:
         super().__init__(options)
         package("sacrebleu", "text")  # missed now rather than at the first evaluation
-        drawn = CORRECT if self.options.source == "scenes" else ()
+        drawn = CORRECT if self.options.path is None else ()
         self.metrics = (CROSS_ENTROPY, TOKEN_ACCURACY, EXACT, BLEU, CHRF, *drawn)
 
     @property
     def album(self) -> Album:
         """The pictures and their captions; prepared at the first use."""
         given = self.options
-        if given.source == "scenes":
+        if given.path is None:
             return self._drawn()[0]
         return _albums.loaded(given.path, given.features, given.sha256, given.vocabulary, given.share)
 
@@ -186,7 +182,7 @@ class Captioning(Task):
         given, references = self._texts(answer.sequences()), self.album.references(batch)
         right = [text in texts for text, texts in zip(given, references, strict=True)]
         scores = {EXACT.name: float(np.mean(right)), **text_scores(given, references, "none")}
-        if self.options.source == "scenes":
+        if self.options.path is None:
             rows = [rows[0] for rows in self.album.pictures(batch)]
             holds = self.scenes.some(np.array(rows)).relations()
             verdicts = [
@@ -212,7 +208,7 @@ class Captioning(Task):
 
     def draw(self, axes: Any, outputs: Array, answer: Answer | None, batch: Batch, index: int) -> bool:
         """The scene with the model's caption above it and the first reference below."""
-        if self.options.source != "scenes":
+        if self.options.path is not None:
             return False
         row = self.album.pictures(batch)[index][0]
         side = _scenes.GRID * _scenes.CELL
@@ -229,5 +225,5 @@ class Captioning(Task):
         row = self.album.pictures(batch)[index][0]
         mine = self._texts(written(batch))[index]
         texts = list(dict.fromkeys([mine, *self.album.references(batch)[index]]))
-        shown = _scenes.sketch(self.scenes, row) if self.options.source == "scenes" else []
+        shown = _scenes.sketch(self.scenes, row) if self.options.path is None else []
         return "\n".join([*shown, *(line for text in texts for line in textwrap.wrap(text, 100) or [""])])

@@ -205,7 +205,7 @@ def written(folder: Path, content: Any, vectors: Any = None, names: Any = None) 
     (folder / "captions.json").write_text(json.dumps(content), encoding="utf-8")
     vectors = np.random.default_rng(0).normal(size=(30, 7)) if vectors is None else vectors
     np.savez(folder / "features.npz", names=np.array(NAMES if names is None else names), features=vectors)
-    return {"source": "file", "path": str(folder / "captions.json"), "features": str(folder / "features.npz")}
+    return {"path": str(folder / "captions.json"), "features": str(folder / "features.npz")}
 
 
 def test_both_layouts_of_files(tmp_path: Path) -> None:
@@ -288,9 +288,9 @@ def test_bad_features_give_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"source": "file"}, "the source 'file' needs path"),
-        ({"path": "x.json"}, "path: goes with the source 'file'"),
-        ({"source": "file", "path": "/no/x.json", "features": "/no/x.npz"}, "/no/x.json: there is no such file"),
+        ({"path": "x.json"}, "path and features go together"),
+        ({"features": "x.npz"}, "path and features go together"),
+        ({"path": "/no/x.json", "features": "/no/x.npz"}, "/no/x.json: there is no such file"),
     ],
 )
 def test_bad_options(options: dict[str, object], sentence: str) -> None:

@@ -74,9 +74,7 @@ def test_every_layout_gives_the_same_pairs(options: dict[str, Any]) -> None:
 def test_a_data_set_of_datasets(tmp_path: Path) -> None:
     """As a hub id would be; here a folder with a parquet file."""
     Dataset.from_list([{"translation": {"en": s, "fr": t}} for s, t in PAIRS]).to_parquet(str(tmp_path / "x.parquet"))
-    task = task_of(
-        hub=str(tmp_path), source="translation.en", target="translation.fr", unit="characters"
-    )
+    task = task_of(hub=str(tmp_path), source="translation.en", target="translation.fr", unit="characters")
     assert all_pairs(task) == set(PAIRS)
 
 
@@ -130,36 +128,47 @@ def test_the_files_contents_are_part_of_the_identity(tsv: Path) -> None:
     assert len(spec.options["sha256"]) == 64
     tsv.write_text(tsv.read_text(encoding="utf-8") + "new\tnouveau\n", encoding="utf-8")
     assert TaskSpec(name="parallel-corpus", tsv=str(tsv)) != spec
-    with pytest.raises(DataError, match=r"pairs.tsv: has changed \(sha256"):
+    with pytest.raises(DataError, match=r"pairs\.tsv: has another sha256 than"):
         _ = spec.build().signature
     tsv.unlink()
     assert TaskSpec(name="parallel-corpus", **spec.options) == spec  # an old result can still be read
 
 
 @pytest.mark.parametrize(
-    ("content", "options", "sentence"),
+    ("content", "kind", "sentence"),
     [
-        (b"a\tb\nc\n", {}, "pairs.tsv, line 2: has 1 columns, columns 1 and 2 are asked for"),
-        (b"a\tb\nc\t \n", {}, "pairs.tsv, line 2: column '2' is empty"),
-        (b"a\tb\nc\t\xff\xfe\n", {}, "pairs.tsv, line 2: is not UTF-8 .byte 0xff at 2"),
-        (b"en\tde\nc\td\n", {"source": "en", "target": "fr"}, "line 1: there is no column 'fr'; it has 'en', 'de'"),
-        (b"a\tb\n", {}, "pairs.tsv: has 1 pairs; it takes at least 10 different sources"),
-        (b"", {}, "pairs.tsv: has 0 pairs"),
-        (b'{"source": "a"}\n', "jsonl", "line 1: there is no 'target'; it has 'source'"),
-        (b'{"source": 1, "target": "b"}\n', "jsonl", "line 1: 'source' is int, not text"),
-        (b'{"source": "", "target": "b"}\n', "jsonl", "line 1: source is empty"),
-        (b'{"source": "a", \n', "jsonl", "line 1: is not JSON .*column"),
-        (b"[1]\n", "jsonl", "line 1: there is no 'source'; it is no object"),
+        (b"a\tb\nc\n", "tsv", "pairs, line 2: has 1 columns, columns 1 and 2 are asked for"),
+        (b"a\tb\nc\t \n", "tsv", "pairs, line 2: column '2' is empty"),
+        (b"a\tb\nc\t\xff\xfe\n", "tsv", r"pairs, line 2: is not UTF-8 \(byte 0xff at 2\)"),
+        (b"a\tb\n", "tsv", "pairs: has 1 pairs; it takes at least 10 different sources"),
+        (b"", "tsv", "pairs: has 0 pairs"),
+        (b'{"source": "a"}\n', "jsonl", "pairs, line 1: there is no 'target'; it has 'source'"),
+        (b'{"source": 1, "target": "b"}\n', "jsonl", "pairs, line 1: 'source' is int, not text"),
+        (b'{"source": "", "target": "b"}\n', "jsonl", "pairs, line 1: source is empty"),
+        (b'{"source": "a", \n', "jsonl", r"pairs, line 1: is not JSON \(.* at column \d+\)"),
+        (b"[1]\n", "jsonl", "pairs, line 1: there is no 'source'; it is no object"),
     ],
 )
 def test_bad_files_give_one_sentence_with_file_and_line(
-    tmp_path: Path, content: bytes, options: dict[str, object], sentence: str
+    tmp_path: Path, content: bytes, kind: str, sentence: str
 ) -> None:
-    path = tmp_path / "pairs.tsv"
+    path = tmp_path / "pairs"
     path.write_bytes(content)
     with pytest.raises(DataError, match=sentence) as caught:
-        _ = task_of(**{"tsv": str(path), **options}).signature
+        _ = task_of(**{kind: str(path)}).signature
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text("en\tde\nc\td\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"pairs\.tsv, line 1: there is no column 'fr'; it has 'en', 'de'"):
+        _ = task_of(tsv=str(path), source="en", target="fr").signature
+
+
+def test_what_datasets_cannot_load(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="datasets cannot load"):
+        _ = task_of(hub=str(tmp_path / "nothing")).signature
 
 
 def test_damaged_archives_and_uneven_files(tmp_path: Path, tsv: Path) -> None:
@@ -179,12 +188,11 @@ def test_damaged_archives_and_uneven_files(tmp_path: Path, tsv: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"format": "tsv"}, "format 'tsv' needs a path"),
-        ({"path": "x.tsv"}, "path: format says how to read it"),
-        ({"format": "tsv", "path": "/no/such/file.tsv"}, "/no/such/file.tsv: there is no such file"),
-        ({"format": "tsv", "path": "/tmp"}, "/tmp: is a folder, not a file"),
-        ({"format": "text", "path": "x"}, "text needs a target_path"),
-        ({"format": "tsv", "path": "x", "target_path": "y"}, "target_path: the second file of format 'text'"),
+        ({"tsv": "x.tsv", "jsonl": "x.jsonl"}, "tsv and jsonl: a corpus comes from one of them"),
+        ({"tsv": "/no/such/file.tsv"}, "/no/such/file.tsv: there is no such file"),
+        ({"tsv": "/tmp"}, "/tmp: is a folder, not a file"),
+        ({"text": "x"}, "text and text_target go together"),
+        ({"tsv": "/no/x.tsv", "text_target": "y"}, "text and text_target go together"),
     ],
 )
 def test_bad_options(options: dict[str, object], sentence: str) -> None:

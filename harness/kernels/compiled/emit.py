@@ -86,7 +86,8 @@ def leaves(plan: Plan, slots: bool, gradients: tuple[str, ...] = ()) -> dict[Nod
     for k, name in enumerate(plan.units):
         found[graph.input(f"p:{name}")] = (f"p_{identifier(name)}", f"unit[{k}][j]")
     for k, name in enumerate(gradients):
-        outer = f" + outer[{k}][j]" if name in plan.outputs else ""  # an output's gradient from outside comes on top
+        outside = gradients is plan.states and name in plan.outputs  # an output's gradient from outside comes on top
+        outer = f" + outer[{k}][j]" if outside else ""
         found[graph.input(f"d:{name}")] = (f"d_{identifier(name)}", f"grad[{k}][j]{outer}")
     return found
 
