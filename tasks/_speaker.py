@@ -88,7 +88,8 @@ class Plan:
 
     @property
     def lengths(self) -> Array:
-        return self.frames.sum(0)
+        total: Array = self.frames.sum(0)
+        return total
 
     def slots(self) -> Array:
         """The slot of every frame, ``[T, B]``; after the end, S."""
@@ -97,7 +98,8 @@ class Plan:
     def labels(self, slots: Array) -> Array:
         """The class at every frame, ``[T, B]``; silence after the end."""
         padded = np.concatenate([self.phones, np.full((1, self.phones.shape[1]), SILENCE)])
-        return np.take_along_axis(padded, slots, 0)
+        labels: Array = np.take_along_axis(padded, slots, 0)
+        return labels
 
     def spoken(self) -> tuple[Array, Array]:
         """The phones in order without silences, ``[U, B]`` padded with 0, and how many they are, ``[B]``."""

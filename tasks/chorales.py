@@ -100,7 +100,7 @@ class Chorales(Task):
 
     def _batch(self, name: str, rows: Array) -> Batch:
         rolls, lengths = self._corpus.pieces[name].pick(rows)
-        inputs, targets = rolls[:-1].astype(np.float32), rolls[1:].astype(np.float32)
+        inputs, targets = rolls[:-1].copy(), rolls[1:]
         inputs[np.arange(len(inputs))[:, None] >= lengths - 1] = 0  # a piece's last chord is no input
         return Batch(inputs, targets, lengths - 1)
 
@@ -189,7 +189,7 @@ def chord(keys: Array) -> str:
 def _corpus(options: ChoralesOptions) -> Corpus:
     """All pieces."""
     rolls = _rolls(options)
-    pieces = {split: Ragged.of(rolls[split]) for split in SPLITS}
+    pieces = {split: Ragged.of([roll.astype(np.float32) for roll in rolls[split]]) for split in SPLITS}
     later = np.concatenate([roll[1:] for roll in rolls["training"]])
     return Corpus(pieces, later.mean(0, dtype=np.float64))
 

@@ -115,7 +115,8 @@ def print_study(result: StudyResult, home: Home) -> None:
             soft_wrap=True,
         )
     out.print(
-        f"Look at the curves: [b]{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]", soft_wrap=True
+        f"Look at the curves: [b]{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]",
+        soft_wrap=True,
     )
 
 
