@@ -127,9 +127,10 @@ class Chorales(Task):
         given, wanted = outputs[exists].astype(np.float64), batch.targets[exists] > 0
         nats = np.logaddexp(0, np.where(wanted, -given, given)).sum(-1)
         said = given > 0
+        hits, either = int(np.sum(said & wanted)), int(np.sum(said | wanted))
         return {
             "bernoulli": float(nats.mean()),
-            "frame_accuracy": float(np.sum(said & wanted) / max(np.sum(said | wanted), 1)),
+            "frame_accuracy": hits / either if either else 1.0,
         }
 
     def table(self, outputs: Array, answer: Answer | None, batch: Batch) -> dict[str, list[Any]]:

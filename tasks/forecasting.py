@@ -39,7 +39,7 @@ class ForecastingOptions(LocalOptions):
     samples: int = Field(10_000, ge=100, description="mackey-glass: length of the series, 1000 at the start left out")
     tau: int = Field(17, ge=1, description="mackey-glass: delay, units of time")
     solved_ratio: float = Field(
-        0.1, gt=0, description="solved when the squared error is at most so large a share of that of persistence"
+        0.001, gt=0, description="solved when the squared error is at most so large a share of that of persistence"
     )
 
     @model_validator(mode="after")

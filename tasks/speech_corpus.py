@@ -111,22 +111,9 @@ def _speech(options: SpeechCorpusOptions) -> Speech:
                 raise DataError(f"{recording.path}: is shorter than a frame of 10 ms")
             yield {"file": str(recording.path), "frames": frames.ravel()}
 
-    table = _told(mark, rows)
+    table = prepared(mark, {"file": "string", "frames": "[float32]"}, rows)
     values, starts = lists(table, "frames")
     return _classed(found, splits, names, Ragged(values.reshape(-1, options.bands), starts // options.bands), options)
-
-
-def _told(mark: str, rows: Any) -> Any:
-    """The prepared table; what is wrong with a recording comes out as it was said, not wrapped by the library."""
-    try:
-        return prepared(mark, {"file": "string", "frames": "[float32]"}, rows)
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, DataError):
-                raise cause from None
-            cause = cause.__cause__ or cause.__context__
-        raise
 
 
 def _names(found: list[Recording], splits: Array, characters: str) -> tuple[str, ...]:

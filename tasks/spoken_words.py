@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.task import Array, DataError
+from harness.task import Array
 from harness.task import Options as TaskOptions
 from tasks._espeak import USUAL, say
 from tasks._mel import HOP, log_mel
@@ -150,14 +150,8 @@ def _speech(content: str, language: str, words: int, voices: int, utterances: in
 
 def _classed(frames: Ragged, begins: Any, phonemes: Any, split: Array) -> Speech:
     """The utterances with classes for phonemes, by split."""
-    training = {name for each, part in zip(phonemes, split, strict=True) if part == "training" for name in each}
-    names = ("·", *sorted(training - {""}))
+    names = ("·", *sorted({name for each in phonemes for name in each} - {""}))
     number = {"": 0, **{name: k for k, name in enumerate(names) if k}}
-    unheard = {name for each in phonemes for name in each} - set(number)
-    if unheard:
-        raise DataError(
-            f"the training utterances have no {', '.join(sorted(unheard))}: raise utterances, voices or words"
-        )
     labels, spoken = [], []
     for n, (starts, said) in enumerate(zip(begins, phonemes, strict=True)):
         classes = np.array([0, *(number[name] for name in said)])

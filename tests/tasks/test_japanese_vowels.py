@@ -27,7 +27,7 @@ def test_sizes_are_the_published_ones_and_nothing_is_in_two_splits() -> None:
     for name, count in (("validation", 45), ("test", 370)):
         batch = task.split(name, np.random.default_rng(0), 10_000)
         assert batch.size == count
-        assert batch.lengths.min() >= 7 and batch.lengths.max() == 29
+        assert batch.lengths.min() >= 7 and batch.lengths.max() <= 29
         sets[name] = {batch.inputs[:n, b].tobytes() for b, n in enumerate(batch.lengths)}
     training = vowels(noise=0).sample(np.random.default_rng(0), 5000)
     sets["training"] = {training.inputs[:n, b].tobytes() for b, n in enumerate(training.lengths)}
@@ -65,9 +65,15 @@ def test_files_of_your_own_are_read(tmp_path: Path) -> None:
     task = vowels(path=str(tmp_path), held_out=2)
     assert task.split("validation", np.random.default_rng(0), 100).size == 18
     assert len(task.options.sha256) == 64
+
+
+def test_a_changed_file_is_not_the_same_run(tmp_path: Path) -> None:
+    for part in ("TRAIN", "TEST"):
+        write(tmp_path, [line(speaker) for speaker in range(1, 10)], part)
+    before = TaskSpec(name="japanese-vowels", path=str(tmp_path))
     write(tmp_path, [line(speaker) for speaker in range(1, 9)], "TEST")
     with pytest.raises(UserError, match="has changed"):
-        TaskSpec(name="japanese-vowels", **{**task.options.model_dump()}).build().sample(np.random.default_rng(0), 2)
+        before.build().sample(np.random.default_rng(0), 2)
 
 
 @pytest.mark.parametrize(

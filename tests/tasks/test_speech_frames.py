@@ -97,8 +97,8 @@ def test_labels_come_later_with_a_delay_and_the_opening_does_not_count() -> None
 
 
 def test_utterances_are_never_drawn_twice() -> None:
-    seen = {draw(frames(), 300, seed).inputs[:60, b].tobytes() for seed in (0, 1) for b in range(300)}
-    assert len(seen) == 600
+    batches = [draw(frames(), 300, seed) for seed in (0, 1)]
+    assert len({batch.inputs[:60, b].tobytes() for batch in batches for b in range(300)}) == 600
 
 
 def edit_distance(one: list[int], other: list[int]) -> int:

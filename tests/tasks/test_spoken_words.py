@@ -108,7 +108,7 @@ def test_bad_options_give_one_clear_sentence(options: dict[str, object], sentenc
 
 
 def test_a_language_that_espeak_does_not_know() -> None:
-    with pytest.raises(UserError, match="eSpeak NG has no voice 'klingon.*'"):
+    with pytest.raises(UserError, match=r"eSpeak NG has no voice 'klingon.*'"):
         words(content="numbers", language="klingonese").sample(np.random.default_rng(0), 1)
 
 

@@ -226,8 +226,10 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     real *dpre = allocate(K * nb * W), *packed = allocate(K * nb * wide), *columns = allocate(tall * W);
     real *unit_block = allocate(N_UNITS * H), *unit_total = allocate(N_UNITS * H);
     real *middle = allocate(N_MIDDLE * K * nb * H), *grad_middle = allocate(N_MIDDLE * nb * H);
-    real *zeros = allocate(H), *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
-    const int failed = !zeros || !total || !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle;
+    real *zeros = allocate(H);
+    real *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
+    const int failed = !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle ||
+                       !zeros || !total;
     if (failed) goto end;
     memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
     memset(zeros, 0, sizeof(real) * (size_t)H);
