@@ -18,7 +18,6 @@ time, so that others on the machine disturb little.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from typing import Any
 
@@ -96,4 +95,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -173,8 +173,9 @@ def delayed(inputs: Array, labels: Array, lengths: Array, delay: int, opening: A
         delay: frames.
         opening: frames at the beginning whose labels do not count, one number or ``[B]``.
     """
-    inputs = np.pad(inputs, ((0, delay), (0, 0), (0, 0)))
-    labels = np.pad(labels, ((delay, 0), (0, 0)))
+    if delay:
+        inputs = np.pad(inputs, ((0, delay), (0, 0), (0, 0)))
+        labels = np.pad(labels, ((delay, 0), (0, 0)))
     step = np.arange(len(labels))[:, None]
     counted = (step >= opening + delay) & (step < lengths + delay)
     return Batch(inputs, labels, lengths + delay, counted)

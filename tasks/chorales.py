@@ -46,7 +46,7 @@ class ChoralesOptions(LocalOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.path is not None and self.model_fields_set & {"pieces", "music_seed"}:
+        if self.path is not None and self.changed("pieces", "music_seed"):
             raise ValueError("pieces and music_seed are for generated chorales: leave them out beside a path")
         return self
 

@@ -46,8 +46,10 @@ class ForecastingOptions(LocalOptions):
     def _consistent(self) -> Self:
         if self.warmup >= self.length:
             raise ValueError(f"warmup should be below the length, {self.length}, not {self.warmup}")
-        if self.path is not None and "series" in self.model_fields_set and self.series != "mackey-glass":
-            raise ValueError("path: takes the place of the series: leave out one of them")
+        if self.path is not None and self.changed("series", "samples", "tau"):
+            raise ValueError("series, samples and tau are for what longlag brings: leave them out beside a path")
+        if self.series != "mackey-glass" and self.changed("samples", "tau"):
+            raise ValueError(f"samples and tau are for mackey-glass, not {self.series}")
         if self.path is None and self.column is not None:
             raise ValueError("column: of the file at path, which is missing")
         return self

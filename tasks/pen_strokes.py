@@ -58,9 +58,9 @@ class PenStrokesOptions(LocalOptions):
     def _consistent(self) -> Self:
         if self.path is not None and self.form == "synthesis":
             raise ValueError("synthesis needs to know the letters, and recorded strokes come without: leave out path")
-        if self.path is not None and self.model_fields_set & {"letters", "jitter"}:
+        if self.path is not None and self.changed("letters", "jitter"):
             raise ValueError("letters and jitter are for generated strokes: leave them out beside a path")
-        if self.path is None and self.model_fields_set & {"steps", "held_out"}:
+        if self.path is None and self.changed("steps", "held_out"):
             raise ValueError("steps and held_out are for recorded strokes: they need a path")
         return self
 

@@ -29,7 +29,7 @@ def test_mackey_glass_is_a_linear_equation_until_the_delay_has_passed() -> None:
 def test_mackey_glass_stays_at_its_fixed_point_and_not_elsewhere() -> None:
     assert mackey_glass(200, start=1.0) == pytest.approx(1.0)  # 0.2 / (1 + 1) = 0.1
     assert mackey_glass(500).std() > 0.2
-    assert mackey_glass(50)[0] == 0.9002908611121104  # to the last bit, wherever it is run
+    assert mackey_glass(50)[0] == 0.900290863547506  # to the last bit, wherever it is run
 
 
 def test_windows_hold_every_late_value_out_and_count_each_once() -> None:
@@ -58,7 +58,7 @@ def test_weights_are_how_often_windows_count_each_target() -> None:
 
 @pytest.mark.parametrize("changes", [False, True])
 def test_inputs_and_targets_are_the_series_in_units_of_its_training_part(changes: bool) -> None:
-    task = forecasting(samples=300, horizon=4, length=12, changes=changes)
+    task = forecasting(samples=300, horizon=4, length=12, warmup=3, changes=changes)
     values = mackey_glass(300)
     read = np.diff(values, prepend=values[0]) if changes else values
     due = values[4:] - values[:-4] if changes else values[4:]
