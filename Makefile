@@ -27,7 +27,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUN) ## install, then run the quick-start study (at most five minutes)
-	$(BIN)/longlag sweep quickstart
+	$(BIN)/longlag sweep quickstart --workers auto
 
 test: $(TEST) ## install with what the tests need, then run them
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)

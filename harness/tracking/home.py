@@ -81,6 +81,11 @@ class Home:
         """Arrow files of the evaluation splits."""
         return self.root / "datasets"
 
+    @property
+    def checkpoints(self) -> Path:
+        """What interrupted runs go on from; a folder for each, by run_key."""
+        return self.root / "checkpoints"
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held by one process on this machine at a time; given back when the process dies."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.probes import Curve
 from harness.spec import RunSpec
@@ -55,6 +55,8 @@ class MlflowListener(Listener):
         self._flow = throughtime.Flow()
         self._buffer: list[Metric] = []
         self._next, self._late = 0.0, False
+        self._before: Mapping[str, Any] = {}  # of a checkpoint
+        self._there: set[tuple[str, int]] = set()  # points that were written before the run was taken up again
 
     # -- what training tells ----------------------------------------------------------------------------------------
 
@@ -68,14 +70,16 @@ class MlflowListener(Listener):
             own[describe.PARENT] = self.parent
         if describe.STUDY in self.tags:
             own["study"] = self.tags[describe.STUDY]
+        self._planned = throughtime.planned(spec.training.updates, spec.training.eval_every)
+        self._next = time.monotonic() + FLUSH_SECONDS
+        if self._before and self._continue({**own, **self.tags}):
+            return
         run = self.client.create_run(self.experiment_id, tags={**own, **self.tags}, run_name=self.name)
         self.run_id = run.info.run_id
         params = [Param(key, value) for key, value in describe.parameters(spec).items()]
         for start in range(0, len(params), PARAMETERS):
             self.client.log_batch(self.run_id, params=params[start : start + PARAMETERS])
         self.client.log_inputs(self.run_id, [describe.dataset_input(split) for split in splits.values()])
-        self._planned = throughtime.planned(spec.training.updates, spec.training.eval_every)
-        self._next = time.monotonic() + FLUSH_SECONDS
 
     def measured(self, update: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -92,9 +96,10 @@ class MlflowListener(Listener):
         self._flush_when_due()
 
     def finished(self, result: RunResult) -> None:
-        self._keep_curves(self._flow.last, None)
-        for name, value in describe.final(result).items():
-            self._keep(name, value, result.updates)
+        if result.outcome != "interrupted":  # that one is taken up again, and its last evaluation comes later
+            self._keep_curves(self._flow.last, None)
+            for name, value in describe.final(result).items():
+                self._keep(name, value, result.updates)
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             (folder / "result.json").write_text(result.model_dump_json(indent=1), encoding="utf-8")
@@ -117,6 +122,47 @@ class MlflowListener(Listener):
                 "KILLED" if by_hand else "FAILED", "interrupted" if by_hand else "failed", describe.sentence(error)
             )
 
+    # -- a run that is taken up again ---------------------------------------------------------------------------------
+
+    def saved(self) -> Mapping[str, Any]:
+        buffer = [[metric.key, metric.value, metric.timestamp, metric.step] for metric in self._buffer]
+        flow = {f"flow/{key}": value for key, value in self._flow.saved().items()}
+        return {"run_id": self.run_id, "buffer": buffer, **flow}
+
+    def restored(self, state: Mapping[str, Any]) -> None:
+        self._before = state
+        self._flow.restore({key.removeprefix("flow/"): value for key, value in state.items()})
+
+    def _continue(self, tags: Mapping[str, str]) -> bool:
+        """Take up the run of the checkpoint, so that no point is written twice; says whether it is the one to go on.
+
+        A run that was begun elsewhere, in another study, stays there: a new one is made, with the points so far.
+        """
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(self._before["run_id"])
+        except MlflowException:  # somebody deleted it
+            return False
+        points = [m for key in run.data.metrics for m in self.client.get_metric_history(run.info.run_id, key)]
+        kept = [Metric(*values) for values in self._before["buffer"]]
+        here = (run.info.experiment_id, run.data.tags.get(describe.PARENT)) == (self.experiment_id, self.parent)
+        if here:
+            self.run_id = str(run.info.run_id)
+            self.client.update_run(self.run_id, status="RUNNING")
+            for key in ("outcome", "reason"):
+                if key in run.data.tags:
+                    self.client.delete_tag(self.run_id, key)
+            for key, value in tags.items():
+                self.client.set_tag(self.run_id, key, value)
+            self._there = {(metric.key, metric.step) for metric in points}
+            self._buffer = [metric for metric in kept if (metric.key, metric.step) not in self._there]
+        else:
+            self._buffer = list({(metric.key, metric.step): metric for metric in [*points, *kept]}.values())
+            self._there = {(metric.key, metric.step) for metric in self._buffer}
+        return here
+
     # -- what MLflow gets -------------------------------------------------------------------------------------------
 
     @property
@@ -129,8 +175,9 @@ class MlflowListener(Listener):
         """Infinity would be stored as 1.8e308, and NaN drawn as a gap: neither is logged, `train/diverged` tells."""
         from mlflow.entities import Metric
 
-        if math.isfinite(value):
-            self._buffer.append(Metric(describe.metric_name(name), float(value), int(time.time() * 1000), step))
+        key = describe.metric_name(name)
+        if math.isfinite(value) and (key, step) not in self._there:
+            self._buffer.append(Metric(key, float(value), int(time.time() * 1000), step))
 
     def _keep_curves(self, curves: Sequence[Curve], update: int | None) -> None:
         for curve in curves:

@@ -113,7 +113,7 @@ class Store:
             for key, value in wanted.items():
                 if have.get(key) != value:
                     self.client.set_experiment_tag(identifier, key, value)
-            self._bury(identifier)
+            self.bury(identifier)
         return identifier
 
     def experiment_id(self, name: str) -> str:
@@ -277,7 +277,7 @@ class Store:
             if not token:
                 return
 
-    def _bury(self, experiment_id: str) -> None:
+    def bury(self, experiment_id: str) -> None:
         """Mark runs as killed whose process is gone: killed by a signal that cannot be caught, or by a power cut."""
         for run in list(self._runs([experiment_id], "attributes.status = 'RUNNING'")):
             if describe.process_is_gone(run.data.tags):

@@ -145,10 +145,10 @@ def test_a_run_that_raises_fails_its_trial_and_is_tried_again_next_time(
 ) -> None:
     train = runner.train
 
-    def broken(spec: RunSpec, listeners: Any, cache: Path) -> RunResult:
+    def broken(spec: RunSpec, *arguments: Any, **named: Any) -> RunResult:
         if spec.model.depth == 2 and spec.cell.name == "rnn":
             raise MemoryError("no room")
-        return train(spec, listeners, cache)
+        return train(spec, *arguments, **named)
 
     monkeypatch.setattr(runner, "train", broken)
     result, _ = sweep(study, shared_home)
