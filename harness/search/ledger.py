@@ -128,12 +128,19 @@ class Ledger:
             if trial.number == number and trial.state in (TrialState.FAIL, TrialState.RUNNING):
                 self._lost(trial)
 
+    def dead(self) -> list[int]:
+        """The numbers of trials that a dead process of this machine left running. Hold the lock."""
+        return [trial.number for trial in self._dead()]
+
+    def _dead(self) -> list[FrozenTrial]:
+        everything = self.study.get_trials(deepcopy=False)
+        return [trial for trial in everything if trial.state is TrialState.RUNNING and _is_dead(trial)]
+
     def rescue(self) -> list[int]:
         """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock."""
         with no_experimental_warnings():
             optuna.storages.fail_stale_trials(self.study)  # of other machines, by their heartbeat
-        everything = self.study.get_trials(deepcopy=False)
-        dead = [trial for trial in everything if trial.state is TrialState.RUNNING and _is_dead(trial)]
+        dead = self._dead()
         for trial in dead:
             deaths = trial.user_attrs.get("deaths", 0) + 1
             if deaths > DEATHS:

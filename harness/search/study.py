@@ -21,6 +21,7 @@ from harness.search.stopping import graceful
 from harness.search.worker import Job, Worker
 from harness.spec import StudySpec, load_study
 from harness.tracking.home import Home
+from harness.tracking.spool import Spool
 from harness.tracking.store import Store
 from harness.training.checkpoint import SECONDS
 
@@ -113,7 +114,17 @@ def _sweep(
             store.bury(job.experiment)
             store.end_parent(job.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
         raise
-    store.bury(job.experiment)
+    try:
+        store.deliver()
+        store.bury(job.experiment)
+    except Exception as error:
+        kept = len(Spool(Home(job.home).spool).parcels())
+        if store.local or not kept:
+            raise
+        raise UserError(
+            f"all trials are done, but the tracking server {store.uri} went away: {kept} runs are kept in "
+            f"{Home(job.home).spool}, and the same command delivers them when it is there again"
+        ) from error
     result = collect(job.spec, book.study, book.total, store, job.experiment)
     store.end_parent(job.parent, "FAILED" if result.failed else "FINISHED", summary(result))
     return result

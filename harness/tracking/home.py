@@ -86,6 +86,11 @@ class Home:
         """What interrupted runs go on from; a folder for each, by run_key."""
         return self.root / "checkpoints"
 
+    @property
+    def spool(self) -> Path:
+        """What a tracking server that went away is still to be told."""
+        return self.root / "spool"
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held by one process on this machine at a time; given back when the process dies."""

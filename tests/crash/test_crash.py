@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -59,8 +60,8 @@ def workers(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if WORKER in (process.info["cmdline"] or []):
-            with suppress(psutil.Error):
-                if os.readlink(f"/proc/{process.pid}/fd/2").startswith(str(home)):
+            with suppress(psutil.Error, OSError):
+                if str(Path(f"/proc/{process.pid}/fd/2").readlink()).startswith(str(home)):
                     found.append(process)
     return found
 
@@ -79,8 +80,14 @@ def kill(parent: subprocess.Popen[bytes], home: Path, whom: str) -> str:
 
 
 def training(home: Path) -> bool:
-    """Whether a run is in hand."""
-    return any((home / "checkpoints").glob("*.lock"))
+    """Whether a run is in hand: a process holds its claim, which dies with it while the file stays."""
+    for path in (home / "checkpoints").glob("*.lock"):
+        with suppress(FileNotFoundError), path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
 
 
 def disturbed(study: dict[str, Any], home: Path, whom: list[str], draw: random.Random) -> Counter[str]:
