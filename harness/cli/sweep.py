@@ -59,7 +59,9 @@ def sweep(
     trials: Annotated[
         int | None, typer.Option(help="Points to try; a grid has an end of its own.", rich_help_panel=LOOP)
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="grid, tpe, random or qmc.", rich_help_panel=LOOP)] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="grid, tpe, random, qmc, gp or cmaes.", rich_help_panel=LOOP)
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the study; with a task, made from the options if not given.")
     ] = None,

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,7 @@ def no_experimental_warnings() -> Iterator[None]:
     """Optuna warns that heartbeats and some samplers may change in a later release: pyproject.toml bounds it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Clip non-finite values")  # of diverged runs, by the gp sampler
         yield
 
 
@@ -266,6 +268,12 @@ def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
             return optuna.samplers.QMCSampler(seed=spec.sampler.seed, warn_independent_sampling=False)
         case "tpe":
             return optuna.samplers.TPESampler(seed=seed)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed)
+        case "cmaes":
+            if find_spec("cmaes") is None:  # without it every trial would fail
+                raise UserError("the cmaes sampler needs the package cmaes: pip install 'longlag[search]'")
+            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
 def _pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
@@ -280,13 +288,15 @@ def _pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
             training = spec.first().training
             least, most = (1, len(spec.seeds)) if several else (training.eval_every, training.updates)
             return optuna.pruners.HyperbandPruner(min_resource=min(least, most), max_resource=most)
+        case "wilcoxon":
+            return optuna.pruners.WilcoxonPruner(p_threshold=pruner.p_threshold)
         case "none":
             return optuna.pruners.NopPruner()
 
 
 def _differs(spec: StudySpec, before: dict[str, Any]) -> str:
     now = spec.model_dump(mode="json")
-    fields = [name for name in ("base", "space", "seeds") if before.get(name) != now[name]]
+    fields = [name for name in ("base", "space", "seeds", "parameters") if before.get(name) != now[name]]
     what = f"another {' and '.join(fields)}" if fields else "another version of its task or cell"
     return (
         f"there is already a study named {spec.name!r}, with {what}; choose another name (`--name`, or `name:` in the "

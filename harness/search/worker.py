@@ -19,6 +19,7 @@ from harness.search.ledger import Ledger
 from harness.search.report import run_name
 from harness.search.result import State, Watcher, objective
 from harness.search.runner import Interrupted, Place, execute
+from harness.search.size import sized
 from harness.spec import RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -28,6 +29,8 @@ from harness.training.checkpoint import SECONDS
 POLL = 1.0  # seconds between two looks at a study in which every trial is taken
 
 
+RANKED_LAST = 1e9
+"""In place of infinity, the score of a diverged run, where only ranks count and Optuna takes no infinity."""
 DONE, STOPPED, MISTAKE = 0, 130, 2  # how a worker process ends, if not by death
 
 
@@ -146,7 +149,9 @@ class Worker:
 
     def specs(self, point: Mapping[str, Any]) -> list[RunSpec]:
         try:
-            return [self.spec.run(dict(point), seed) for seed in self.spec.seeds]
+            specs = [self.spec.run(dict(point), seed) for seed in self.spec.seeds]
+            target = self.spec.parameters
+            return specs if target is None else [sized(spec, target) for spec in specs]
         except UserError as error:
             raise TrialFailed(str(error)) from error
 
@@ -177,7 +182,8 @@ class Worker:
             scores.append(objective(done.result))
             mean = sum(scores) / len(scores)
             if len(specs) > 1:
-                trial.report(mean, len(scores))
+                paired = self.spec.pruner.name == "wilcoxon"  # it compares seed by seed
+                trial.report(min(scores[-1], RANKED_LAST) if paired else mean, len(scores))
                 if len(scores) < len(specs) and trial.should_prune():
                     raise optuna.TrialPruned(f"after {len(scores)} of {len(specs)} seeds")
         return mean
