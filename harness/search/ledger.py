@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.registry import UserError, suggestion
-from harness.search import space
-from harness.spec import PrunerSpec, StudySpec, load_study
+from harness.search import samplers, space
+from harness.spec import StudySpec, load_study
 
 DEATHS = 3  # of processes in one trial, after which it is a failed one
 HEARTBEAT, GRACE = 60, 180  # seconds; tells the dead from the living on other machines, where no process can be seen
@@ -65,8 +64,8 @@ class Ledger:
             raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
         study.set_user_attr("spec", spec.model_dump(mode="json"))
         with no_experimental_warnings():
-            first = sampler(spec, 0)
-            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=_pruner(spec))
+            first = samplers.sampler(spec, 0)
+            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=samplers.pruner(spec))
         return cls(spec, study, storage)
 
     @property
@@ -252,46 +251,6 @@ def no_experimental_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="Clip non-finite values")  # of diverged runs, by the gp sampler
         yield
-
-
-def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler for trial `number`. Its seed is the trial's own, so that a continued study does not propose again
-    what it proposed at first; QMC keeps its place in the storage and needs one seed throughout.
-    """
-    seed = (spec.sampler.seed + number) % 2**32
-    match spec.sampler.name:
-        case "grid":
-            return optuna.samplers.BruteForceSampler(seed=seed)
-        case "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        case "qmc":
-            return optuna.samplers.QMCSampler(seed=spec.sampler.seed, warn_independent_sampling=False)
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
-        case "gp":
-            return optuna.samplers.GPSampler(seed=seed)
-        case "cmaes":
-            if find_spec("cmaes") is None:  # without it every trial would fail
-                raise UserError("the cmaes sampler needs the package cmaes: pip install 'longlag[search]'")
-            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-
-
-def _pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
-    """Steps are updates with one seed, and seeds with several."""
-    pruner: PrunerSpec = spec.pruner
-    several = len(spec.seeds) > 1
-    match pruner.name:
-        case "median":
-            warmup = 0 if several else pruner.warmup_updates
-            return optuna.pruners.MedianPruner(pruner.startup_trials, n_warmup_steps=warmup)
-        case "hyperband":
-            training = spec.first().training
-            least, most = (1, len(spec.seeds)) if several else (training.eval_every, training.updates)
-            return optuna.pruners.HyperbandPruner(min_resource=min(least, most), max_resource=most)
-        case "wilcoxon":
-            return optuna.pruners.WilcoxonPruner(p_threshold=pruner.p_threshold)
-        case "none":
-            return optuna.pruners.NopPruner()
 
 
 def _differs(spec: StudySpec, before: dict[str, Any]) -> str:

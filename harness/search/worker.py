@@ -14,7 +14,7 @@ import optuna
 from pydantic import BaseModel, ConfigDict
 
 from harness.registry import UserError
-from harness.search import ledger, space
+from harness.search import samplers, space
 from harness.search.ledger import Ledger
 from harness.search.report import run_name
 from harness.search.result import State, Watcher, objective
@@ -100,7 +100,7 @@ class Worker:
                         return
                     if self.book.remaining():
                         count = len(self.book.study.get_trials(deepcopy=False))
-                        self.book.study.sampler = ledger.sampler(self.spec, count)
+                        self.book.study.sampler = samplers.sampler(self.spec, count)
                         self.book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
                         continue
                 finally:

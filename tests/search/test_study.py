@@ -18,7 +18,7 @@ import pytest
 
 import harness
 from harness.registry import UserError
-from harness.search import StudyResult, Watcher, ledger, report, runner
+from harness.search import StudyResult, Watcher, ledger, report, runner, samplers
 from harness.spec import RunSpec, load_study
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -304,7 +304,7 @@ def test_a_point_that_gives_no_run_fails_alone(study: dict[str, Any], shared_hom
 def test_a_sampler_whose_package_is_missing_is_named(
     study: dict[str, Any], shared_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "find_spec", lambda name: None)
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
     search = {**study, "sampler": {"name": "cmaes"}, "trials": 2}
     with pytest.raises(UserError, match=r"needs the package cmaes: pip install 'longlag\[search\]'"):
         sweep(search, shared_home)
