@@ -40,7 +40,11 @@ _PHONES = (
 NAMES = ("·", *(phone[0] for phone in _PHONES))
 """Silence, then the phones: class k is ``NAMES[k]``."""
 
-ONSETS = ("", *"ptkbdgfsSzmnlr", *"pl pr tr kl kr bl br dr gl gr fl fr sp st sk sm sn sl".split())
+ONSETS = (
+    "",
+    *"ptkbdgfsSzmnlr",
+    *["pl", "pr", "tr", "kl", "kr", "bl", "br", "dr", "gl", "gr", "fl", "fr", "sp", "st", "sk", "sm", "sn", "sl"],
+)
 CODAS = ("", "", "", "", "", *"mnlrsSftk")
 PAUSES = 0.15
 """Chance of a pause after a syllable."""
@@ -84,7 +88,8 @@ class Plan:
 
     @property
     def lengths(self) -> Array:
-        return self.frames.sum(0)
+        total: Array = self.frames.sum(0)
+        return total
 
     def slots(self) -> Array:
         """The slot of every frame, ``[T, B]``; after the end, S."""
@@ -93,7 +98,8 @@ class Plan:
     def labels(self, slots: Array) -> Array:
         """The class at every frame, ``[T, B]``; silence after the end."""
         padded = np.concatenate([self.phones, np.full((1, self.phones.shape[1]), SILENCE)])
-        return np.take_along_axis(padded, slots, 0)
+        labels: Array = np.take_along_axis(padded, slots, 0)
+        return labels
 
     def spoken(self) -> tuple[Array, Array]:
         """The phones in order without silences, ``[U, B]`` padded with 0, and how many they are, ``[B]``."""

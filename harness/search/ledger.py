@@ -65,7 +65,9 @@ class Ledger:
         study.set_user_attr("spec", spec.model_dump(mode="json"))
         with no_experimental_warnings():
             first = samplers.sampler(spec, 0)
-            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=samplers.pruner(spec))
+            study = optuna.load_study(
+                study_name=spec.name, storage=storage, sampler=first, pruner=samplers.pruner(spec)
+            )
         return cls(spec, study, storage)
 
     @property
