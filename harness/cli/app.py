@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harness.cli import errors
+from harness.cli.doctor import doctor
 from harness.cli.list import app as list_app
 from harness.cli.report import report
 from harness.cli.run import run
@@ -64,6 +65,7 @@ app.command()(show)
 app.command()(report)
 app.command()(ui)
 app.command()(schema)
+app.command()(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

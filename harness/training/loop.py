@@ -18,7 +18,8 @@ from harness.probes import Curve, by_group, curves
 from harness.registry import UserError
 from harness.spec import RunSpec
 from harness.task import Answer, Array, Batch, Task
-from harness.training import optimizers
+from harness.training import optimizers, resume
+from harness.training.checkpoint import Checkpoints
 from harness.training.data import Split, part, splits
 from harness.training.environment import environment
 from harness.training.result import Listener, Outcome, Pruned, RunResult
@@ -34,6 +35,7 @@ class Run:
     """One run in the making: its task, network, optimizer and splits. `train` is the way in."""
 
     def __init__(self, spec: RunSpec, listeners: Sequence[Listener], cache: Path | None) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
         self.spec = spec
         self.listeners = listeners
         self.task: Task = spec.task.build()
@@ -61,6 +63,8 @@ class Run:
         self.validation: dict[str, float] = {}
         self.solved_at: int | None = None
         self.update = 0
+        self.losses: list[float] = []  # since they were logged last
+        self.clipped = 0
 
     def tensors(self, batch: Batch) -> Tensors:
         return Tensors.of(batch, self.dtype, self.device)
@@ -78,10 +82,11 @@ class Run:
         value.backward()
         return value.detach()
 
-    def until_stopped(self, interrupted: Callable[[], bool]) -> tuple[Outcome, str]:
+    def until_stopped(
+        self, interrupted: Callable[[], bool], checkpoints: Checkpoints | None = None
+    ) -> tuple[Outcome, str]:
         """Train until something ends the run; says what."""
         training, probe = self.spec.training, self.spec.probe
-        clipped, losses = 0, []
         while self.update < training.updates:
             progress = self.update / training.updates
             self.network.teach(progress)
@@ -93,10 +98,10 @@ class Run:
                 self.tell({"train/diverged": 1.0})
                 what = f"loss {value}" if not math.isfinite(value) else f"gradient norm {float(norm)}"
                 return "diverged", f"{what} at update {self.update + 1}"
-            losses.append(value)
+            self.losses.append(value)
             log = (self.update + 1) % probe.log_every == 0 or self.update == 0
             norms = by_group(self.groups) if log else {}
-            clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
+            self.clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
             factor = optimizers.rate(self.spec.schedule, self.update, training.updates)
             for group, lr in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = lr * factor
@@ -104,20 +109,25 @@ class Run:
             self.update += 1
             if log:
                 values = {f"gradient_norm/{name}": number for name, number in norms.items()}
-                values["train/loss"] = float(np.mean(losses))
-                values["train/clipped"] = clipped / len(losses)
+                values["train/loss"] = float(np.mean(self.losses))
+                values["train/clipped"] = self.clipped / len(self.losses)
                 values["train/learning_rate"] = self.spec.optimizer.lr * factor
                 self.tell(values)
-                clipped, losses = 0, []
-            if self.update % training.eval_every == 0 or self.update == training.updates:
+                self.clipped, self.losses = 0, []
+            evaluate = self.update % training.eval_every == 0 or self.update == training.updates
+            if evaluate:
                 try:
                     solved = self.evaluate()
                 except Pruned as pruned:
                     return "pruned", str(pruned)
                 if solved and training.stop_when_solved:
                     return "solved", f"{self.task.criterion} at update {self.update}"
-                if interrupted():
-                    return "interrupted", f"stopped by hand at update {self.update}"
+            if (evaluate or checkpoints) and self.update < training.updates and interrupted():
+                if checkpoints:
+                    checkpoints.write(resume.snapshot(self))
+                return "interrupted", f"stopped by hand at update {self.update}"
+            if checkpoints and checkpoints.due():
+                checkpoints.write(resume.snapshot(self))
         if self.solved_at is not None:
             return "solved", f"{self.task.criterion} at update {self.solved_at}; trained on to the budget"
         return "budget", f"the budget of {training.updates} updates is used up"
@@ -207,26 +217,33 @@ def train(
     listeners: Sequence[Listener] = (),
     cache: Path | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    checkpoints: Checkpoints | None = None,
 ) -> RunResult:
-    """Train one run to its end.
+    """Train one run to its end, from its last checkpoint if there is one.
 
     Args:
         spec: what to run.
         listeners: told what happens; they never change the numbers.
         cache: folder for the evaluation splits' Arrow files; None keeps them in memory.
-        interrupted: asked after every evaluation; true ends the run there.
+        interrupted: asked after every evaluation, and with checkpoints after every update; true ends the run there.
+        checkpoints: where to keep them; a run that is killed ends with the same numbers when it is trained again.
 
     Returns:
         The result; a run that diverged, or never solved its task, has one as well.
     """
-    wall, cpu = time.perf_counter(), time.process_time()
     with _numerics():
         run = Run(spec, listeners, cache)
+        saved = checkpoints.read() if checkpoints else None
+        if saved is not None and resume.fits(run, saved):
+            resume.restore(run, saved)
         count = sum(p.numel() for p in run.parameters)
         for listener in listeners:
             listener.started(spec, run.splits, count, run.environment)
-        run.flow("initial")
-        outcome, reason = run.until_stopped(interrupted)
+        if checkpoints:
+            checkpoints.begin()
+        if not run.update:
+            run.flow("initial")
+        outcome, reason = run.until_stopped(interrupted, checkpoints)
         whole = outcome in ("solved", "budget")
         test = run.measure(run.splits["test"]) if whole else None
         further = [run.splits[name] for name in spec.data.beyond] if whole else []
@@ -248,8 +265,8 @@ def train(
         baseline=run.task.baseline().value,
         score=math.nan if test is None else run.task.score(test),
         parameters=count,
-        wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu,
+        wall_seconds=time.perf_counter() - run.wall,
+        cpu_seconds=time.process_time() - run.cpu,
         gradient=run.gradient,
         environment=run.environment,
     )
