@@ -90,6 +90,7 @@ static inline __attribute__((always_inline)) void project(const long n, real *to
     #pragma omp simd
     for (long k = 0; k < count; k++) {
         real sum = from[k];
+        #pragma GCC unroll 4
         for (long i = 0; i < n; i++) sum += x[i] * w[i * W + k];
         to[k] = sum;
     }
@@ -110,10 +111,13 @@ static inline __attribute__((always_inline)) void sum_rows(const long rows, cons
     #pragma omp simd
     for (long k = 0; k < count; k++) {
         real v[4];
+        #pragma GCC unroll 4
         for (long r = 0; r < rows; r++) v[r] = d[r * W + k];
         sum[k] += rows == 4 ? (v[0] + v[1]) + (v[2] + v[3]) : v[0];
+        #pragma GCC unroll 2
         for (long i = 0; i < n; i++) {
             real part = 0;
+            #pragma GCC unroll 4
             for (long r = 0; r < rows; r++) part += x[r * I + i] * v[r];
             sum[(1 + i) * W + k] += part;
         }
