@@ -37,7 +37,7 @@ class ChoralesOptions(LocalOptions):
     pieces: int = Field(1000, ge=1, description="generated: chorales to train on; 200 validate, 200 are for the test")
     music_seed: int = Field(0, ge=0, description="generated: of all chorales")
     solved_nats: float = Field(
-        7.0, gt=0, description="solved when a step takes at most so many nats; the default is for the generated ones"
+        5.5, gt=0, description="solved when a step takes at most so many nats; the default is for the generated ones"
     )
 
     @classmethod
