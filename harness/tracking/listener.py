@@ -13,13 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.probes import Curve
 from harness.spec import RunSpec
-<<<<<<< HEAD
-from harness.tracking import connection, describe, throughtime
-from harness.tracking.spool import BATCH, Parcel, Spool
-=======
 from harness.task import Answer, Array, Batch, Task
-from harness.tracking import describe, figures, throughtime
->>>>>>> main
+from harness.tracking import connection, describe, figures, throughtime
+from harness.tracking.spool import BATCH, Parcel, Spool
 from harness.training import Listener, RunResult, Split
 
 if TYPE_CHECKING:
@@ -65,6 +61,7 @@ class MlflowListener(Listener):
         self._flow = throughtime.Flow()
         self._buffer: list[Metric] = []
         self._next, self._late = 0.0, False
+        self._files: dict[str, bytes] = {}
         self._before: Mapping[str, Any] = {}  # of a checkpoint
         self._there: set[tuple[str, int]] = set()  # points that were written before the run was taken up again
 
@@ -121,7 +118,7 @@ class MlflowListener(Listener):
                 rows.writerow(columns)
                 rows.writerows(zip(*columns.values(), strict=True))
             figures.predictions(task, outputs, answer, batch, Path(made) / "predictions.png")
-            self.client.log_artifacts(self._id, made)
+            self._files = {path.name: path.read_bytes() for path in Path(made).iterdir()}  # for `finished`
 
     def finished(self, result: RunResult) -> None:
         if result.outcome != "interrupted":  # that one is taken up again, and its last evaluation comes later
@@ -132,6 +129,8 @@ class MlflowListener(Listener):
             folder = Path(made)
             (folder / "result.json").write_text(result.model_dump_json(indent=1), encoding="utf-8")
             (folder / "spec.json").write_text(result.spec.canonical(), encoding="utf-8")
+            for name, data in self._files.items():
+                (folder / name).write_bytes(data)
             if self._flow.updates:
                 self._flow.write(folder)
             status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
