@@ -14,7 +14,7 @@ import optuna
 from pydantic import BaseModel, ConfigDict
 
 from harness.registry import UserError
-from harness.search import samplers, space
+from harness.search import ledger, samplers, space
 from harness.search.ledger import Ledger
 from harness.search.report import run_name
 from harness.search.result import State, Watcher, objective
