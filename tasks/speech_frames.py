@@ -35,7 +35,9 @@ class SpeechFramesOptions(TaskOptions):
     pause: int = Field(10, ge=0, description="frames of silence after the hum: the least lag of the cue")
     delay: int = Field(0, ge=0, description="frames: a frame's label is due so many frames later")
     bands: int = Field(16, ge=4, description="log-mel bands of a frame")
-    noise: float = Field(0.15, ge=0, description="standard deviation of the noise on every band, uniform; speech spans about 3")
+    noise: float = Field(
+        0.15, ge=0, description="standard deviation of the noise on every band, uniform; speech spans about 3"
+    )
     solved_accuracy: float = Field(0.9, gt=0, le=1, description="frames: solved when so large a share is right")
     solved_error_rate: float = Field(0.1, ge=0, lt=1, description="sequence: solved when the error rate is no larger")
 
