@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from harness.spec import RunSpec
 from harness.task import Answer, Array, Batch, Task
 from harness.training import optimizers
 from harness.training.data import Split, part, splits
-from harness.training.environment import environment
+from harness.training.environment import environment, numerics
 from harness.training.result import Listener, Outcome, Pruned, RunResult
 from harness.training.seeding import numpy_generator, torch_generator
 
@@ -186,22 +185,6 @@ class Run:
         return next(curve for curve in measured if curve.part == self.network.watched)
 
 
-@contextmanager
-def _numerics() -> Iterator[None]:
-    """Deterministic algorithms, and denormal numbers flushed to zero: vanishing gradients would slow a CPU.
-
-    A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve.
-    """
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.use_deterministic_algorithms(before)
-
-
 def train(
     spec: RunSpec,
     listeners: Sequence[Listener] = (),
@@ -220,7 +203,7 @@ def train(
         The result; a run that diverged, or never solved its task, has one as well.
     """
     wall, cpu = time.perf_counter(), time.process_time()
-    with _numerics():
+    with numerics():
         run = Run(spec, listeners, cache)
         count = sum(p.numel() for p in run.parameters)
         for listener in listeners:
