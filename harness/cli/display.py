@@ -72,7 +72,7 @@ def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
         others = ", ".join(f"{key} {number(v)}" for key, v in list(result.test.items())[1:])
         if others:
             lines.append(f"  also on the test split: {others}")
-    if "final_horizon" in result.gradient:
+    if {"initial_horizon", "final_horizon"} <= result.gradient.keys():
         lines.append(
             f"  gradient horizon {result.gradient['final_horizon']:.0f} steps at the end, "
             f"{result.gradient['initial_horizon']:.0f} before the first update"

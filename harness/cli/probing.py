@@ -78,6 +78,13 @@ def _dtypes(text: str) -> list[str]:
     return names
 
 
+def _name(cell: Any) -> str:
+    """A cell with the options that were given."""
+    if not isinstance(cell, dict):
+        return str(cell)
+    return " ".join([str(cell.get("name")), *(f"{key}={value}" for key, value in cell.items() if key != "name")])
+
+
 def points(task: str | None, asked: Asked) -> list[Point]:
     """Every combination of the axes."""
     base: dict[str, Any] = {} if task is None else {"task": task}
@@ -94,8 +101,7 @@ def points(task: str | None, asked: Asked) -> list[Point]:
         for key, value in zip(axes, values, strict=True):
             fields = dict(fields)
             specfile.assign(fields, PATHS[key], value)
-        named = {key: value["name"] if key == "cell" and isinstance(value, dict) else value
-                 for key, value in zip(axes, values, strict=True)}  # fmt: skip
+        named = {key: _name(value) if key == "cell" else value for key, value in zip(axes, values, strict=True)}
         named.setdefault("cell", load_run(fields).cell.name)
         specs = [load_run({**fields, "seed": seed}) for seed in seeds]
         found += [Point(named, dtype, specs) for dtype in _dtypes(asked.dtypes)]
@@ -222,7 +228,7 @@ def _dynamics_table(found: Sequence[Point]) -> Table:
     for point in found:
         table.add_column(_label(point, found), justify="right", overflow="fold")
         names |= dict.fromkeys(key for row in point.dynamics for key in row)
-    for name in names:
+    for name in sorted(names):
         cells = []
         for point in found:
             values = [row[name] for row in point.dynamics if name in row]

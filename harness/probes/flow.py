@@ -1,4 +1,4 @@
-"""Gradient flow through time: the norm of the loss's gradient at every state. docs/gradient-flow.md has the definitions.
+"""Gradient flow through time: the norm of the loss's gradient at every state; defined in docs/gradient-flow.md.
 
 For a loss ``L = mean_b l_b`` over a batch, the total curve at step ``t`` is ``mean_b ||dl_b/ds_{t,b}||``: the gradient
 with respect to the state after step ``t``, per example, then averaged; every path counts. The curve over the lag of

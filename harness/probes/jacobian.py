@@ -20,7 +20,7 @@ from harness.probes.walk import Passage, Step, stepper, walk
 EXPONENTS = 4
 SAMPLES = 4
 WARM_UP = 0.1
-"""Share of the steps, at the start, in which the vectors turn into the leading directions: not counted."""
+"""Share of the steps, from the last one back, in which the vectors turn into the leading directions: not counted."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,19 @@ def unflat(values: Tensor, like: State) -> State:
     return dict(zip(like, values.split([v.shape[-1] for v in like.values()], -1), strict=True))
 
 
-def forward(step: Step, x_t: Tensor, state: State, vectors: Tensor) -> Tensor:
-    """``J_t`` times vectors ``[k, B, n]``: forward-mode derivatives of one step, each vector an example of its own."""
+def back(step: Step, x_t: Tensor, state: State, vectors: Tensor) -> Tensor:
+    """``v J_t`` for row vectors ``[k, B, n]``: what a gradient becomes on its way back over one step.
+
+    Each vector is an example of its own in one batch.
+    """
     count, batch, size = vectors.shape
     inputs = x_t.repeat(count, 1)
 
     def advance(values: Tensor) -> Tensor:
         return flat(step(inputs, unflat(values, state)))
 
-    _, result = torch.func.jvp(advance, (flat(state).repeat(count, 1),), (vectors.reshape(count * batch, size),))
+    pull = torch.func.vjp(advance, flat(state).repeat(count, 1))[1]
+    result: Tensor = pull(vectors.reshape(count * batch, size))[0]
     return result.detach().view(count, batch, size)
 
 
@@ -62,7 +66,7 @@ def jacobian(step: Step, x_t: Tensor, state: State) -> Tensor:
     """``J_t [B, n, n]``: row i is the gradient of the i-th number of the state after."""
     batch, size = flat(state).shape
     units = torch.eye(size, dtype=flat(state).dtype).unsqueeze(1).expand(size, batch, size)
-    return forward(step, x_t, state, units).permute(1, 2, 0)
+    return back(step, x_t, state, units).transpose(0, 1)
 
 
 def spectrum(passage: Passage, samples: int = SAMPLES) -> Spectrum:
@@ -81,24 +85,24 @@ def spectrum(passage: Passage, samples: int = SAMPLES) -> Spectrum:
 def lyapunov(passage: Passage, leading: int = EXPONENTS, warm_up: float = WARM_UP) -> NDArray[np.float64]:
     """The leading finite-time Lyapunov exponents, nats a step, mean over the examples ``[k]``, the largest first.
 
-    Orthonormal vectors are carried along by ``J_t`` and made orthonormal again by QR at every step; the exponents are
-    the means of log |R_ii|. Steps over padding are left out.
+    Orthonormal vectors go back through time as a gradient does, ``v <- v J_t``, and are made orthonormal again by QR at
+    every step; the exponents are the means of log |R_ii|: growth rates of the product ``J_T ... J_1``. Steps over
+    padding are left out.
     """
     step = stepper(passage.layer)
-    start = flat(passage.state)
-    batch, size = start.shape
+    batch, size = flat(passage.state).shape
     count = min(leading, size)
     generator = torch.Generator().manual_seed(0)
-    q = torch.linalg.qr(torch.randn(batch, size, count, generator=generator, dtype=start.dtype))[0]
-    first = int(warm_up * len(passage.x))
-    total, counted = start.new_zeros(batch, count), start.new_zeros(batch, 1)
-    for t, before, _ in walk(passage, step):
-        moved = forward(step, passage.x[t], before, q.permute(2, 0, 1)).permute(1, 2, 0)
+    q = torch.linalg.qr(torch.randn(batch, size, count, generator=generator, dtype=torch.float64))[0]
+    total, counted = q.new_zeros(batch, count), q.new_zeros(batch, 1)
+    before = [state for _, state, _ in walk(passage, step)]
+    for number, t in enumerate(reversed(range(len(before)))):
+        moved = back(step, passage.x[t], before[t], q.permute(2, 0, 1)).permute(1, 2, 0)
         new, r = torch.linalg.qr(moved)
         here = torch.ones(batch, 1, dtype=torch.bool) if passage.mask is None else passage.mask[t].unsqueeze(-1)
         q = torch.where(here.unsqueeze(-1), new, q)
-        if t >= first:
+        if number >= int(warm_up * len(before)):
             total += torch.where(here, r.diagonal(dim1=-2, dim2=-1).abs().log(), 0.0)
             counted += here
     seen = counted.squeeze(-1) > 0
-    return (total[seen] / counted[seen]).mean(0).numpy()
+    return np.sort((total[seen] / counted[seen]).mean(0).numpy())[::-1]

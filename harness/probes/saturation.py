@@ -48,9 +48,9 @@ class Gates:
 class Marks(TorchFunctionMode):
     """Follows marked tensors through sums, and notes the sigmoids and tanhs that are taken of them."""
 
-    def __init__(self, marked: Mapping[str, Tensor]) -> None:
+    def __init__(self, gate: dict[int, str]) -> None:
         super().__init__()
-        self.gate = {id(tensor): name for name, tensor in marked.items()}
+        self.gate = gate  # by the id of a tensor
         self.held: list[Tensor] = []  # an id is only good while its tensor lives
         self.sigmoid: dict[str, Tensor] = {}
         self.tanh: dict[str, Tensor] = {}
@@ -95,22 +95,19 @@ class Noting:
         return result
 
     def _marks(self, g: Any) -> Marks:
-        return Marks({self.split.get(name, name): tensor for name, tensor in vars(g).items()})
+        return Marks({id(tensor): self.split.get(name, name) for name, tensor in vars(g).items()})
 
     def _note(self, marks: Marks) -> None:
         self.sigmoid |= marks.sigmoid
         self.tanh |= marks.tanh
 
     def _derivative(self, name: str, g: Any, s: Any, p: Any) -> Tensor:
-        """d new / d old of one state, unit by unit: the core is pointwise, so one tangent of ones gives all."""
-
-        def core(value: Tensor) -> Tensor:
-            state = SimpleNamespace(**{**vars(s), name: value})
-            return self.cell.core(g, state, p)[name] + 0 * value  # a state that is not read has a derivative as well
-
-        value = getattr(s, name)
-        _, tangent = torch.func.jvp(core, (value,), (torch.ones_like(value),))
-        return tangent.detach()
+        """d new / d old of one state, unit by unit: the core is pointwise, so one sum gives all."""
+        with torch.enable_grad():
+            old = getattr(s, name).detach().requires_grad_()
+            new = self.cell.core(g, SimpleNamespace(**{**vars(s), name: old}), p)[name]
+            found = torch.autograd.grad(new.sum(), old, allow_unused=True)[0] if new.requires_grad else None
+        return torch.zeros_like(old) if found is None else found
 
 
 def gates(passage: Passage) -> Gates | None:

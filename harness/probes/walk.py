@@ -25,7 +25,7 @@ class Passage:
     """One layer with what it read.
 
     Args:
-        layer: a copy in float64.
+        layer: a copy in float64, on the CPU as everything here.
         x: its inputs ``[T, B, I]``.
         state: its state before the first step.
         mask: ``[T, B]``, the steps that exist; None when all do.
@@ -56,13 +56,13 @@ def passages(model: Model, batch: Tensors, examples: int) -> dict[str, Passage]:
     def keep(module: Any, given: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         x, state, mask, *_ = (*given, None, None)
         state = module.initial_state(x.shape[1]) if state is None else state
-        first = {key: value.detach()[:examples] for key, value in state.items()}
+        first = {key: value.detach()[:examples].cpu().clone() for key, value in state.items()}
         wide = {key: value.double() if value.is_floating_point() else value for key, value in first.items()}
-        part = None if mask is None else mask[:, :examples]
-        layer = copy.deepcopy(module).double()
+        part = None if mask is None else mask[:, :examples].cpu()
+        layer = copy.deepcopy(module).cpu().double()
         layer._forward_pre_hooks.clear()
         layer.requires_grad_(False)
-        found[names[module]] = Passage(layer, x.detach()[:, :examples].double(), wide, part)
+        found[names[module]] = Passage(layer, x.detach()[:, :examples].cpu().double(), wide, part)
 
     handles = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in names]
     try:
