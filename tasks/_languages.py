@@ -7,11 +7,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-NOUNS = "dog cat bird horse farmer king queen child teacher nurse sailor guest thief baker judge twin".split()
+NOUNS = [
+    "dog",
+    "cat",
+    "bird",
+    "horse",
+    "farmer",
+    "king",
+    "queen",
+    "child",
+    "teacher",
+    "nurse",
+    "sailor",
+    "guest",
+    "thief",
+    "baker",
+    "judge",
+    "twin",
+]
 PLURAL = {noun: {"child": "children", "thief": "thieves"}.get(noun, f"{noun}s") for noun in NOUNS}
-ADJECTIVES = "small old young quiet clever hungry brave red".split()
-VERBS = "saw heard helped followed chased found called met liked feared painted pushed".split()
-ADVERBS = "today yesterday often never".split()
+ADJECTIVES = ["small", "tall", "young", "quiet", "clever", "hungry", "brave", "red"]
+VERBS = [
+    "saw",
+    "heard",
+    "helped",
+    "followed",
+    "chased",
+    "found",
+    "called",
+    "met",
+    "liked",
+    "feared",
+    "painted",
+    "pushed",
+]
+ADVERBS = ["today", "yesterday", "often", "never"]
 DETERMINERS = ("the", "a", "some")
 THAT = "that"
 

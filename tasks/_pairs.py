@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from harness.task import Answer, Array, Baseline, Batch, MappingKind, Signature, Task, Tokens
+from harness.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
 from tasks._classes import certain
+from tasks._packages import package
 from tasks._scores import (
     BLEU,
     CHRF,
@@ -60,6 +62,8 @@ class Coded:
             end: whether class 0 closes every sequence.
         """
         number = {symbol: index for index, symbol in enumerate(symbols)}
+        if end:
+            del number[symbols[END]]  # a text that contains it ends no sooner
         other = number.get(UNKNOWN, -1)
         coded = [[number.get(s, other) for s in sequence] + [END] * end for sequence in sequences]
         lengths = np.array([len(sequence) for sequence in coded], dtype=np.int64)
@@ -83,6 +87,7 @@ class Corpus:
         rows: ``training`` (a pair may stand there more than once), ``validation`` and ``test``: int64 indices.
         source_text: symbols to readable text.
         target_text: the same for targets.
+        texts: the pairs as they were before they were coded; empty where coding loses nothing.
     """
 
     source: Coded
@@ -90,6 +95,7 @@ class Corpus:
     rows: Mapping[str, Array]
     source_text: Join = " ".join
     target_text: Join = " ".join
+    texts: Sequence[tuple[str, str]] = ()
 
     def batch(self, rows: Array) -> Batch:
         inputs, lengths = self.source.some(rows)
@@ -111,12 +117,38 @@ class Corpus:
         return logs, float(-(counts / counts.sum() * logs).sum())
 
     @cached_property
-    def found(self) -> dict[tuple[int, ...], int]:
-        """From a source to the first row that has it."""
-        known: dict[tuple[int, ...], int] = {}
+    def found(self) -> dict[tuple[int, ...], list[int]]:
+        """From a source to the rows that have it."""
+        known: dict[tuple[int, ...], list[int]] = {}
         for row, (values, length) in enumerate(zip(self.source.values, self.source.lengths, strict=True)):
-            known.setdefault(tuple(values[:length].tolist()), row)
+            known.setdefault(tuple(values[:length].tolist()), []).append(row)
         return known
+
+    def rows_of(self, batch: Batch, index: int) -> list[int]:
+        """The rows with the source of one example."""
+        assert batch.lengths is not None
+        return self.found[tuple(batch.inputs[: batch.lengths[index], index].tolist())]
+
+    @cached_property
+    def _written(self) -> dict[str, list[str]]:
+        """From a source to its targets, as they were."""
+        known: dict[str, list[str]] = {}
+        for source, target in self.texts:
+            known.setdefault(source, []).append(target)
+        return known
+
+    def translations(self, batch: Batch, index: int) -> list[str]:
+        """All texts that the corpus has as targets for the source of one example.
+
+        Unknown symbols can make two sources one; their targets tell them apart, unless these are one as well.
+        """
+        rows = self.rows_of(batch, index)
+        if len(rows) > 1:
+            target = batch.targets[:, index]
+            width = min(len(target), self.target.values.shape[1])
+            same = (self.target.values[rows, :width] == target[:width]).all(1)
+            rows = [rows[int(same.argmax())]]
+        return self._written[self.texts[rows[0]][0]]
 
 
 def symbols_of(sequences: Sequence[Sequence[str]], *first: str) -> list[str]:
@@ -127,9 +159,14 @@ def symbols_of(sequences: Sequence[Sequence[str]], *first: str) -> list[str]:
 class PairTask(Task):
     """Base of the translation tasks: their signature, trivial predictor, oracle, metrics and descriptions."""
 
-    metrics = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY, BLEU, CHRF)
+    metrics: tuple[Metric, ...] = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY, BLEU, CHRF)
     tokenize = "none"
     """How sacrebleu cuts text into words."""
+
+    def __init__(self, options: BaseModel | None = None) -> None:
+        super().__init__(options)
+        if BLEU in self.metrics:
+            package("sacrebleu", "text")  # missed now rather than at the first evaluation
 
     @property
     @abstractmethod
@@ -174,11 +211,10 @@ class PairTask(Task):
         return np.tile(self.corpus.unigrams[0], (*batch.targets.shape, 1)).astype(np.float64)
 
     def oracle(self, batch: Batch) -> Array:
-        assert batch.lengths is not None
-        rows = [self.corpus.found[tuple(batch.inputs[:n, b].tolist())] for b, n in enumerate(batch.lengths)]
+        rows = [self.corpus.rows_of(batch, b)[0] for b in range(batch.size)]
         classes = np.zeros(batch.targets.shape, dtype=np.int64)
         known, _ = self.corpus.target.some(np.array(rows))
-        classes[: len(known)] = known
+        classes[: len(known)] = known[: len(classes)]
         return certain(classes, len(self.corpus.target.symbols))
 
     def oracle_answer(self, batch: Batch) -> Answer:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.task import Array
+from harness.task import Array, DataError
 from tasks._cut import Unit, cut, joined
-from tasks._pairs import ENDING, UNKNOWN, Coded, Corpus, symbols_of
+from tasks._pairs import ENDING, Coded, Corpus, symbols_of
 
 SPLIT_SEED = 0
 """Of the draw that holds pairs out: the same ones on every machine, whatever the run's seed."""
@@ -30,15 +30,22 @@ def held_out(count: int, share: float, held: Array | None = None) -> dict[str, A
     return {"training": np.sort(training), "validation": out[: len(out) // 2], "test": out[len(out) // 2 :]}
 
 
-def text_corpus(
-    sources: Sequence[str], targets: Sequence[str], rows: Mapping[str, Array], units: tuple[Unit, Unit]
-) -> Corpus:
-    """Pairs of texts cut into words or characters. The vocabulary is that of the training pairs."""
-    read, write = ([cut(text, unit) for text in texts] for texts, unit in zip((sources, targets), units, strict=True))
-    seen = rows["training"].tolist()
+def text_corpus(sources: Sequence[str], targets: Sequence[str], rows: Mapping[str, Array], unit: Unit) -> Corpus:
+    """Pairs of texts cut into words or characters. The vocabulary is that of all pairs, whatever is held out.
+
+    Raises:
+        DataError: where words are almost as many as texts: the language does not write them apart.
+    """
+    read, write = ([cut(text, unit) for text in texts] for texts in (sources, targets))
+    coded = (Coded.of(read, symbols_of(read), end=False), Coded.of(write, symbols_of(write, ENDING), end=True))
+    for texts, side in zip((sources, targets), coded, strict=True):
+        if len(side.symbols) > len(texts) / 4:
+            raise DataError(
+                f"unit: {len(texts)} texts such as {texts[-1]!r} have {len(side.symbols)} different words: "
+                "take characters for a language that writes them together"
+            )
     return Corpus(
-        Coded.of(read, symbols_of([read[n] for n in seen], UNKNOWN), end=False),
-        Coded.of(write, symbols_of([write[n] for n in seen], ENDING, UNKNOWN), end=True),
+        *coded,
         rows,
         joined,
         joined,

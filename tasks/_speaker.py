@@ -40,7 +40,11 @@ _PHONES = (
 NAMES = ("·", *(phone[0] for phone in _PHONES))
 """Silence, then the phones: class k is ``NAMES[k]``."""
 
-ONSETS = ("", *"ptkbdgfsSzmnlr", *"pl pr tr kl kr bl br dr gl gr fl fr sp st sk sm sn sl".split())
+ONSETS = (
+    "",
+    *"ptkbdgfsSzmnlr",
+    *["pl", "pr", "tr", "kl", "kr", "bl", "br", "dr", "gl", "gr", "fl", "fr", "sp", "st", "sk", "sm", "sn", "sl"],
+)
 CODAS = ("", "", "", "", "", *"mnlrsSftk")
 PAUSES = 0.15
 """Chance of a pause after a syllable."""

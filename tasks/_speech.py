@@ -159,6 +159,23 @@ class SpeechTask(Task):
         return "\n".join([*shown, *wrapped("targets  ", told)])
 
 
+def delayed(inputs: Array, labels: Array, lengths: Array, delay: int, opening: Array | int = 0) -> Batch:
+    """A batch in which a frame's label is due `delay` frames later; after the last frame the input is zero.
+
+    Args:
+        inputs: ``[T, B, bands]``.
+        labels: ``[T, B]``.
+        lengths: ``[B]``.
+        delay: frames.
+        opening: frames at the beginning whose labels do not count, one number or ``[B]``.
+    """
+    inputs = np.pad(inputs, ((0, delay), (0, 0), (0, 0)))
+    labels = np.pad(labels, ((delay, 0), (0, 0)))
+    step = np.arange(len(labels))[:, None]
+    counted = (step >= opening + delay) & (step < lengths + delay)
+    return Batch(inputs, labels, lengths + delay, counted)
+
+
 def sketch(frames: Array, rows: int = 4, columns: int = 90) -> list[str]:
     """Frames ``[T, M]`` as blocks of five shades, highest band on top."""
     steps = np.linspace(0, len(frames), min(columns, len(frames)) + 1).astype(int)

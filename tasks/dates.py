@@ -111,7 +111,7 @@ def prepared(
     _refuse_ambiguous(sources, styles[0])
     year = np.array([day.year for day in days(*years)])
     held = None if share is not None else (bounds[0] <= year) & (year <= bounds[1])
-    return text_corpus(sources, targets, held_out(len(year), share or 0.0, held), (unit, unit))
+    return text_corpus(sources, targets, held_out(len(year), share or 0.0, held), unit)
 
 
 def _refuse_ambiguous(sources: list[str], style: str) -> None:

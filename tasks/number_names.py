@@ -93,4 +93,4 @@ def prepared(
     numbers = np.arange(highest + 1)
     held = None if share is not None else (bounds[0] <= numbers) & (numbers <= bounds[1])
     rows = held_out(len(numbers), share or 0.0, held)
-    return text_corpus(names(source, highest), names(target, highest), rows, (unit, unit))
+    return text_corpus(names(source, highest), names(target, highest), rows, unit)

@@ -75,8 +75,8 @@ class Scan(PairTask):
 def commands() -> dict[str, tuple[str, ...]]:
     """Every command of the grammar with its actions."""
     plain = {"walk": "I_WALK", "look": "I_LOOK", "run": "I_RUN", "jump": "I_JUMP"}
-    verbs = {word: (action,) for word, action in plain.items()}
-    doing = {**verbs, "turn": ()}
+    verbs: dict[str, tuple[str, ...]] = {word: (action,) for word, action in plain.items()}
+    doing: dict[str, tuple[str, ...]] = {**verbs, "turn": ()}
     for side, (word, act) in itertools.product(("left", "right"), doing.items()):
         turn = (f"I_TURN_{side.upper()}",)
         verbs[f"{word} {side}"] = turn + act

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from harness.task import Array, Batch
 from harness.task import Options as TaskOptions
 from tasks._speaker import HUMS, NAMES, Plan, plan, render
-from tasks._speech import Labels, SpeechTask
+from tasks._speech import Labels, SpeechTask, delayed
 
 COUNTED = 20_000
 """Utterances that the share of each phone is counted over."""
@@ -81,21 +81,17 @@ class SpeechFrames(SpeechTask):
         return plan(rng, size, (most + 1) // 2, most, self.options.accents, self.options.pause)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
-        said, delay = self.plan(rng, size), self.options.delay
+        said = self.plan(rng, size)
         slots, lengths = said.slots(), said.lengths
-        exists = slots < len(said.frames)
         frames = render(said, slots, self.bands)
         if self.options.noise:
             frames += np.float32(self.options.noise) * rng.standard_normal(frames.shape, dtype=np.float32)
-        inputs = np.zeros((len(slots) + delay, size, self.bands), np.float32)
-        inputs[: len(slots)][exists] = frames
-        if not self.by_frame:
-            phones, count = said.spoken()
-            return Batch(inputs, phones, lengths, target_lengths=count)
-        labels = np.pad(said.labels(slots), ((delay, 0), (0, 0)))
-        step = np.arange(len(labels))[:, None]
-        counted = (step >= said.opening + delay) & (step < lengths + delay)
-        return Batch(inputs, labels, lengths + delay, counted)
+        inputs = np.zeros((*slots.shape, self.bands), np.float32)
+        inputs[slots < len(said.frames)] = frames
+        if self.by_frame:
+            return delayed(inputs, said.labels(slots), lengths, self.options.delay, said.opening)
+        phones, count = said.spoken()
+        return Batch(inputs, phones, lengths, target_lengths=count)
 
     def shares(self) -> Array:
         return _shares(self.options.syllables)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -25,6 +27,12 @@ USUAL = {"cell": "cell", "model.depth": "depth", "optimizer": "optimizer"}
 def console() -> Console:
     """Standard output; a pipe is not cut at 80 columns."""
     return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+
+
+def command() -> str:
+    """How longlag was called, for the next command to type: its name, or its path where the name alone finds none."""
+    called = Path(sys.argv[0])
+    return "longlag" if called.name != "longlag" or shutil.which("longlag") else str(called)
 
 
 def number(value: float) -> str:
@@ -79,7 +87,7 @@ def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
         )
     lines.append(f"  {result.updates} updates in {duration(result.wall_seconds)}, {result.parameters:,} parameters")
     lines.append(f"  recorded in {home.root if uri == home.tracking_uri else uri} as run {done.run_id}")
-    lines.append(f"Look at its curves: longlag ui{_options(home, uri)}")
+    lines.append(f"Look at its curves: {command()} ui{_options(home, uri)}")
     return lines
 
 
@@ -107,7 +115,7 @@ def print_study(result: StudyResult, home: Home) -> None:
             soft_wrap=True,
         )
     out.print(
-        f"Look at the curves: [b]longlag ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]", soft_wrap=True
+        f"Look at the curves: [b]{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]", soft_wrap=True
     )
 
 

@@ -180,9 +180,7 @@ class TaskConformance:
         name = task.metrics[0].name
         if name != task.signature.loss.replace("-", "_"):
             pytest.skip(f"the score of this task is {name}, not its loss")
-        trained = loss(
-            task.signature, torch.from_numpy(outputs), Tensors.of(batch, torch.float64, torch.device("cpu"))
-        )
+        trained = loss(task.signature, torch.from_numpy(outputs), Tensors.of(batch, torch.float64, torch.device("cpu")))
         assert task.measure(outputs, batch)[name] == pytest.approx(trained.item(), rel=1e-10)
 
     def test_a_diverged_model_is_not_a_solution(self, task: Task) -> None:

@@ -115,6 +115,7 @@ def _user() -> str:
 def final(result: RunResult) -> dict[str, float]:
     """The numbers of a result that no evaluation has logged yet, as they stand on the run."""
     values = {f"test/{name}": value for name, value in (result.test or {}).items()}
+    values |= {f"{split}/{name}": v for split, metrics in result.beyond.items() for name, v in metrics.items()}
     values |= {
         "score": result.score,
         "baseline": result.baseline,

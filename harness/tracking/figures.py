@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.task import Answer, Array, Batch, Task
+
 CURVES = 8
+EXAMPLES = 4
 HEATMAP_LAGS = 256
 SMALLEST = 1e-300
 
@@ -36,6 +39,23 @@ def through_time(updates: Sequence[int], maps: Mapping[str, NDArray[np.float64]]
     for axis in axes[-1]:
         axis.set_xlabel("lag (steps)" if axis is axes[-1][0] else "update")
     figure.savefig(path)
+
+
+def predictions(task: Task, outputs: Array, answer: Answer | None, batch: Batch, path: Path) -> bool:
+    """The first examples of a batch with what a model made of them, as the task draws them; False for no picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = min(batch.size, EXAMPLES)
+    figure = Figure(figsize=(9, 0.4 + 2.2 * count), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(count, 1, squeeze=False)[:, 0]
+    drawn = [task.draw(axis, outputs, answer, batch, index) for index, axis in enumerate(axes)]
+    if not any(drawn):
+        return False
+    figure.suptitle(f"{type(task).__name__}: the first sequences of the test split", fontsize=12)
+    figure.savefig(path)
+    return True
 
 
 def _curves(axis: Any, name: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:

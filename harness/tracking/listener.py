@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import tempfile
 import time
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from harness.probes import Curve
 from harness.spec import RunSpec
-from harness.tracking import describe, throughtime
+from harness.task import Answer, Array, Batch, Task
+from harness.tracking import describe, figures, throughtime
 from harness.training import Listener, RunResult, Split
 
 if TYPE_CHECKING:
@@ -90,6 +92,16 @@ class MlflowListener(Listener):
         if update in self._planned:
             self._keep_curves(curves, update)
         self._flush_when_due()
+
+    def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
+        columns = task.table(outputs, answer, batch)
+        with tempfile.TemporaryDirectory() as made:
+            with (Path(made) / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+                rows = csv.writer(file)  # MLflow's UI shows such a file as a table
+                rows.writerow(columns)
+                rows.writerows(zip(*columns.values(), strict=True))
+            figures.predictions(task, outputs, answer, batch, Path(made) / "predictions.png")
+            self.client.log_artifacts(self._id, made)
 
     def finished(self, result: RunResult) -> None:
         self._keep_curves(self._flow.last, None)

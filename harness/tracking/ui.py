@@ -13,7 +13,6 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote, urlencode
@@ -72,7 +71,7 @@ def serve(
     port: int = 5000,
     study: str | None = None,
     open_browser: bool = False,
-    announce: Callable[[str], None] = partial(print, flush=True),  # at once, through a pipe too
+    announce: Callable[[str], None] | None = None,
 ) -> int:
     """Run the UI until Ctrl-C; returns the exit code.
 
@@ -82,11 +81,13 @@ def serve(
         port: on the loopback interface; 0 takes a free one.
         study: to open on; the only one, or the list of all, when not given.
         open_browser: open the address.
-        announce: told what a person should know; the address, alone in a line, when the page is there.
+        announce: told what a person should know; the address, alone in a line, when the page is there. Prints it
+            when not given.
 
     Raises:
         UserError: when the port is in use, or there is no store or no such study.
     """
+    announce = announce or _print
     where = connection.location(home, uri)
     if where.startswith(connection.SQLITE) and not Path(where.removeprefix(connection.SQLITE)).exists():
         raise UserError(f"nothing is recorded at {home.root if uri is None else where} yet; run a sweep first")
@@ -112,6 +113,10 @@ def serve(
             return process.wait()
         except KeyboardInterrupt:
             return 0
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # at once, through a pipe too
 
 
 def _experiment(store: Store, study: str | None) -> str | None:

@@ -26,10 +26,18 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [  # what a browser needs as root in a container, and no traffic of its own
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CELLS = ("rnn", "lstm", "gru")
+METRIC = "gradient_through_time/layer1.h/last"
 TRACE = ".js-plotly-plot .scatterlayer .trace"
 WAIT = 90_000  # milliseconds; MLflow's pages are slow where a machine is busy
 
@@ -49,30 +57,24 @@ STUDY = {
         "data": {"validation": 50, "test": 50},
         "probe": {"log_every": 4},
     },
-    "space": {"cell": ["rnn", "lstm", "gru"]},
+    "space": {"cell": list(CELLS)},
     "sampler": {"name": "grid"},
 }
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, StudySpec]:
+@pytest.fixture
+def study(tmp_path: Path) -> tuple[Home, StudySpec]:
     """A study whose runs were trained."""
-    home, spec = Home.open(tmp_path_factory.mktemp("browser") / "home"), load_study(STUDY)
+    home, spec = Home.open(tmp_path / "home"), load_study(STUDY)
     store = Store.open(home)
     experiment = store.experiment(spec.name, note(spec))
     parent = store.parent(experiment, spec.name, {"longlag.study_identity": spec.identity()}, {})
-    for number, cell in enumerate(("rnn", "lstm", "gru")):
+    for number, cell in enumerate(CELLS):
         run = spec.run({"cell": cell}, 0)
         listener = store.listener(experiment, parent, {"longlag.study": spec.name}, run_name(number, run))
         train(run, [listener], cache=home.datasets)
     store.end_parent(parent, "FINISHED", {})
     return home, spec
-
-
-@pytest.fixture(scope="module")
-def address(study: tuple[Home, StudySpec]) -> Iterator[str]:
-    with ui(study[0].root, study[1].name, free_port()) as page:
-        yield page
 
 
 @pytest.fixture
@@ -104,47 +106,56 @@ def keep(page: Page, tmp_path: Path, name: str) -> None:
     assert (folder / f"{name}.png").stat().st_size > 20_000
 
 
-def drawn(page: Page) -> list[int]:
-    """Lines in every chart on the page."""
-    count = "charts => charts.map(chart => chart.querySelectorAll('.scatterlayer .trace').length)"
-    numbers: list[int] = page.eval_on_selector_all(".js-plotly-plot", count)
-    return numbers
+def colours(page: Page, chart: int) -> set[str]:
+    """Of the lines in one of the charts on the page."""
+    lines = ".scatterlayer .trace path.js-line"
+    found: list[str] = (
+        page.locator(".js-plotly-plot")
+        .nth(chart)
+        .locator(lines)
+        .evaluate_all(
+            "lines => lines.filter(line => line.getBBox().width > 100).map(line => getComputedStyle(line).stroke)"
+        )
+    )
+    return set(found)
 
 
-def test_the_study_opens_on_its_gradient_curves(address: str, page: Page, tmp_path: Path) -> None:
+def test_what_a_person_sees(study: tuple[Home, StudySpec], page: Page, tmp_path: Path) -> None:
+    """One test for all pages: the server, the browser and the runs take longer than looking at them."""
+    home, spec = study
+    store = Store.open(home)
+    experiment = store.experiment_id(spec.name)
+    runs = [entry.run_id for entry in store.recorded(experiment)]
+    with ui(home.root, spec.name, free_port()) as address:
+        server = address.split("/#")[0]
+        the_study_opens_on_its_gradient_curves(page, address)
+        keep(page, tmp_path, "study")
+        one_chart_holds_the_curve_of_every_cell(page, curve_address(server, experiment, runs, METRIC))
+        keep(page, tmp_path, "curve")
+        the_picture_of_a_run_shows(page, f"{server}/#/experiments/{experiment}/runs/{runs[1]}")
+        keep(page, tmp_path, "picture")
+        page.goto("about:blank")  # it asks the server for news every some seconds, which is about to end
+
+
+def the_study_opens_on_its_gradient_curves(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector(TRACE, timeout=WAIT)
     page.get_by_text("Gradient norm through time").first.wait_for(timeout=WAIT)
-    page.get_by_text("gradient_through_time/layer1.h/last").first.wait_for(timeout=WAIT)
-    for cell in ("rnn", "lstm", "gru"):
-        assert page.get_by_text(f"{cell} depth 1").count() > 0
-    assert drawn(page)[0] == 3, "one line a cell"
+    page.get_by_text(METRIC).first.wait_for(timeout=WAIT)
+    for cell in CELLS:
+        page.get_by_text(f"{cell} depth 1").first.wait_for(timeout=WAIT)
     assert page.get_by_text("3 matching runs").count() == 1, "every run, and not the study's own"
-    keep(page, tmp_path, "study")
+    assert len(colours(page, 0)) == 3, "a line for every cell, each of its own colour"
 
 
-def test_a_gradient_curve_of_every_cell_in_one_chart(
-    address: str, study: tuple[Home, StudySpec], page: Page, tmp_path: Path
-) -> None:
-    store = Store.open(study[0])
-    experiment = store.experiment_id(study[1].name)
-    metric = "gradient_through_time/layer1.h/last"
-    runs = [entry.run_id for entry in store.recorded(experiment)]
-    page.goto(curve_address(address.split("/#")[0], experiment, runs, metric))
-    page.wait_for_selector(TRACE, timeout=WAIT)
+def one_chart_holds_the_curve_of_every_cell(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_text("Completed Runs").first.wait_for(timeout=WAIT)
     page.wait_for_function(f"document.querySelectorAll({json.dumps(TRACE)}).length >= 3", timeout=WAIT)
-    assert page.get_by_text(metric).count() > 0
-    keep(page, tmp_path, "curve")
+    assert page.get_by_text(METRIC).count() > 0
+    assert len(colours(page, 0)) == 3
 
 
-def test_the_picture_of_a_run_shows(address: str, study: tuple[Home, StudySpec], page: Page, tmp_path: Path) -> None:
-    store = Store.open(study[0])
-    experiment = store.experiment_id(study[1].name)
-    run = store.recorded(experiment)[1].run_id
-    server = address.split("/#")[0]
-    file = "gradient_through_time.png"
-    page.goto(f"{server}/#/experiments/{experiment}/runs/{run}/artifacts/{file}?workflowType=machine_learning")
-    picture = page.wait_for_selector("img[src^='blob:'], img[src*='get-artifact']", timeout=WAIT)
-    assert picture is not None
+def the_picture_of_a_run_shows(page: Page, run: str) -> None:
+    page.goto(f"{run}/artifacts/gradient_through_time.png?workflowType=machine_learning")
     page.wait_for_function("[...document.images].some(image => image.naturalWidth > 1000)", timeout=WAIT)
-    keep(page, tmp_path, "picture")

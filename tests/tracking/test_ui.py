@@ -54,7 +54,7 @@ def test_a_port_in_use_is_named_with_another(tmp_path: Path) -> None:
 
 
 def test_an_empty_home_has_nothing_to_show(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nothing is recorded at .* yet"):
+    with pytest.raises(UserError, match=r"nothing is recorded at .* yet"):
         serve(Home.open(tmp_path))
     assert not (tmp_path / "mlflow.db").exists()
 

@@ -5,16 +5,19 @@ plan.py                        where each gate lies, which products fill it, wha
 emit.py, cmath.py              the graph as C
 template.py, source.py         the time loop around it
 build.py, blas.py, kernel.py   a loaded library
-function.py                    the loop as a differentiable function
+function.py, memory.py         the loop as a differentiable function
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from harness.kernels.compiled.function import Packed, Pass, Unroll, infer
+from harness.kernels.compiled.function import Maybe, Pass, Unroll, infer
 from harness.kernels.compiled.kernel import Kernel, kernel_of, toolchain
+from harness.kernels.compiled.plan import Plan
 from harness.kernels.record import StateGradients
 from harness.kernels.recurrence import Recurrence, State, Weights
 
@@ -40,19 +43,22 @@ def kernel_for(cell: Recurrence, dtype: torch.dtype, device: torch.device) -> Ke
     return kernel_of(cell, dtype)
 
 
-def unsuitable(x: Tensor, weights: Weights, state: State) -> str | None:
+PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
+
+
+def unsuitable(x: Tensor, tensors: Sequence[Maybe]) -> str | None:
     """Why these tensors do not go through a kernel that the cell has, in one sentence."""
     if not len(x) or not x.shape[1]:
         return "the compiled loop wants at least one step and one example"
-    given = [x, weights.weight_ih, weights.bias, weights.bias_hh, *weights.weight_hh, *weights.units.values()]
-    for tensor in (*given, *state.values()):
+    dtype, device = x.dtype, x.device
+    for tensor in (x, *tensors):
         if tensor is None:
             continue
-        if type(tensor) not in (Tensor, torch.nn.Parameter):
+        if type(tensor) not in PLAIN_TENSORS:
             return f"the compiled loop takes plain tensors, not {type(tensor).__name__}"
-        if tensor.dtype != x.dtype or tensor.device != x.device:
+        if tensor.dtype != dtype or tensor.device != device:
             return (
-                f"the compiled loop wants one dtype and device, and got {x.dtype} on {x.device} "
+                f"the compiled loop wants one dtype and device, and got {dtype} on {device} "
                 f"with {tensor.dtype} on {tensor.device}"
             )
     return None
@@ -104,35 +110,41 @@ def attempt(
     kernel = kernel_for(cell, x.dtype, x.device)
     if isinstance(kernel, str):
         return kernel
-    problem = unsuitable(x, weights, state)
+    plan = kernel.plan
+    if x.dim() != 3:
+        raise ValueError(f"x has shape {tuple(x.shape)}, expected [T, B, I]")
+    if len(weights.weight_hh) != plan.products:
+        raise ValueError(f"{len(weights.weight_hh)} recurrent weights given, the cell has {plan.products}")
+    units, states = plan.units, plan.states
+    given: list[Maybe] = [
+        weights.weight_ih, weights.bias, weights.bias_hh, *weights.weight_hh,
+        *[weights.units[name] for name in units], *[state[name] for name in states],
+    ]  # fmt: skip
+    problem = unsuitable(x, given)
     if problem is not None:
         return problem
-    plan = kernel.plan
-    hidden = next(iter(state.values())).shape[-1]
-    tensors = [None if t is None else t.contiguous() for t in Packed.of(weights, plan.units).flat()]
-    packed = Packed.from_flat(tensors, plan.products)
-    check_shapes(x, packed, state, kernel, hidden)
-    if mask is not None and mask.shape != x.shape[:2]:
-        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:2])}")
+    hidden = state[states[0]].shape[-1]
+    check_shapes(x, given, kernel, hidden)
+    if mask is not None:
+        if mask.shape != x.shape[:2]:
+            raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:2])}")
+        mask = mask.to(torch.bool).contiguous()
     x = x.contiguous()
-    initial = [state[name] for name in plan.states]
+    given = [None if tensor is None else tensor.contiguous() for tensor in given]
+    squares: list[Maybe] = [None] * len(states)
     if record is not None:
-        record.allocate(plan.states, x.shape[0], x.shape[1])
-    run = Pass(
-        kernel=kernel,
-        mask=None if mask is None else mask.to(torch.bool).contiguous(),
-        squares=tuple(None if record is None else record.of(name) for name in plan.states),
-        threads=slices(kernel, x, hidden) if threads is None else max(1, min(threads, x.shape[1])),
-        chunk=0 if checkpoint_steps is None or checkpoint_steps >= len(x) else checkpoint_steps,
-    )
-    given = [t for t in (x, *packed.flat(), *initial) if t is not None]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in given):
-        results = Unroll.apply(run, x, *packed.flat(), *initial)  # type: ignore[no-untyped-call]
+        record.allocate(states, x.shape[0], x.shape[1])
+        squares = [record.of(name) for name in states]
+    threads = slices(kernel, x, hidden) if threads is None else max(1, min(threads, x.shape[1]))
+    chunk = 0 if checkpoint_steps is None or checkpoint_steps >= len(x) else checkpoint_steps
+    run = Pass(kernel, x, hidden, mask, squares, threads, chunk)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given)):
+        results = Unroll.apply(run, x, *given)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
-            results = infer(run, x, packed, initial)
+            results = infer(run, x, given[: kernel.n_weights], given[kernel.n_weights :])
     n = len(plan.outputs)
-    return dict(zip(plan.outputs, results[:n], strict=True)), dict(zip(plan.states, results[n:], strict=True))
+    return dict(zip(plan.outputs, results[:n], strict=True)), dict(zip(states, results[n:], strict=True))
 
 
 def slices(kernel: Kernel, x: Tensor, hidden: int) -> int:
@@ -146,31 +158,32 @@ def slices(kernel: Kernel, x: Tensor, hidden: int) -> int:
     return max(1, most)
 
 
-def check_shapes(x: Tensor, weights: Packed, state: State, kernel: Kernel, hidden: int) -> None:
+def check_shapes(x: Tensor, tensors: Sequence[Maybe], kernel: Kernel, hidden: int) -> None:
     """C trusts its sizes: everything is checked before.
 
     Raises:
         ValueError: naming what has the wrong shape.
     """
-    plan = kernel.plan
-    if x.dim() != 3:
-        raise ValueError(f"x has shape {tuple(x.shape)}, expected [T, B, I]")
-    rows = {
-        "weight_ih": sum(r.count for r in plan.inputs),
-        "bias": sum(r.count for r in plan.biases),
-        "bias_hh": sum(r.count for r in plan.recurrent_biases),
-    }
-    wanted: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
-        ("weight_ih", weights.weight_ih, (rows["weight_ih"] * hidden, x.shape[2])),
-        ("bias", weights.bias, (rows["bias"] * hidden,)),
-        ("bias_hh", weights.bias_hh, (rows["bias_hh"] * hidden,)),
-    ]
-    shapes = {t.product: (t.count * hidden, t.blocks * hidden) for t in plan.terms}
-    wanted += [(f"weight_hh {k + 1}", w, shapes[k]) for k, w in enumerate(weights.weight_hh)]
-    wanted += [(name, p, (hidden,)) for name, p in zip(plan.units, weights.units, strict=True)]
-    wanted += [(f"state {name}", state[name], (x.shape[1], hidden)) for name in plan.states]
-    if len(weights.weight_hh) != plan.products:
-        raise ValueError(f"{len(weights.weight_hh)} recurrent weights given, the cell has {plan.products}")
-    for name, tensor, shape in wanted:
-        if tensor is not None and tuple(tensor.shape) != shape:
+    sizes = (x.shape[1], x.shape[2], hidden)
+    wanted = kernel.shapes.get(sizes)
+    if wanted is None:
+        wanted = kernel.shapes[sizes] = expected_shapes(kernel.plan, *sizes)
+    for k, (tensor, shape) in enumerate(zip(tensors, wanted, strict=True)):
+        if tensor is not None and tensor.shape != shape:
+            plan = kernel.plan
+            matrices = [f"weight_hh {k + 1}" for k in range(plan.products)]
+            states = [f"state {name}" for name in plan.states]
+            name = ("weight_ih", "bias", "bias_hh", *matrices, *plan.units, *states)[k]
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
+
+
+def expected_shapes(plan: Plan, batch: int, inputs: int, hidden: int) -> tuple[tuple[int, ...], ...]:
+    """Of the weights, flat, and of the states."""
+    in_rows, biases, recurrent = (
+        sum(r.count for r in runs) * hidden for runs in (plan.inputs, plan.biases, plan.recurrent_biases)
+    )
+    matrices = {t.product: (t.count * hidden, t.blocks * hidden) for t in plan.terms}
+    return (
+        (in_rows, inputs), (biases,), (recurrent,), *(matrices[k] for k in range(plan.products)),
+        *[(hidden,) for _ in plan.units], *[(batch, hidden) for _ in plan.states],
+    )  # fmt: skip

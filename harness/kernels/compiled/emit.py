@@ -86,7 +86,9 @@ def leaves(plan: Plan, slots: bool, gradients: tuple[str, ...] = ()) -> dict[Nod
     for k, name in enumerate(plan.units):
         found[graph.input(f"p:{name}")] = (f"p_{identifier(name)}", f"unit[{k}][j]")
     for k, name in enumerate(gradients):
-        found[graph.input(f"d:{name}")] = (f"d_{identifier(name)}", f"grad[{k}][j]")
+        outside = gradients is plan.states and name in plan.outputs  # an output's gradient from outside comes on top
+        outer = f" + outer[{k}][j]" if outside else ""
+        found[graph.input(f"d:{name}")] = (f"d_{identifier(name)}", f"grad[{k}][j]{outer}")
     return found
 
 
@@ -165,8 +167,8 @@ def backward_core(plan: Plan) -> str:
     return loop(
         "backward_core",
         "one example, one step: gradients of the new states to those of the old states and the pre-activations",
-        "const real *saved, const real *const *old, const real *const *new, real *const *grad, real *dpre,\n"
-        "        real *const *middle, real *total, real *grad_unit",
+        "const real *saved, const real *const *old, const real *const *new, real *const *grad,\n"
+        "        const real *const *outer, real *dpre, real *const *middle, real *total, real *grad_unit",
         body,
         [*stores, *unit_stores(plan, body, gradients)],
     )

@@ -3,140 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from harness.kernels.compiled import memory
 from harness.kernels.compiled.kernel import Kernel
-from harness.kernels.recurrence import Weights
 
 Maybe = Tensor | None
 
 
-@dataclass(frozen=True)
-class Packed:
-    """`Weights` as the kernel takes them: contiguous, the per-unit parameters in the cell's order."""
-
-    weight_ih: Maybe
-    bias: Maybe
-    bias_hh: Maybe
-    weight_hh: tuple[Tensor, ...]
-    units: tuple[Tensor, ...]
-
-    @classmethod
-    def of(cls, weights: Weights, units: tuple[str, ...]) -> Packed:
-        return cls.from_flat(
-            [weights.weight_ih, weights.bias, weights.bias_hh, *weights.weight_hh, *(weights.units[n] for n in units)],
-            len(weights.weight_hh),
-        )
-
-    @classmethod
-    def from_flat(cls, flat: Sequence[Maybe], products: int) -> Packed:
-        rest = tuple(t for t in flat[3:] if t is not None)
-        return cls(flat[0], flat[1], flat[2], rest[:products], rest[products:])
-
-    def flat(self) -> tuple[Maybe, ...]:
-        return (self.weight_ih, self.bias, self.bias_hh, *self.weight_hh, *self.units)
+def addresses(tensors: Sequence[Maybe], offset: int = 0) -> list[int]:
+    """Where tensors begin, `offset` bytes further on; 0 for None."""
+    return [0 if tensor is None else tensor.data_ptr() + offset for tensor in tensors]
 
 
-@dataclass(frozen=True)
 class Pass:
     """What a pass over the data needs besides the tensors that carry gradients.
 
+    Weights are flat throughout: ``weight_ih, bias, bias_hh, *weight_hh, *units``, contiguous, None where the cell has
+    none. The lists of integers made here are the C struct ``Call`` of `template.py`, field by field.
+
     Args:
         kernel: the cell's kernel.
+        x: ``[T, B, I]``, contiguous.
+        hidden: units.
         mask: ``[T, B]`` bool, contiguous.
         squares: where the squared norms of the states' gradients go, one ``[T, B]`` float64 a state.
         threads: slices of the batch.
         chunk: steps between the states that are kept when the rest is recomputed; 0 keeps all.
     """
 
-    kernel: Kernel
-    mask: Maybe
-    squares: tuple[Maybe, ...]
-    threads: int
-    chunk: int
+    __slots__ = ("chunk", "hidden", "kernel", "mask", "row", "shape", "squares", "threads")
 
-    def common(self, x: Tensor, weights: Packed, first: int, states: Sequence[Tensor]) -> dict[str, Any]:
-        """The fields of ``Call`` that both directions share, for the steps from `first` on."""
-        steps, batch, inputs = x.shape
-        return {
-            "T": steps, "B": batch, "H": states[0].shape[-1], "I": inputs, "threads": self.threads,
-            "x": x, "weight_ih": weights.weight_ih, "bias": weights.bias, "bias_hh": weights.bias_hh,
-            "weight_hh": weights.weight_hh, "unit": weights.units, "state": states,
-            "stride": [0 if len(s) == 1 else s[0].numel() for s in states],
-            "mask": None if self.mask is None else self.mask[first : first + steps],
-        }  # fmt: skip
+    def __init__(
+        self,
+        kernel: Kernel,
+        x: Tensor,
+        hidden: int,
+        mask: Maybe,
+        squares: Sequence[Maybe],
+        threads: int,
+        chunk: int,
+    ) -> None:
+        self.kernel, self.shape, self.hidden = kernel, x.shape, hidden
+        self.mask, self.squares, self.threads, self.chunk = mask, squares, threads, chunk
+        self.row = x.shape[1] * hidden * kernel.item
+        """Bytes of a state of the whole batch."""
 
-    def forward(self, x: Tensor, weights: Packed, states: Sequence[Tensor], saved: Maybe, first: int = 0) -> None:
-        """Fill ``states [T + 1, B, H]`` from row 0 (or update ``[1, B, H]``), and `saved`."""
-        call = self.kernel.call(**self.common(x, weights, first, states), saved=saved)
-        self.kernel.run("forward", call)
-
-    def new_saved(self, x: Tensor, hidden: int) -> Tensor:
-        return x.new_empty(len(x), x.shape[1], len(self.kernel.plan.saved) * hidden)
-
-    def backward(
+    def common(
         self,
         x: Tensor,
-        weights: Packed,
-        states: Sequence[Tensor],
-        saved: Tensor,
-        grad_outputs: Sequence[Maybe],
-        carry: Sequence[Tensor],
-        grad_x: Maybe,
-        sums: Gradients,
-        first: int = 0,
-    ) -> None:
-        """From ``carry [B, H]``, the gradients of the final states, to those of the initial ones, in place."""
-        part = slice(first, first + len(x))
-        call = self.kernel.call(
-            **self.common(x, weights, first, states),
-            saved=saved,
-            grad_output=[None if g is None else g[part] for g in grad_outputs],
-            grad_state=carry,
-            squares=[None if s is None else s[part] for s in self.squares],
-            grad_x=None if grad_x is None else grad_x[part],
-            grad_stride=sums.flat.shape[1],
-            grad_weight_ih=sums.views.weight_ih,
-            grad_bias=sums.views.bias,
-            grad_bias_hh=sums.views.bias_hh,
-            grad_weight_hh=sums.pointers_hh,
-            grad_unit=sums.pointers_units,
-        )
-        self.kernel.run("backward", call)
+        weights: list[int],
+        states: list[int],
+        kept: Sequence[bool],
+        saved: int,
+        span: tuple[int, int],
+        stride: int = 0,
+    ) -> list[int]:
+        """The fields that both directions share, for the steps of `span`."""
+        first, last = span
+        _, batch, inputs = self.shape
+        size = batch * self.hidden
+        return [
+            last - first, batch, self.hidden, inputs, self.threads, stride,
+            *self.kernel.blas_addresses,
+            x.data_ptr() + first * batch * inputs * self.kernel.item,
+            *weights, *states, *(size if keep else 0 for keep in kept),
+            saved,
+            0 if self.mask is None else self.mask.data_ptr() + first * batch,
+        ]  # fmt: skip
+
+    def new_states(self, steps: int, keep: Sequence[bool]) -> list[Tensor]:
+        """Storage for the states ``[T + 1, B, H]``, the initial one in row 0, or ``[1, B, H]`` where it is not kept."""
+        dtype, batch = self.kernel.dtype, self.shape[1]
+        return [
+            memory.empty((steps + 1 if kept else 1, batch, self.hidden), dtype)
+            if inner
+            else torch.empty((steps + 1 if kept else 1, batch, self.hidden), dtype=dtype)
+            for kept, inner in zip(keep, self.kernel.inner, strict=True)
+        ]
+
+    def new_saved(self, steps: int) -> Tensor:
+        return memory.empty((steps, self.shape[1], len(self.kernel.plan.saved) * self.hidden), self.kernel.dtype)
+
+    def new_final(self) -> list[Tensor]:
+        shape = (self.shape[1], self.hidden)
+        return [torch.empty(shape, dtype=self.kernel.dtype) for _ in self.kernel.inner]
+
+    def results(self, states: Sequence[Tensor], final: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return (*(states[k].narrow(0, 1, self.shape[0]) for k in self.kernel.outputs), *final)
 
 
 class Gradients:
     """Sums of weight gradients, one set a thread, those of matrices transposed; only what is wanted takes space."""
 
-    def __init__(self, weights: Packed, wanted: Sequence[bool], threads: int) -> None:
-        self.shapes = [
-            t.shape if t is not None and want else None for t, want in zip(weights.flat(), wanted, strict=True)
-        ]
-        total = sum(shape.numel() for shape in self.shapes if shape is not None)
-        like = next(t for t in weights.flat() if t is not None)
-        self.flat = like.new_zeros(threads, max(total, 1))
-        views = self.split(self.flat[0])
-        self.views = Packed(views[0], views[1], views[2], (), ())
-        products = len(weights.weight_hh)
-        self.pointers_hh, self.pointers_units = views[3 : 3 + products], views[3 + products :]
-
-    def split(self, flat: Tensor) -> list[Maybe]:
-        result: list[Maybe] = []
-        start = 0
-        for shape in self.shapes:
-            result.append(None if shape is None else flat[start : start + shape.numel()].view(shape[::-1]))
-            start += 0 if shape is None else shape.numel()
-        return result
+    def __init__(self, weights: Sequence[Maybe], wanted: Sequence[bool], threads: int, kernel: Kernel) -> None:
+        self.places: list[tuple[torch.Size, int] | None] = []
+        total = 0
+        for tensor, want in zip(weights, wanted, strict=True):
+            if tensor is None or not want:
+                self.places.append(None)
+            else:
+                self.places.append((tensor.shape, total))
+                total += tensor.numel()
+        self.stride = total
+        self.flat = torch.zeros((threads, total), dtype=kernel.dtype)
+        base = self.flat.data_ptr()
+        self.addresses = [0 if place is None else base + place[1] * kernel.item for place in self.places]
 
     def total(self) -> list[Maybe]:
         """The sum over threads, in a fixed order."""
-        whole = self.flat[0] if len(self.flat) == 1 else self.flat.sum(0)
-        return [None if t is None else t.t() for t in self.split(whole)]
+        whole = self.flat if len(self.flat) == 1 else self.flat.sum(0)
+        found: list[Maybe] = []
+        for place in self.places:
+            if place is None:
+                found.append(None)
+            else:
+                shape, start = place
+                strides = (1, shape[0]) if len(shape) == 2 else (1,)
+                found.append(whole.as_strided(shape, strides, start))
+        return found
 
 
 class Unroll(torch.autograd.Function):
@@ -144,86 +133,113 @@ class Unroll(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, run: Pass, x: Tensor, *tensors: Maybe) -> tuple[Tensor, ...]:
-        plan = run.kernel.plan
-        weights = Packed.from_flat(tensors[: -len(plan.states)], plan.products)
-        initial = [t for t in tensors[-len(plan.states) :] if t is not None]
-        steps, hidden = len(x), initial[0].shape[-1]
+        kernel = run.kernel
+        weights, initial = tensors[: kernel.n_weights], tensors[kernel.n_weights :]
         ctx.run = run
         ctx.set_materialize_grads(False)
-        saved: Maybe = None
-        marks: list[Tensor] = []
+        steps = run.shape[0]
+        final = run.new_final()
         if run.chunk:
-            keep = [name in run.kernel.plan.outputs for name in plan.states]
-            states = history(initial, steps, keep)
-            for first in range(0, steps, run.chunk):
-                last = min(first + run.chunk, steps)
-                marks.extend(s[0].clone() for s, kept in zip(states, keep, strict=True) if not kept)
-                window = [s[first : last + 1] if kept else s for s, kept in zip(states, keep, strict=True)]
-                run.forward(x[first:last], weights, window, None, first)
+            states, kept, marks = forward_in_chunks(run, x, weights, initial, final)
+            ctx.save_for_backward(x, *tensors, *(s for s, keep in zip(states, kept, strict=True) if keep), marks)
         else:
-            states = history(initial, steps, [True] * len(initial))
-            saved = run.new_saved(x, hidden)
-            run.forward(x, weights, states, saved)
-        ctx.save_for_backward(x, *weights.flat(), *states, saved, *marks)
-        return results(run, states)
+            kept = [True] * len(initial)
+            states, saved = run.new_states(steps, kept), run.new_saved(steps)
+            call = run.common(x, addresses(weights), addresses(states), kept, saved.data_ptr(), (0, steps))
+            kernel.forward([*call, *addresses(initial), *addresses(final)])
+            ctx.save_for_backward(x, *tensors, *states, saved)
+        return run.results(states, final)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
         run: Pass = ctx.run
-        plan = run.kernel.plan
-        outputs = run.kernel.plan.outputs
-        n_weights, n_states = 3 + plan.products + len(plan.units), len(plan.states)
+        kernel = run.kernel
         x, *rest = ctx.saved_tensors
-        weights = Packed.from_flat(rest[:n_weights], plan.products)
-        states, (saved, *marks) = rest[n_weights : n_weights + n_states], rest[n_weights + n_states :]
-        by_name = {name: g for name, g in zip(outputs, grads, strict=False) if g is not None}
-        grad_outputs = [by_name[name].contiguous() if name in by_name else None for name in plan.states]
-        shape = states[0].shape[1:]
-        carry = [
-            x.new_zeros(shape) if g is None else g.clone(memory_format=torch.contiguous_format)
-            for g in grads[len(outputs) :]
-        ]
+        n, n_states = kernel.n_weights, len(kernel.inner)
+        weights, initial, (*states, last) = rest[:n], rest[n : n + n_states], rest[n + n_states :]
+        steps, batch, _ = run.shape
+        # a tensor made contiguous lives in this list until C is done
+        given = [None if g is None else g.contiguous() for g in grads]
+        outer: list[Maybe] = [None] * n_states
+        for k, gradient in zip(kernel.outputs, given, strict=False):
+            outer[k] = gradient
+        carry = torch.empty((n_states, batch, run.hidden), dtype=kernel.dtype)
+        carried = [carry.data_ptr() + k * run.row for k in range(n_states)]
         want_x, want = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
-        grad_x = torch.empty_like(x) if want_x and weights.weight_ih is not None else None
-        sums = Gradients(weights, want[:n_weights], run.threads)
+        grad_x = torch.empty_like(x) if want_x and weights[0] is not None else None
+        sums = Gradients(weights, want[:n], run.threads, kernel)
+        arrived = addresses(given[len(kernel.outputs) :])
+
+        def part(span: tuple[int, int], states: list[int], saved: int, arrived: list[int]) -> None:
+            call = run.common(x, pointers, states, [True] * n_states, saved, span, sums.stride)
+            item, first = kernel.item, span[0]
+            inputs = 0 if grad_x is None else grad_x.data_ptr() + first * batch * run.shape[2] * item
+            kernel.backward([
+                *call, *nothing, *nothing, *arrived, *addresses(outer, first * run.row), *carried,
+                *addresses(run.squares, first * batch * 8), inputs, *sums.addresses,
+            ])  # fmt: skip
+
+        pointers, nothing = addresses(weights), [0] * n_states
         if run.chunk:
-            keep = [len(s) > 1 for s in states]
-            local = [x.new_empty(run.chunk + 1, *shape) for _ in states]
-            buffer = run.new_saved(x[: run.chunk], shape[-1])
-            for number, first in reversed(list(enumerate(range(0, len(x), run.chunk)))):
-                part = x[first : first + run.chunk]
-                mark = iter(marks[number * keep.count(False) :])
-                for to, whole, kept in zip(local, states, keep, strict=True):
-                    to[0] = whole[first] if kept else next(mark)
-                run.forward(part, weights, local, buffer, first)
-                run.backward(part, weights, local, buffer, grad_outputs, carry, grad_x, sums, first)
+            local, buffer = run.new_states(run.chunk, [True] * n_states), run.new_saved(run.chunk)
+            for first in range((steps - 1) // run.chunk * run.chunk, -1, -run.chunk):
+                span = (first, min(first + run.chunk, steps))
+                call = run.common(x, pointers, addresses(local), [True] * n_states, buffer.data_ptr(), span)
+                kernel.forward([*call, *starts(run, first, initial, states, last), *nothing])
+                part(span, addresses(local), buffer.data_ptr(), arrived)
+                arrived = carried
         else:
-            run.backward(x, weights, states, saved, grad_outputs, carry, grad_x, sums)
+            part((0, steps), addresses(states), last.data_ptr(), arrived)
         if want_x and grad_x is None:
             grad_x = torch.zeros_like(x)
-        initial = [g if wanted else None for g, wanted in zip(carry, want[n_weights:], strict=True)]
-        return (None, grad_x, *sums.total(), *initial)
+        return (None, grad_x, *sums.total(), *(carry[k] if wanted else None for k, wanted in enumerate(want[n:])))
 
 
-def history(initial: Sequence[Tensor], steps: int, keep: Sequence[bool]) -> list[Tensor]:
-    """Storage for the states, the initial one in row 0: ``[T + 1, B, H]``, or ``[1, B, H]`` where it is not kept."""
+def forward_in_chunks(
+    run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Maybe], final: Sequence[Tensor]
+) -> tuple[list[Tensor], list[bool], Tensor]:
+    """Keep the outputs, and of the other states ``marks [chunks - 1, n, B, H]``: what each chunk but the first starts
+    from."""
+    kernel, (steps, batch, _) = run.kernel, run.shape
+    kept = [not inner for inner in kernel.inner]
+    states = run.new_states(steps, kept)
+    hidden_states = len(kept) - sum(kept)
+    marks = torch.empty(((steps - 1) // run.chunk, hidden_states, batch, run.hidden), dtype=kernel.dtype)
+    pointers, nothing = addresses(weights), [0] * len(kept)
+    ends = marks.data_ptr()
+    for first in range(0, steps, run.chunk):
+        span = (first, min(first + run.chunk, steps))
+        window = [s.data_ptr() + (first * run.row if keep else 0) for s, keep in zip(states, kept, strict=True)]
+        to = addresses(final)
+        if span[1] < steps:
+            to = []
+            for keep in kept:
+                to.append(0 if keep else ends)
+                ends += 0 if keep else run.row
+        call = run.common(x, pointers, window, kept, 0, span)
+        kernel.forward([*call, *(nothing if first else addresses(initial)), *to])
+    return states, kept, marks
+
+
+def starts(run: Pass, first: int, initial: Sequence[Maybe], outputs: Sequence[Tensor], marks: Tensor) -> list[int]:
+    """Where the states lie that the chunk from step `first` on starts from."""
+    if not first:
+        return addresses(initial)
+    whole = iter(outputs)
+    mark = marks[first // run.chunk - 1].data_ptr()
     found = []
-    for state, kept in zip(initial, keep, strict=True):
-        buffer = state.new_empty(steps + 1 if kept else 1, *state.shape)
-        buffer[0] = state
-        found.append(buffer)
+    for inner in run.kernel.inner:
+        found.append(mark if inner else next(whole).data_ptr() + first * run.row)
+        mark += run.row if inner else 0
     return found
 
 
-def results(run: Pass, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    plan = run.kernel.plan
-    over_time = [states[plan.states.index(name)][1:] for name in plan.outputs]
-    return (*over_time, *(s[-1].clone() for s in states))
-
-
-def infer(run: Pass, x: Tensor, weights: Packed, initial: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def infer(run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Maybe]) -> tuple[Tensor, ...]:
     """The same without anything kept for a backward pass."""
-    states = history(initial, len(x), [name in run.kernel.plan.outputs for name in run.kernel.plan.states])
-    run.forward(x, weights, states, None)
-    return results(run, states)
+    kept = [not inner for inner in run.kernel.inner]
+    steps = run.shape[0]
+    states, final = run.new_states(steps, kept), run.new_final()
+    call = run.common(x, addresses(weights), addresses(states), kept, 0, (0, steps))
+    run.kernel.forward([*call, *addresses(initial), *addresses(final)])
+    return run.results(states, final)

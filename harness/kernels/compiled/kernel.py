@@ -5,12 +5,10 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from harness.kernels.compiled import blas, build
 from harness.kernels.compiled.plan import Plan, make_plan
@@ -21,61 +19,46 @@ from harness.kernels.recurrence import Recurrence
 REAL = {torch.float32: "float", torch.float64: "double"}
 
 
-def call_type(plan: Plan) -> type[ctypes.Structure]:
-    """The C struct ``Call`` of `template.py` for this cell."""
-    pointer, integer = ctypes.c_void_p, ctypes.c_long
-    states, products, units = len(plan.states), max(1, plan.products), max(1, len(plan.units))
-    fields: list[tuple[str, Any]] = [
-        *((name, integer) for name in ("T", "B", "H", "I", "threads", "grad_stride")),
-        *((name, pointer) for name in ("gemm", "limit_threads", "free_buffers")),
-        *((name, pointer) for name in ("x", "weight_ih", "bias", "bias_hh")),
-        ("weight_hh", pointer * products),
-        ("unit", pointer * units),
-        ("state", pointer * states),
-        ("stride", integer * states),
-        ("saved", pointer),
-        ("mask", pointer),
-        ("grad_output", pointer * states),
-        ("grad_state", pointer * states),
-        ("squares", pointer * states),
-        ("grad_x", pointer),
-        *((name, pointer) for name in ("grad_weight_ih", "grad_bias", "grad_bias_hh")),
-        ("grad_weight_hh", pointer * products),
-        ("grad_unit", pointer * units),
-    ]
-    return type("Call", (ctypes.Structure,), {"_fields_": fields})
+def call_fields(plan: Plan) -> int:
+    """How many fields, of eight bytes each, the C struct ``Call`` of `template.py` has for this cell."""
+    weights = 3 + plan.products + len(plan.units)
+    return 9 + 1 + 2 * weights + 8 * len(plan.states) + 3
 
 
-@dataclass(frozen=True)
 class Kernel:
-    """The loaded library of one cell and dtype."""
+    """The loaded library of one cell and dtype, and what of the plan is asked for at every call.
 
-    plan: Plan
-    dtype: torch.dtype
-    library: ctypes.CDLL = field(repr=False)
-    struct: type[ctypes.Structure] = field(repr=False)
-    blas: blas.Blas
+    Attributes:
+        n_weights: tensors of packed `Weights`, absent ones counted.
+        outputs: numbers of the states that are outputs, in the order of the outputs.
+        inner: for every state, whether it is none.
+        item: bytes of a number.
+        blas_addresses: the product and what limits its threads, as the struct has them.
+        shapes: by (batch, inputs, hidden), the shapes that the weights and the states must have.
+    """
 
-    def call(self, **values: int | Tensor | Sequence[Tensor | int | None] | None) -> ctypes.Structure:
-        """A filled ``Call``: tensors are passed by address, None as null. The caller keeps the tensors alive."""
-        call = self.struct(
-            gemm=self.blas.gemm[REAL[self.dtype]],
-            limit_threads=self.blas.limit_threads,
-            free_buffers=self.blas.free_buffers,
-        )
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                setattr(call, name, value.data_ptr())
-            elif isinstance(value, list | tuple):
-                array = getattr(call, name)
-                array[: len(value)] = [item.data_ptr() if isinstance(item, Tensor) else item for item in value]
-            elif value is not None:  # the struct starts as zeros
-                setattr(call, name, value)
-        return call
+    def __init__(self, plan: Plan, dtype: torch.dtype, library: ctypes.CDLL, found: blas.Blas) -> None:
+        self.plan, self.dtype, self.blas = plan, dtype, found
+        self.n_weights = 3 + plan.products + len(plan.units)
+        self.outputs = tuple(plan.states.index(name) for name in plan.outputs)
+        self.inner = tuple(name not in plan.outputs for name in plan.states)
+        self.item = dtype.itemsize
+        self.blas_addresses = (found.gemm[REAL[dtype]], found.limit_threads, found.free_buffers)
+        self.shapes: dict[tuple[int, int, int], tuple[tuple[int, ...], ...]] = {}
+        self._struct: Any = ctypes.c_int64 * call_fields(plan)
+        self._forward, self._backward = library.longlag_forward, library.longlag_backward
 
-    def run(self, function: str, call: ctypes.Structure) -> None:
-        """Run ``forward`` or ``backward``; the interpreter lock is released meanwhile."""
-        if getattr(self.library, f"longlag_{function}")(ctypes.addressof(call)):
+    def forward(self, fields: list[int]) -> None:
+        """Run with the first fields of a ``Call``, zeros behind; the interpreter lock is released meanwhile.
+
+        The caller keeps alive what the addresses point to.
+        """
+        if self._forward(self._struct(*fields)):
+            raise MemoryError("the compiled loop could not allocate its work space")
+
+    def backward(self, fields: list[int]) -> None:
+        """As `forward`."""
+        if self._backward(self._struct(*fields)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
 
@@ -98,6 +81,9 @@ def plan_of(cell: Recurrence) -> Plan | str:
 
 def kernel_of(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
     """The cell's kernel, or one sentence that says why there is none. Made once for a cell object and dtype."""
+    made = _kernels.get(cell)
+    if made is not None and dtype in made:
+        return made[dtype]
     with _lock:
         made = _kernels.setdefault(cell, {})
         if dtype not in made:
@@ -122,10 +108,9 @@ def make_kernel(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
             _libraries[text] = build.load(text)
     except (build.BuildError, OSError) as error:
         return f"cell {plan.name} is not compiled: building it failed ({error})"
-    struct = call_type(plan)
-    if _libraries[text].longlag_call_size() != ctypes.sizeof(struct):
-        return f"cell {plan.name} is not compiled: the C compiler lays out structures differently from ctypes"
-    return Kernel(plan, dtype, _libraries[text], struct, found)
+    if _libraries[text].longlag_call_size() != 8 * call_fields(plan):
+        return f"cell {plan.name} is not compiled: on this machine addresses and sizes have not eight bytes each"
+    return Kernel(plan, dtype, _libraries[text], found)
 
 
 def toolchain() -> Mapping[str, str]:

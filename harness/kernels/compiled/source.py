@@ -35,13 +35,7 @@ def source(plan: Plan, real: str) -> str:
             {
                 "biases": lines(bias_lines(plan, gather=True), 4),
                 "small_inputs": lines(small_input_lines(plan, gather=True), 8),
-                "small_products": lines(
-                    [
-                        f"add_scaled(pre + {r.slot} * H, value, weight + {r.slot} * H, {r.count} * H);"
-                        for r in plan.inputs
-                    ],
-                    16,
-                ),
+                "small_products": lines(small_products(plan), 12),
                 "input_products": lines(input_products(plan), 12),
                 "first_terms": lines([forward_term(plan, t) for t in plan.terms if t.stage == 1], 12),
                 "second_stage": lines(forward_second_stage(plan), 12),
@@ -56,14 +50,7 @@ def source(plan: Plan, real: str) -> str:
                 "input_gradients": lines(input_gradients(plan), 8),
                 "input_weight_gradients": lines(input_weight_gradients(plan), 8),
                 "small_inputs": lines(small_input_lines(plan, gather=False), 12),
-                "small_products": lines(
-                    [
-                        f"add_scaled(columns + (i + 1) * W + {r.slot} * H, x[r * I + i], dpre + r * W + {r.slot} * H, "
-                        f"{r.count} * H);"
-                        for r in plan.inputs
-                    ],
-                    16,
-                ),
+                "columns": lines(column_sums(plan), 8),
                 "biases": lines(bias_lines(plan, gather=False), 8),
                 "unit_gradients": lines(unit_gradients(plan), 4),
             },
@@ -226,6 +213,31 @@ def small_input_lines(plan: Plan, gather: bool) -> list[str]:
                 f"+= columns[(i + 1) * W + {run.slot} * H + k];"
             )
     return result
+
+
+def without_input(plan: Plan) -> list[tuple[int, int]]:
+    """Slots without an input product, as (first, count)."""
+    covered = {run.slot + k for run in plan.inputs for k in range(run.count)}
+    return [(slot, 1) for slot in range(len(plan.slots)) if slot not in covered]
+
+
+def small_products(plan: Plan) -> list[str]:
+    found = [f"project_row(I, pre + {r.slot} * H, row + {r.slot} * H, x + r * I, W, {r.count} * H);" for r in plan.inputs]
+    found += [
+        f"memcpy(pre + {slot} * H, row + {slot} * H, sizeof(real) * (size_t)({count} * H));"
+        for slot, count in without_input(plan)
+    ]
+    return found
+
+
+def column_sums(plan: Plan) -> list[str]:
+    """Sums over the rows of a block: of the gradients of biases, and of those times each of few inputs."""
+    runs = [("small ? I : 0", r.slot, r.count) for r in plan.inputs]
+    runs += [("0", slot, count) for slot, count in without_input(plan)]
+    return [
+        f"sum_columns({inputs}, steps * nb, columns + {slot} * H, dpre + {slot} * H, x, I, W, {count} * H);"
+        for inputs, slot, count in runs
+    ]
 
 
 def unit_gradients(plan: Plan) -> list[str]:

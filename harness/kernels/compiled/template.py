@@ -19,33 +19,35 @@ HEADER = """\
 #define N_MIDDLE @n_middle@ /* intermediates of a first stage */
 #define N_PRODUCTS @n_products@
 #define N_SAVED @n_saved@ /* values a unit and step that the backward pass reads */
-#define AT_LEAST_1(n) ((n) > 0 ? (n) : 1)
 
 @functions@
 typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const real *, const real *,
                        const int *, const real *, const int *, const real *, real *, const int *);
 
-/* Mirrored by `call.py`. A gradient that is not wanted is a null pointer. */
+/* Every field has eight bytes; `function.py` makes the list. What is not wanted is a null pointer. */
 typedef struct {
     long T, B, H, I, threads, grad_stride;
     gemm_t gemm;
     int (*limit_threads)(int);
     void (*free_buffers)(void);
     const real *x, *weight_ih, *bias, *bias_hh; /* [T, B, I], packed as in `Weights` */
-    const real *weight_hh[AT_LEAST_1(N_PRODUCTS)];
-    const real *unit[AT_LEAST_1(N_UNITS)];
-    real *state[N_STATES]; /* [T + 1, B, H], the initial state first */
-    long stride[N_STATES]; /* B * H, or 0 for a state whose past nobody needs */
+    const real *weight_hh[N_PRODUCTS];
+    const real *unit[N_UNITS];
+    real *state[N_STATES]; /* [T + 1, B, H] */
+    long stride[N_STATES]; /* B * H, or 0 for a state whose past nobody needs: [1, B, H] */
     real *saved; /* [T, B, N_SAVED * H] */
     const unsigned char *mask; /* [T, B] */
+    const real *initial[N_STATES]; /* [B, H]; null when row 0 of `state` is filled already */
+    real *final[N_STATES]; /* [B, H] */
+    const real *grad_final[N_STATES]; /* [B, H]; null for zeros */
     const real *grad_output[N_STATES]; /* [T, B, H] */
-    real *grad_state[N_STATES]; /* [B, H]: of the final state on entry, of the initial state on return */
+    real *grad_state[N_STATES]; /* [B, H]: in the end of the initial state */
     double *squares[N_STATES]; /* [T, B] */
     real *grad_x; /* [T, B, I] */
     /* one for each thread, grad_stride apart; those of matrices transposed */
     real *grad_weight_ih, *grad_bias, *grad_bias_hh;
-    real *grad_weight_hh[AT_LEAST_1(N_PRODUCTS)];
-    real *grad_unit[AT_LEAST_1(N_UNITS)];
+    real *grad_weight_hh[N_PRODUCTS];
+    real *grad_unit[N_UNITS];
 } Call;
 """
 
@@ -82,9 +84,64 @@ static void product_outer(const Call *c, long rows, long n, long k, const real *
     c->gemm("N", "T", &N, &K, &M, &one, A, &LA, S, &LS, &one, G, &LG);
 }
 
-static inline void add_scaled(real *to, real scale, const real *from, long count) {
+/* to[k] = from[k] + sum_i x[i] w[i * W + k], i < n; n is a constant where this is called */
+static inline __attribute__((always_inline)) void project(const long n, real *to, const real *from, const real *x,
+                                                          const real *w, long W, long count) {
     #pragma omp simd
-    for (long k = 0; k < count; k++) to[k] += scale * from[k];
+    for (long k = 0; k < count; k++) {
+        real sum = from[k];
+        for (long i = 0; i < n; i++) sum += x[i] * w[i * W + k];
+        to[k] = sum;
+    }
+}
+
+/* The pre-activations of one example from its few inputs: row 0 holds the biases, row 1 + i the weights of input i */
+static void project_row(long I, real *to, const real *row, const real *x, long W, long count) {
+    const real *from = row;
+    for (row += W; I > 3; I -= 4, x += 4, row += 4 * W, from = to) project(4, to, from, x, row, W, count);
+    if (I == 1) project(1, to, from, x, row, W, count);
+    else if (I == 2) project(2, to, from, x, row, W, count);
+    else if (I == 3) project(3, to, from, x, row, W, count);
+}
+
+/* sum[k] += sum_r d[r * W + k] and sum[(1 + i) * W + k] += sum_r x[r * I + i] d[r * W + k], i < n */
+static inline __attribute__((always_inline)) void sum_rows(const long rows, const long n, real *sum, const real *d,
+                                                           const real *x, long I, long W, long count) {
+    #pragma omp simd
+    for (long k = 0; k < count; k++) {
+        real v[4];
+        for (long r = 0; r < rows; r++) v[r] = d[r * W + k];
+        sum[k] += rows == 4 ? (v[0] + v[1]) + (v[2] + v[3]) : v[0];
+        for (long i = 0; i < n; i++) {
+            real part = 0;
+            for (long r = 0; r < rows; r++) part += x[r * I + i] * v[r];
+            sum[(1 + i) * W + k] += part;
+        }
+    }
+}
+
+/* The gradients of biases and of the weights of few inputs */
+static inline __attribute__((always_inline)) void sum_block(const long n, long rows, real *sum, const real *d,
+                                                            const real *x, long I, long W, long count) {
+    long r = 0;
+    for (; r + 4 <= rows; r += 4) sum_rows(4, n, sum, d + r * W, x + r * I, I, W, count);
+    for (; r < rows; r++) sum_rows(1, n, sum, d + r * W, x + r * I, I, W, count);
+}
+
+static void sum_columns(long inputs, long rows, real *sum, const real *d, const real *x, long I, long W, long count) {
+    if (inputs == 0) sum_block(0, rows, sum, d, d, 0, W, count);
+    else if (inputs == 1) sum_block(1, rows, sum, d, x, I, W, count);
+    else if (inputs == 2) sum_block(2, rows, sum, d, x, I, W, count);
+    else {
+        sum_block(0, rows, sum, d, d, 0, W, count);
+        for (long i = 0; i < inputs; i++)
+            for (long r = 0; r < rows; r++) {
+                const real value = x[r * I + i], *from = d + r * W;
+                real *to = sum + (1 + i) * W;
+                #pragma omp simd
+                for (long k = 0; k < count; k++) to[k] += value * from[k];
+            }
+    }
 }
 
 static double sum_of_squares(const real *v, long H) {
@@ -124,11 +181,11 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
         const real *x = c->weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, packed) : NULL;
         for (long r = 0; r < steps * nb; r++) {
             real *pre = block + r * W;
-            memcpy(pre, row, sizeof(real) * (size_t)W);
-            if (small && x) for (long i = 0; i < I; i++) {
-                const real value = x[r * I + i], *weight = row + (i + 1) * W;
-                @small_products@
+            if (!small || !x) {
+                memcpy(pre, row, sizeof(real) * (size_t)W);
+                continue;
             }
+            @small_products@
         }
         if (!small && x) {
             @input_products@
@@ -169,10 +226,11 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     real *dpre = allocate(K * nb * W), *packed = allocate(K * nb * wide), *columns = allocate(tall * W);
     real *unit_block = allocate(N_UNITS * H), *unit_total = allocate(N_UNITS * H);
     real *middle = allocate(N_MIDDLE * K * nb * H), *grad_middle = allocate(N_MIDDLE * nb * H);
-    real *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
-    const int failed = !total || !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle;
+    real *zeros = allocate(H), *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
+    const int failed = !zeros || !total || !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle;
     if (failed) goto end;
     memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
+    memset(zeros, 0, sizeof(real) * (size_t)H);
     for (long t1 = T, t0; t1 > 0; t1 = t0) {
         t0 = (t1 - 1) / K * K;
         const long steps = t1 - t0;
@@ -180,27 +238,25 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
         for (long t = t1 - 1; t >= t0; t--) {
             real *dpre_t = dpre + (t - t0) * nb * W;
             for (long b = 0; b < nb; b++) {
-                const real *old[N_STATES], *new[N_STATES];
-                real *grad[N_STATES], *row[AT_LEAST_1(N_MIDDLE)];
+                const real *old[N_STATES], *new[N_STATES], *outer[N_STATES];
+                real *grad[N_STATES], *row[N_MIDDLE];
                 for (int s = 0; s < N_STATES; s++) {
                     old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * H;
                     new[s] = old[s] + c->stride[s];
                     grad[s] = c->grad_state[s] + (b0 + b) * H;
-                    if (c->grad_output[s]) {
-                        const real *outer = c->grad_output[s] + (t * B + b0 + b) * H;
-                        #pragma omp simd
-                        for (long j = 0; j < H; j++) grad[s][j] += outer[j];
-                    }
+                    outer[s] = c->grad_output[s] ? c->grad_output[s] + (t * B + b0 + b) * H : zeros;
                 }
                 for (int m = 0; m < N_MIDDLE; m++) row[m] = middle + ((m * K + t - t0) * nb + b) * H;
                 if (c->mask && !c->mask[t * B + b0 + b]) {
                     memset(dpre_t + b * W, 0, sizeof(real) * (size_t)W);
                     for (int m = 0; m < N_MIDDLE; m++) memset(row[m], 0, sizeof(real) * (size_t)H);
-                    for (int s = 0; s < N_STATES; s++)
+                    for (int s = 0; s < N_STATES; s++) {
+                        for (long j = 0; j < H; j++) grad[s][j] += outer[s][j];
                         if (c->squares[s]) c->squares[s][t * B + b0 + b] = sum_of_squares(grad[s], H);
+                    }
                     continue;
                 }
-                backward_core(H, c->saved + (t * B + b0 + b) * N_SAVED * H, old, new, grad, dpre_t + b * W, row,
+                backward_core(H, c->saved + (t * B + b0 + b) * N_SAVED * H, old, new, grad, outer, dpre_t + b * W, row,
                               total, unit_block, c->unit);
                 for (int s = 0; s < N_STATES; s++)
                     if (c->squares[s]) c->squares[s][t * B + b0 + b] = sum_of_squares(total + s * H, H);
@@ -221,12 +277,7 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
             @input_weight_gradients@
         }
         memset(columns, 0, sizeof(real) * (size_t)(tall * W));
-        for (long r = 0; r < steps * nb; r++) {
-            add_scaled(columns, 1, dpre + r * W, W);
-            if (small) for (long i = 0; i < I; i++) {
-                @small_products@
-            }
-        }
+        @columns@
         @biases@
         for (long i = 0; small && i < I; i++) {
             @small_inputs@
@@ -236,7 +287,7 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     @unit_gradients@
 end:
     free(dpre), free(packed), free(columns), free(unit_block), free(unit_total), free(middle), free(grad_middle);
-    free(total);
+    free(total), free(zeros);
     return failed;
 }
 """
@@ -293,10 +344,25 @@ static void advise(real *from, long count) {
 }
 
 int longlag_forward(const Call *c) {
-    for (int s = 0; s < N_STATES; s++) advise(c->state[s], c->stride[s] * (c->T + 1));
-    advise(c->saved, c->T * c->B * N_SAVED * c->H);
-    return in_slices(c, forward_slice);
+    const size_t row = sizeof(real) * (size_t)(c->B * c->H);
+    for (int s = 0; s < N_STATES; s++) {
+        advise(c->state[s], c->stride[s] * (c->T + 1));
+        if (c->initial[s]) memcpy(c->state[s], c->initial[s], row);
+    }
+    if (in_slices(c, forward_slice)) return 1;
+    for (int s = 0; s < N_STATES; s++)
+        if (c->final[s]) memcpy(c->final[s], c->state[s] + c->T * c->stride[s], row);
+    return 0;
 }
-int longlag_backward(const Call *c) { return in_slices(c, backward_slice); }
+
+int longlag_backward(const Call *c) {
+    const size_t row = sizeof(real) * (size_t)(c->B * c->H);
+    for (int s = 0; s < N_STATES; s++) {
+        if (!c->grad_final[s]) memset(c->grad_state[s], 0, row);
+        else if (c->grad_final[s] != c->grad_state[s]) memcpy(c->grad_state[s], c->grad_final[s], row);
+    }
+    return in_slices(c, backward_slice);
+}
+
 long longlag_call_size(void) { return (long)sizeof(Call); }
 """

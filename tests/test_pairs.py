@@ -1,0 +1,51 @@
+"""Any task pairs with any cell: every built-in cell trains on two tasks, every built-in task with two cells."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from harness import registry
+from harness.registry import UserError
+from harness.spec import load_run
+from harness.training import RunResult, train
+
+SHORT: dict[str, Any] = {
+    "model": {"hidden_size": 8},
+    "optimizer": {"name": "adam", "lr": 1e-3},
+    "clip": {"norm": 1},
+    "training": {"updates": 4, "eval_every": 2, "batch_size": 4},
+    "data": {"validation": 12, "test": 12},
+    "probe": {"batch_size": 4},
+}
+TASKS = [{"name": "adding", "length": 12}, {"name": "copy-memory", "length": 5}]
+
+
+def built_in(kind: registry.Kind) -> list[str]:
+    return [name for name in registry.names(kind) if registry.origin(kind, name).startswith("longlag ")]
+
+
+def check(result: RunResult) -> None:
+    assert result.outcome in ("budget", "solved"), result.reason
+    assert result.test is not None and all(math.isfinite(value) for value in result.test.values())
+    assert "final_horizon" in result.gradient
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task["name"])
+@pytest.mark.parametrize("cell", built_in("cell"))
+def test_every_cell_trains(cell: str, task: dict[str, Any]) -> None:
+    check(train(load_run({**SHORT, "task": task, "cell": cell, "model": {"hidden_size": 8, "depth": 2}})))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("task", built_in("task"))
+def test_every_task_trains(task: str, cell: str) -> None:
+    try:
+        spec = load_run({**SHORT, "task": task, "cell": cell})
+    except UserError as error:
+        if "pip install" in str(error) or "path" in str(error):
+            pytest.skip(str(error))
+        raise
+    check(train(spec))
