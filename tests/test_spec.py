@@ -16,7 +16,7 @@ import pytest
 from harness import specfile
 from harness.cells.elman import RNNOptions
 from harness.registry import UserError
-from harness.spec import WhenSpec, OPTIMIZERS, RunSpec, load_run, load_study
+from harness.spec import OPTIMIZERS, RunSpec, WhenSpec, load_run, load_study
 from tasks.adding import AddingOptions
 
 SMALL = {"task": "adding", "cell": "rnn"}

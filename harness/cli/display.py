@@ -80,10 +80,11 @@ def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
         others = ", ".join(f"{key} {number(v)}" for key, v in list(result.test.items())[1:])
         if others:
             lines.append(f"  also on the test split: {others}")
-    if {"initial_horizon", "final_horizon"} <= result.gradient.keys():
+    kind = "lag_horizon" if "initial_lag_horizon" in result.gradient else "horizon"
+    if {f"initial_{kind}", f"final_{kind}"} <= result.gradient.keys():
         lines.append(
-            f"  gradient horizon {result.gradient['final_horizon']:.0f} steps at the end, "
-            f"{result.gradient['initial_horizon']:.0f} before the first update"
+            f"  gradient horizon {result.gradient[f'final_{kind}']:.0f} steps at the end, "
+            f"{result.gradient[f'initial_{kind}']:.0f} before the first update"
         )
     lines.append(f"  {result.updates} updates in {duration(result.wall_seconds)}, {result.parameters:,} parameters")
     lines.append(f"  recorded in {home.root if uri == home.tracking_uri else uri} as run {done.run_id}")
@@ -115,7 +116,8 @@ def print_study(result: StudyResult, home: Home) -> None:
             soft_wrap=True,
         )
     out.print(
-        f"Look at the curves: [b]{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]", soft_wrap=True
+        f"Look at the curves: [b]{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]",
+        soft_wrap=True,
     )
 
 
@@ -184,7 +186,9 @@ def solved_at(runs: Sequence[RunResult]) -> str:
 
 
 def horizon(runs: Sequence[RunResult]) -> str:
-    values = [run.gradient["final_horizon"] for run in runs if "final_horizon" in run.gradient]
+    """Of the loss at one step where there is one at every step, else of the whole loss."""
+    found = [run.gradient.get("final_lag_horizon", run.gradient.get("final_horizon")) for run in runs]
+    values = [value for value in found if value is not None]
     return number(statistics.fmean(values)) if values else "–"
 
 

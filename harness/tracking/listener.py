@@ -6,7 +6,7 @@ import csv
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,9 @@ from harness.training import Listener, RunResult, Split
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from torch import Tensor
 
+WEIGHTS = "weights.safetensors"
 FLUSH_SECONDS = 3.0
 PATIENCE_SECONDS = 30.0
 BATCH, PARAMETERS = 1000, 100  # as many as MLflow takes at once
@@ -54,7 +56,8 @@ class MlflowListener(Listener):
         self.run_id: str | None = None
         self._ended = False
         self._planned: tuple[int, ...] = ()
-        self._flow = throughtime.Flow()
+        self._flow, self._training = throughtime.Flow(), throughtime.Training()
+        self._lag: Sequence[Curve] = ()
         self._buffer: list[Metric] = []
         self._next, self._late = 0.0, False
 
@@ -93,6 +96,22 @@ class MlflowListener(Listener):
             self._keep_curves(curves, update)
         self._flush_when_due()
 
+    def training_flow(self, update: int, curves: Sequence[Curve]) -> None:
+        self._training.add(update, curves)
+
+    def lag(self, update: int, curves: Sequence[Curve]) -> None:
+        self._lag = curves
+        if update == 0:
+            self._keep_lags(curves, update)
+
+    def trained(self, weights: Mapping[str, Tensor]) -> None:
+        from safetensors.torch import save
+
+        kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+        with tempfile.TemporaryDirectory() as made:
+            (Path(made) / WEIGHTS).write_bytes(save(kept))
+            self.client.log_artifacts(self._id, made)
+
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
         columns = task.table(outputs, answer, batch)
         with tempfile.TemporaryDirectory() as made:
@@ -105,6 +124,10 @@ class MlflowListener(Listener):
 
     def finished(self, result: RunResult) -> None:
         self._keep_curves(self._flow.last, None)
+        self._keep_lags(self._lag, None)
+        for curve in self._flow.last:
+            for name, values in throughtime.bands(curve):
+                self._keep_all(name, throughtime.lag_series(values))
         for name, value in describe.final(result).items():
             self._keep(name, value, result.updates)
         with tempfile.TemporaryDirectory() as made:
@@ -113,6 +136,8 @@ class MlflowListener(Listener):
             (folder / "spec.json").write_text(result.spec.canonical(), encoding="utf-8")
             if self._flow.updates:
                 self._flow.write(folder)
+            if self._training.updates:
+                self._training.write(folder)
             self.client.log_artifacts(self._id, made)
         self._flush()
         self._end("FINISHED" if result.outcome in COMPLETE else "KILLED", result.outcome, result.reason)
@@ -146,9 +171,15 @@ class MlflowListener(Listener):
 
     def _keep_curves(self, curves: Sequence[Curve], update: int | None) -> None:
         for curve in curves:
-            name = throughtime.series_name(curve, update)
-            for step, norm in throughtime.series(curve):
-                self._keep(name, norm, step)
+            self._keep_all(throughtime.series_name(curve, update), throughtime.series(curve))
+
+    def _keep_lags(self, curves: Sequence[Curve], update: int | None) -> None:
+        for curve in curves:
+            self._keep_all(throughtime.lag_name(curve, update), throughtime.lag_series(curve.by_lag))
+
+    def _keep_all(self, name: str, points: Iterable[tuple[int, float]]) -> None:
+        for step, norm in points:
+            self._keep(name, norm, step)
 
     def _flush_when_due(self) -> None:
         now = time.monotonic()
