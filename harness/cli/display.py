@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.search.relation import Relation
     from harness.search.result import StudyResult, TrialResult
     from harness.search.runner import Execution
     from harness.tracking.home import Home
@@ -199,6 +202,32 @@ def outcome(trial: TrialResult) -> str:
     if len(set(outcomes)) == 1:
         return outcomes[0]
     return ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+
+
+def print_relations(relations: Sequence[Relation], picture: Path | None) -> None:
+    """How well gradient flow says who learns."""
+    said = [relation for relation in relations if relation.rho is not None]
+    out = console()
+    if not said:
+        runs = max(relation.runs for relation in relations)
+        out.print(f"Gradient flow and learning: nothing to say with {runs} runs that do not differ, or too few.")
+        return
+    table = Table(title="Does gradient flow say who learns? Rank correlation (Spearman) over runs, 95 % interval",
+                  title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
+    for name in ("", "with solved", "with score", "runs"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name in dict.fromkeys(relation.predictor for relation in relations):
+        row = {r.outcome: r for r in relations if r.predictor == name}
+        table.add_row(name, *(_rho(row[key]) for key in ("solved", "score")), str(row["score"].runs))
+    out.print(table)
+    if picture is not None:
+        out.print(f"picture: {picture}", markup=False, soft_wrap=True)
+
+
+def _rho(relation: Relation) -> str:
+    if relation.rho is None or relation.low is None or relation.high is None:
+        return "does not vary"
+    return f"{relation.rho:+.2f} ({relation.low:+.2f} … {relation.high:+.2f})"
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------

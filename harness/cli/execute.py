@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from harness.cli import display
 from harness.cli.errors import stoppable
 from harness.cli.progress import RunProgress, SweepProgress
+from harness.search.relation import Relation, as_json
 from harness.search.result import StudyResult
 from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
 from harness.search.study import sweep
@@ -46,9 +48,19 @@ def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, *, threa
         raise typer.Exit(1)
 
 
-def print_study(result: StudyResult, home: Home, json: bool) -> None:
+def print_study(
+    result: StudyResult,
+    home: Home,
+    json: bool,
+    relations: Sequence[Relation] | None = None,
+    picture: Path | None = None,
+) -> None:
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
+        if relations is not None:
+            fields |= {"relations": as_json(relations), "picture": None if picture is None else str(picture)}
         typer.echo(json_.dumps(fields, indent=2))
-    else:
-        display.print_study(result, home)
+        return
+    display.print_study(result, home)
+    if relations:
+        display.print_relations(relations, picture)

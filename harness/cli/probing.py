@@ -144,7 +144,7 @@ def show(found: list[Point], asked: Asked, title: str, plot: Path | None, *, thr
         typer.echo(json_.dumps({"task": title, "kind": kind, "picture": str(path), "rows": rows}, indent=1))
         return
     out = console()
-    out.print(_table(found, asked, title, kind))
+    out.print(_table(found, title, kind))
     if asked.dynamics:
         out.print(_dynamics_table(found))
     for point in found:
@@ -192,9 +192,9 @@ def _middle(curves: Sequence[Curve]) -> Scalars:
     return Scalars(**{key: statistics.median_low([row[key] for row in rows]) for key in rows[0]})
 
 
-def _table(found: Sequence[Point], asked: Asked, title: str, kind: str) -> Table:
+def _table(found: Sequence[Point], title: str, kind: str) -> Table:
     what = "of the loss at one step" if kind == "lag" else "of the whole loss"
-    seeds = len(_values(asked.seeds, "seeds"))
+    seeds = len(found[0].specs)
     text = f"{title}: gradient {what} through time" + (f", median of {seeds} seeds" if seeds > 1 else "")
     table = Table(title=text, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("network", overflow="fold")

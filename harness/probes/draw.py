@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,3 +87,41 @@ def _line(axes: Any, line: Line) -> tuple[float, float]:
     if zero:
         axes.plot([zero - 1], [middle[zero - 1]], marker="x", color=colour, markersize=8)
     return (float(np.nanmin(middle)), float(np.nanmax(middle))) if np.isfinite(middle).any() else (1.0, 1.0)
+
+
+def scatter(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, bool]]]], path: Path, title: str, ylabel: str
+) -> None:
+    """Points by panel and cell, each with x, y and whether it is filled; y that is infinite stands at the top."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.8 + 4.6 * len(panels), 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{title} (filled: solved)", fontsize=10)
+    for place, (axes, (name, cells)) in enumerate(
+        zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items(), strict=True)
+    ):
+        finite = [y for points in cells.values() for _, y, _ in points if np.isfinite(y)]
+        ceiling = 1.3 * max(finite, default=1.0)
+        for number, (cell, points) in enumerate(cells.items()):
+            _points(axes, cell, points, number, ceiling)
+        if finite and min(finite) > 0:
+            axes.set_yscale("log")
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_xlabel(name, fontsize=9)
+        axes.grid(True, alpha=0.25)
+        if not place:
+            axes.set_ylabel(ylabel, fontsize=9)
+            axes.legend(fontsize=7)
+    figure.savefig(path)
+
+
+def _points(axes: Any, cell: str, points: Sequence[tuple[float, float, bool]], number: int, ceiling: float) -> None:
+    from matplotlib import colormaps
+
+    colour = colormaps["tab10"](number % COLOURS)
+    x = [point[0] for point in points]
+    y = [point[1] if np.isfinite(point[1]) else ceiling for point in points]
+    faces = [colour if point[2] else "none" for point in points]
+    axes.scatter(x, y, facecolors=faces, edgecolors=[colour] * len(points), label=cell, s=28, linewidths=1.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +144,8 @@ class Training(Flow):
         """The arrays, compressed (``numpy.load``), and the picture into `folder`."""
         from harness.tracking import figures
 
-        np.savez_compressed(folder / f"{SECTION}_training.npz", **self.arrays())
+        arrays: dict[str, Any] = dict(self.arrays())
+        np.savez_compressed(folder / f"{SECTION}_training.npz", **arrays)
         figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}_training.png")
 
 

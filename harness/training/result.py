@@ -40,7 +40,7 @@ class RunResult(BaseModel):
         cpu_seconds: processor time of the process in that time.
         gradient: gradient-flow scalars of the top layer's output, see docs/gradient-flow.md: before the first update
             (``initial_...``), when last measured (``final_...``) and when the run diverged (``divergence_...``),
-            the fields of `harness.probes.Scalars`; the same of the loss at one step (``initial_lag_...``), and the
+            the fields of `harness.probes.Scalars`, and ``steps``, the longest lag there is; the same of the loss at one step (``initial_lag_...``), and the
             medians over the logged updates (``training_horizon``, ``training_log10_ratio``). What is not a number
             (the ratio to a gradient of zero, say) is left out.
         environment: versions, thread count, kernel, machine kind.

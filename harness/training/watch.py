@@ -98,7 +98,8 @@ class Watch:
 
     def _keep(self, update: int, prefix: str, told: str, measured: Sequence[Curve]) -> None:
         """The scalars of the output of the watched part, for the result and the listeners."""
-        found = asdict(top(measured, self.network.watched).scalars)
+        curve = top(measured, self.network.watched)
+        found = asdict(curve.scalars) | {"steps": float(len(curve.by_lag) - 1)}
         self.gradient |= {f"{prefix}{name}": value for name, value in found.items() if not math.isnan(value)}
         self.tell(update, finite({f"gradient_flow/{told}{name}": found[name] for name in TOLD}))
 
