@@ -106,12 +106,16 @@ def _options(home: Home, uri: str) -> str:
 # -- a study ----------------------------------------------------------------------------------------------------------
 
 
-def print_study(result: StudyResult, home: Home) -> None:
+def print_study(
+    result: StudyResult, home: Home, relations: Sequence[Relation] = (), picture: Path | None = None
+) -> None:
     """The closing table, what to make of it, and what to type next."""
     out = console()
     out.print(study_table(result))
     for trial in result.failed:
         out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
+    if relations:
+        print_relations(out, relations, picture)
     if result.remaining:
         out.print(
             f"{result.total - result.remaining} of {result.total} trials are done; "
@@ -204,15 +208,12 @@ def outcome(trial: TrialResult) -> str:
     return ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
 
 
-def print_relations(relations: Sequence[Relation], picture: Path | None) -> None:
+def print_relations(out: Console, relations: Sequence[Relation], picture: Path | None) -> None:
     """How well gradient flow says who learns."""
     said = [relation for relation in relations if relation.rho is not None]
-    out = console()
     if not said:
-        runs = max(relation.runs for relation in relations)
-        out.print(f"Gradient flow and learning: nothing to say with {runs} runs that do not differ, or too few.")
-        return
-    table = Table(title="Does gradient flow say who learns? Rank correlation (Spearman) over runs, 95 % interval",
+        return  # too few runs, or runs that do not differ
+    table = Table(title="gradient flow and learning: Spearman's rank correlation over runs, 95 % interval",
                   title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
     for name in ("", "with solved", "with score", "runs"):
         table.add_column(name, justify="left" if not name else "right")

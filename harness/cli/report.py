@@ -33,11 +33,6 @@ def report(
         raise none_begun(study, home)
 
     from harness.cli.execute import print_study
-    from harness.search import relation
     from harness.search.report import report as stored
 
-    result = stored(study, home=opened, tracking_uri=tracking_uri)
-    path = plot or opened.root / "reports" / f"{study}-gradient-flow.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = path if relation.scatter(result, path) else None
-    print_study(result, opened, json, relation.relate(result), picture)
+    print_study(stored(study, home=opened, tracking_uri=tracking_uri), opened, json, plot)

@@ -36,12 +36,10 @@ def orthogonality_error(layer: Layer) -> float | None:
     """
     if not isinstance(layer, GatedLayer):
         return None
-    with torch.no_grad():
-        matrices = layer.weights().weight_hh
+    matrices = layer.weights().weight_hh
     if len(matrices) != 1 or matrices[0].shape[0] != matrices[0].shape[1]:
         return None
-    values: float = float((torch.linalg.svdvals(matrices[0].double()) - 1).abs().max())
-    return values
+    return float((torch.linalg.svdvals(matrices[0].detach().double()) - 1).abs().max())
 
 
 def described(passage: Passage) -> Mapping[str, float]:

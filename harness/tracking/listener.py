@@ -104,10 +104,10 @@ class MlflowListener(Listener):
         if update == 0:
             self._keep_lags(curves, update)
 
-    def trained(self, weights: Mapping[str, Tensor]) -> None:
+    def weights(self, values: Mapping[str, Tensor]) -> None:
         from safetensors.torch import save
 
-        kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+        kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in values.items()}
         with tempfile.TemporaryDirectory() as made:
             (Path(made) / WEIGHTS).write_bytes(save(kept))
             self.client.log_artifacts(self._id, made)

@@ -214,7 +214,7 @@ def train(
             shown = run.predict(run.splits["test"], SHOWN)
             for listener in listeners:
                 listener.predicted(run.task, *shown)
-                listener.trained(run.network.state_dict())
+                listener.weights(run.network.state_dict())
     result = RunResult(
         spec=spec,
         run_key=spec.run_key,

@@ -40,9 +40,9 @@ class RunResult(BaseModel):
         cpu_seconds: processor time of the process in that time.
         gradient: gradient-flow scalars of the top layer's output, see docs/gradient-flow.md: before the first update
             (``initial_...``), when last measured (``final_...``) and when the run diverged (``divergence_...``),
-            the fields of `harness.probes.Scalars`, and ``steps``, the longest lag there is; the same of the loss at one step (``initial_lag_...``), and the
-            medians over the logged updates (``training_horizon``, ``training_log10_ratio``). What is not a number
-            (the ratio to a gradient of zero, say) is left out.
+            the fields of `harness.probes.Scalars`, and ``steps``, the longest lag there is; the same of the loss at
+            one step (``initial_lag_...``); medians over the logged updates (``training_horizon``,
+            ``training_log10_ratio``). What is not a number (a ratio to a gradient of zero, say) is left out.
         environment: versions, thread count, kernel, machine kind.
     """
 
@@ -99,7 +99,7 @@ class Listener:
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
         """What the trained model makes of the first sequences of the test split, for tables and pictures."""
 
-    def trained(self, weights: Mapping[str, Tensor]) -> None:
+    def weights(self, values: Mapping[str, Tensor]) -> None:
         """The parameters and buffers at the end of a run that came to it, before `finished`."""
 
     def finished(self, result: RunResult) -> None:

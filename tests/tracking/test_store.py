@@ -100,7 +100,19 @@ def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[s
     assert [step for step, _ in drawn] == [1, 2, 3, 4, 5, 6]
     assert all(norm > 0 for _, norm in drawn)
     files = {f.path for f in store.client.list_artifacts(listener.run_id)}
-    assert files == {"gradient_through_time.png", "gradient_through_time.safetensors", "result.json", "spec.json"}
+    assert files == {
+        "gradient_through_time.png",
+        "gradient_through_time.safetensors",
+        "gradient_through_time_training.npz",
+        "gradient_through_time_training.png",
+        "predictions.csv",
+        "predictions.png",
+        "result.json",
+        "spec.json",
+        "weights.safetensors",
+    }
+    spec, weights = store.trained(listener.run_id)
+    assert spec.cell.name == "lstm" and "stack.layers.1.weight_hh" in weights
 
 
 def test_neither_nan_nor_infinity_is_logged_as_a_value(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
