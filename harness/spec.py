@@ -287,7 +287,7 @@ class WhenSpec(Spec):
     """When each probe looks: start, evaluation, end, divergence, or the number of an update. Empty: never."""
 
     total: Moments = Field(("start", "evaluation", "divergence"), description="gradient of the whole loss through time")
-    lag: Moments = Field(("start", "end", "divergence"), description="of the loss at one step, by lag")
+    lag: Moments = Field(("start", "evaluation", "divergence"), description="of the loss at one step, by lag")
     jacobian: Moments = Field((), description="singular values, spectral radius, Lyapunov exponents of the step")
     saturation: Moments = Field(("start", "end"), description="gates shut and open, time constants")
     states: Moments = Field(("start", "end"), description="norms of the states and their growth over time")

@@ -23,7 +23,7 @@ Values = NDArray[np.float64]
 
 PREDICTORS = {
     "horizon before training": "share of the steps that the gradient reaches back (1%), before the first update",
-    "horizon during training": "the same of the whole loss, median over the logged updates",
+    "horizon during training": "the same, median over evaluations (loss at one step) or logged updates (whole loss)",
     "horizon at the end": "the same when last measured; learning may be its cause as well as its effect",
     "decades kept": "minus the decades between the gradient at the first and at the last step, before training",
 }
@@ -71,6 +71,8 @@ def predictor(run: RunResult, name: str) -> float:
         case "horizon at the end":
             return horizon(run, "final")
         case "horizon during training":
+            if "training_lag_horizon" in run.gradient:
+                return run.gradient["training_lag_horizon"] / run.gradient["final_lag_steps"]
             steps = run.gradient.get("initial_steps") or math.nan
             return run.gradient.get("training_horizon", math.nan) / steps
         case _:

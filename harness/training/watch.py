@@ -45,6 +45,7 @@ class Watch:
         self.listeners = listeners
         self.gradient: dict[str, float] = {}
         self._trained: list[tuple[float, float]] = []
+        self._lags: list[float] = []
         self._before: dict[str, torch.Tensor] = {}
         self._done: set[tuple[str, int]] = set()
         self._outputs = outputs(network)
@@ -93,6 +94,8 @@ class Watch:
         measured = lag_curves(self.network, tensors)
         if measured:
             self._keep(update, f"{prefix}_lag_", "lag_", measured)
+            if prefix == "final":
+                self._lags.append(self.gradient["final_lag_horizon"])
             for listener in self.listeners:
                 listener.lag(update, measured)
 
@@ -162,4 +165,6 @@ class Watch:
             usable = [ratio for ratio in ratios if not math.isnan(ratio)]
             self.gradient["training_horizon"] = median_low(horizons)
             self.gradient |= {"training_log10_ratio": median_low(usable)} if usable else {}
+        if self._lags:
+            self.gradient["training_lag_horizon"] = median_low(self._lags)
         return self.gradient

@@ -106,7 +106,6 @@ def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[s
         "gradient_through_time_training.npz",
         "gradient_through_time_training.png",
         "predictions.csv",
-        "predictions.png",
         "result.json",
         "spec.json",
         "weights.safetensors",
