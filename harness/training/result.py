@@ -42,7 +42,8 @@ class RunResult(BaseModel):
             (``initial_...``), when last measured (``final_...``) and when the run diverged (``divergence_...``),
             the fields of `harness.probes.Scalars`, and ``steps``, the longest lag there is; the same of the loss at
             one step (``initial_lag_...``); medians over the logged updates (``training_horizon``,
-            ``training_log10_ratio``) and over the evaluations (``training_lag_horizon``). What is not a number (a ratio to a gradient of zero, say) is left out.
+            ``training_log10_ratio``) and over the evaluations (``training_lag_horizon``). What is not a number (a
+            ratio to a gradient of zero, say) is left out.
         environment: versions, thread count, kernel, machine kind.
     """
 
