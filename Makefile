@@ -9,6 +9,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+KILLS ?= 50
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,16 +22,19 @@ PLACE := $(VENV)/.place
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check clean FORCE
+.PHONY: help demo test crash-test check clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUN) ## install, then run the quick-start study (at most five minutes)
-	$(BIN)/longlag sweep quickstart
+	$(BIN)/longlag sweep quickstart --workers auto
 
 test: $(TEST) ## install with what the tests need, then run them
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+crash-test: $(TEST) ## fifty random SIGKILLs over sweeps with two workers (about half an hour; KILLS=n for others)
+	LONGLAG_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/crash $(PYTEST_ARGS)
 
 check: $(DEV) ## lint, formatting, types, import layers
 	$(BIN)/ruff check .

@@ -2,28 +2,31 @@
 
 One row a cell, size and number of threads. A training step is a forward and a backward pass of one layer with two
 inputs and a gradient at every output. Everything that is compared runs in turn, round after round, and a ratio is the
-median over the rounds, so that a noisy machine disturbs both sides alike.
+median over the rounds, so that a noisy machine disturbs both sides alike. On one thread the clock is the processor
+time of this process, which others on the machine disturb little; on several it is the time that passes, which means
+something only on cores that nobody else uses: look at "load when started". ``--clock`` chooses.
 
+    loop        compiled; plain where the cell is not compiled; scan, a compiled recurrence between other layers;
+                own, no recurrence at all (convolution, attention)
     ms          median time of a training step
     x bound     over the cell's matrix products alone (`benchmarks.products`), one thread
     nn          how many times faster than nn.LSTM / nn.GRU / nn.RNN (the one with as many gates)
     cell loop   than a Python loop over nn.LSTMCell / nn.GRUCell / nn.RNNCell
+    jax         than a jitted JAX scan of that layer; only where JAX is installed, and by the time that passes
     plain       than this cell's plain autograd loop
     threads     than itself on one thread
     probe %     what recording the gradient norms through time adds
-    peak MB     of memory during the step, beyond what was there before
+    peak MB     of memory during the first step, beyond what was there before
     ready s     to trace, print, build and load the cell (0.0x when the build was cached)
+
+"-": does not apply, or was left out (--no-loops, --quick). A cell that fails says why and the rest goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,18 +35,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import jax_scan
 from benchmarks.products import Products
+from benchmarks.timing import Step, machine, on, peak_megabytes, ratio, rounds
 from harness import registry
 from harness.cells.base import Cell, GatedCell, GatedLayer, Layer
 from harness.cells.stack import build
-from harness.kernels import StateGradients, compiled, which
+from harness.kernels import StateGradients, which
+from harness.kernels.compiled import memory
 
-SIZES = ((100, 20, 40), (200, 20, 64), (750, 50, 128), (1000, 128, 190), (2000, 50, 128))
+Size = tuple[int, int, int]
+SIZES: tuple[Size, ...] = ((100, 20, 40), (200, 20, 64), (750, 50, 128), (1000, 128, 190), (2000, 50, 128))
+QUICK_SIZES: tuple[Size, ...] = ((200, 20, 64),)
+QUICK_LARGE = ("lstm", "lstm-peephole", "gru", "rnn")
+"""Cells that --quick also measures at its second size, the one of the targets."""
+LARGE: Size = (750, 50, 128)
 INPUTS = 2
-SLOW_ROUNDS = 2
-"""Rounds for what takes several times longer than the rest: loops in Python."""
-
-COLUMNS = ("ms", "x bound", "nn", "cell loop", "plain", "threads", "probe %", "peak MB", "ready s")
+COLUMNS = ("ms", "x bound", "nn", "cell loop", "jax", "plain", "threads", "probe %", "peak MB", "ready s")
+REFERENCES: dict[int, tuple[Any, Any]] = {1: (nn.RNN, nn.RNNCell), 3: (nn.GRU, nn.GRUCell), 4: (nn.LSTM, nn.LSTMCell)}
 
 
 def training_step(layer: Layer, x: Tensor, seed: Tensor, record: bool = False) -> None:
@@ -52,13 +61,14 @@ def training_step(layer: Layer, x: Tensor, seed: Tensor, record: bool = False) -
 
 
 def gates_of(cell: Cell) -> int:
-    return len(cell.gates) if isinstance(cell, GatedCell) else 4
+    """1, 3 or 4: the gates of the torch layer that the cell is compared with."""
+    gates = len(cell.gates) if isinstance(cell, GatedCell) else 4
+    return 1 if gates == 1 else 3 if gates <= 3 else 4
 
 
-def references(gates: int, x: Tensor, hidden: int) -> tuple[Callable[[], None], Callable[[], None]]:
+def references(gates: int, x: Tensor, hidden: int) -> tuple[Step, Step]:
     """The training step of the torch layer with as many gates, and of a loop over its cell."""
-    kinds: list[tuple[Any, Any]] = [(nn.RNN, nn.RNNCell), (nn.GRU, nn.GRUCell), (nn.LSTM, nn.LSTMCell)]
-    whole, single = kinds[0 if gates == 1 else 1 if gates <= 3 else 2]
+    whole, single = REFERENCES[gates]
     layer, cell = whole(INPUTS, hidden), single(INPUTS, hidden)
     seed = torch.ones(len(x), x.shape[1], hidden)
 
@@ -75,129 +85,165 @@ def references(gates: int, x: Tensor, hidden: int) -> tuple[Callable[[], None], 
     return by_layer, by_loop
 
 
-def on(threads: int, function: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        torch.set_num_threads(threads)
-        function()
-
-    return run
-
-
-def rounds(
-    fast: dict[str, Callable[[], None]], slow: dict[str, Callable[[], None]], repeats: int
-) -> dict[str, list[float]]:
-    """Times in ms, everything in turn."""
-    times: dict[str, list[float]] = {name: [] for name in (*fast, *slow)}
-    for number in range(repeats + 1):
-        turns = list((fast | slow if number <= SLOW_ROUNDS else fast).items())
-        first = number % len(turns)  # nobody always runs in the wake of the same one
-        for name, function in turns[first:] + turns[:first]:
-            start = time.perf_counter()
-            function()
-            if number:  # the first round warms up
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
-    return statistics.median(a / b for a, b in zip(times[above], times[below], strict=False))
-
-
-def peak_megabytes(function: Callable[[], None]) -> float | None:
-    """Growth of the process's resident memory at its highest during `function`; Linux only."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier steps freed goes back to the system first
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-        before = resident("VmRSS")
-        function()
-        return (resident("VmHWM") - before) / 1024
-    except (OSError, KeyError, AttributeError):
-        return None
-
-
-def resident(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int({line.split(":")[0]: line for line in lines}[field].split()[1])
+def loop_of(cell: Cell, layer: Layer) -> str:
+    if isinstance(cell, GatedCell):
+        return which(cell)
+    inner = [module for module in layer.modules() if isinstance(module, GatedLayer)]
+    return "scan" if inner and all(which(module.cell) == "compiled" for module in inner) else "own"
 
 
 def measure(
-    name: str, cell: Cell, size: tuple[int, int, int], threads: int, repeats: int, loops: bool
+    name: str, cell: Cell, size: Size, threads: int, repeats: int, loops: bool, clock: str = "auto"
 ) -> dict[str, Any]:
+    """One row."""
     steps, batch, hidden = size
-    start = time.perf_counter()
-    loop = which(cell) if isinstance(cell, GatedCell) else "own"
-    ready = time.perf_counter() - start
     layer = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
+    start = time.perf_counter()
+    loop = loop_of(cell, layer)
+    ready = time.perf_counter() - start
     x = torch.randn(steps, batch, INPUTS)
     seed = torch.ones(steps, batch, layer.output_size)
-    by_layer, by_loop = references(gates_of(cell), x, hidden)
-    fast = {
+    gates = gates_of(cell)
+    by_layer, by_loop = references(gates, x, hidden)
+    fast: dict[str, Step] = {
         "cell": on(threads, lambda: training_step(layer, x, seed)),
         "probe": on(threads, lambda: training_step(layer, x, seed, record=True)),
         "nn": on(threads, by_layer),
     }
     slow = {"cell loop": on(threads, by_loop)} if loops else {}
-    if loop == "compiled":
+    if threads > 1:
+        fast["one thread"] = on(1, lambda: training_step(layer, x, seed))
+    passing = clock == "wall" or (clock == "auto" and threads > 1)
+    if loops and passing and jax_scan.available():
+        fast["jax"] = jax_scan.training_step(gates, steps, batch, hidden, INPUTS)
+    if loop == "compiled" and isinstance(cell, GatedCell):
         products = Products(cell, steps, batch, hidden, INPUTS)
         fast |= {} if products.empty else {"x bound": on(1, products)}
-        if threads > 1:
-            fast["one thread"] = on(1, lambda: training_step(layer, x, seed))
         if loops and isinstance(layer, GatedLayer):
             plain = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
             plain.kernel = "plain"
             slow["plain"] = on(threads, lambda: training_step(plain, x, seed))
-    memory = peak_megabytes(fast["cell"])
-    times = rounds(fast, slow, repeats)
+    memory.release()
+    peak = peak_megabytes(fast["cell"])
+    times = rounds(fast, slow, repeats, time.perf_counter if passing else time.process_time)
     row: dict[str, Any] = {"cell": name, "T": steps, "B": batch, "H": hidden, "threads used": threads, "loop": loop}
+    row["clock"] = "wall" if passing else "cpu"
     row["ms"] = statistics.median(times["cell"])
     row["x bound"] = ratio(times, "cell", "x bound") if "x bound" in times else None
-    for other in ("nn", "cell loop", "plain"):
+    for other in ("nn", "cell loop", "jax", "plain"):
         row[other] = ratio(times, other, "cell") if other in times else None
     row["threads"] = ratio(times, "one thread", "cell") if "one thread" in times else None
     row["probe %"] = 100 * (ratio(times, "probe", "cell") - 1)
-    row["peak MB"] = memory
-    row["ready s"] = ready if loop == "compiled" else None
+    row["peak MB"] = peak
+    row["ready s"] = ready if loop in ("compiled", "scan") else None
     return row
 
 
 def line(row: dict[str, Any]) -> str:
     size = ", ".join(str(row[k]) for k in "TBH")
+    start = f"{row['cell']:<22}{size:>15}{row['threads used']:>8}  "
+    if "error" in row:
+        return f"{start}{row['error']}"
     shown = ("-" if row[c] is None else f"{row[c]:.2f}" if abs(row[c]) < 100 else f"{row[c]:.0f}" for c in COLUMNS)
-    cells = "".join(f"{text:>10}" for text in shown)
-    return f"{row['cell']:<20}{size:>15}{row['threads used']:>8}  {row['loop']:<9}{cells}"
+    return f"{start}{row['loop']:<9}" + "".join(f"{text:>10}" for text in shown)
+
+
+def sizes_from(text: str) -> tuple[Size, ...]:
+    """``T:B:H,T:B:H``.
+
+    Raises:
+        argparse.ArgumentTypeError: when it is not that.
+    """
+    try:
+        found = [tuple(map(int, part.split(":"))) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or any(len(size) != 3 or min(size) < 1 for size in found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not T:B:H, such as 200:20:64 or 100:20:40,750:50:128")
+    return tuple((t, b, h) for t, b, h in found)
+
+
+def numbers_from(text: str) -> list[int]:
+    """``1,2``.
+
+    Raises:
+        argparse.ArgumentTypeError: when it is not that.
+    """
+    parts = text.split(",")
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,2")
+    return [int(part) for part in parts]
+
+
+def parser_for(module: str, description: str) -> argparse.ArgumentParser:
+    """What the benchmarks of this folder have in common."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", help="names, separated by commas; all registered ones by default")
+    parser.add_argument("--sizes", type=sizes_from, help="T:B:H, separated by commas")
+    parser.add_argument("--repeats", type=int, help="rounds after the one that warms up")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds: some minutes at most")
+    parser.add_argument("--json", type=Path, help="also write the rows, and what they were measured on, to this file")
+    return parser
+
+
+def names_from(parser: argparse.ArgumentParser, text: str | None) -> list[str]:
+    known = registry.names("cell")
+    names = text.split(",") if text else list(known)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        parser.error(f"unknown cell {', '.join(unknown)}: one of {', '.join(known)}")
+    return names
+
+
+def run(
+    jobs: list[tuple[str, Size, int]],
+    one: Callable[[str, Size, int], dict[str, Any]],
+    show: Callable[[dict[str, Any]], str],
+    file: Path | None,
+    about: dict[str, object],
+) -> None:
+    """Measure, print and, after every row, write: what was measured survives an interruption."""
+    rows: list[dict[str, Any]] = []
+    for name, size, threads in jobs:
+        try:
+            row = one(name, size, threads)
+        except Exception as error:  # any cell may be anybody's: the others are still measured
+            reason = f"failed: {type(error).__name__}: {error}".split("\n")[0]
+            row = {"cell": name, **dict(zip("TBH", size, strict=True)), "threads used": threads, "error": reason}
+        rows.append(row)
+        print(show(row), flush=True)
+        if file:
+            file.write_text(json.dumps({"machine": about, "rows": rows}, indent=1))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cells", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--cells", default="", help="names, separated by commas; all registered ones by default")
-    parser.add_argument("--sizes", default="", help="T:B:H, separated by commas")
-    parser.add_argument("--threads", default="1,2", help="numbers of threads, separated by commas")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds after the one that warms up")
+    parser = parser_for("benchmarks.cells", __doc__ or "")
+    parser.add_argument("--threads", type=numbers_from, help="numbers of threads, separated by commas; 1,2 by default")
+    parser.add_argument("--clock", choices=("auto", "wall", "cpu"), default="auto", help="what a time is")
     parser.add_argument("--no-loops", action="store_true", help="leave out the loops in Python, which take long")
-    parser.add_argument("--json", type=Path, help="also write the rows, and what they were measured on, to this file")
     options = parser.parse_args(arguments)
-    names = options.cells.split(",") if options.cells else registry.names("cell")
-    sizes = [tuple(map(int, s.split(":"))) for s in options.sizes.split(",")] if options.sizes else SIZES
+    names = names_from(parser, options.cells)
+    quick = options.quick
+    sizes: tuple[Size, ...] = options.sizes or (QUICK_SIZES if quick else SIZES)
+    threads = options.threads or ([1] if quick else [1, 2])
+    repeats = options.repeats or (3 if quick else 7)
+    jobs = [(name, size, n) for name in names for size in sizes for n in threads]
+    if quick and not options.sizes:
+        jobs += [(name, LARGE, n) for name in names if name in QUICK_LARGE for n in threads]
     torch.manual_seed(0)
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        **compiled.toolchain(),
-    }
-    print(*(f"{key}: {value}" for key, value in machine.items()), sep="\n")
+    about = machine()
+    print(*(f"{key}: {value}" for key, value in about.items()), sep="\n")
     heads = "".join(f"{c:>10}" for c in COLUMNS)
-    print(f"\n{'cell':<20}{'T, B, H':>15}{'threads':>8}  {'loop':<9}{heads}")
-    rows = []
-    for name in names:
-        for size in sizes:
-            for threads in map(int, options.threads.split(",")):
-                row = measure(name, build(name), size, threads, options.repeats, not options.no_loops)
-                rows.append(row)
-                print(line(row), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
+    print(f"\n{'cell':<22}{'T, B, H':>15}{'threads':>8}  {'loop':<9}{heads}")
+    loops = not (quick or options.no_loops)
+
+    def one(name: str, size: Size, n: int) -> dict[str, Any]:
+        return measure(name, build(name), size, n, repeats, loops, options.clock)
+
+    run(jobs, one, line, options.json, about)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,92 +1,97 @@
-"""What the probes cost: ``python -m benchmarks.probes``.
+"""What watching gradients through time costs: ``python -m benchmarks.probes``.
 
-For each cell a training step (forward, loss, backward, of one layer and its readout on copy memory) is timed with and
-without the record of the total curve, in turn, and each costly probe once a call. A run logs every `log_every` (20)
-updates, and the cheap curve is taken there alone: its share of training time is what one costs over 20 steps.
+The cheap curve records the squared norm of dL/ds_t for every state, step and example while the backward pass of a
+training step runs anyway. One row a cell and size; a training step is a forward and a backward pass of one layer with
+two inputs and a gradient at every output, on one thread. Both kinds of step run in turn, and times are processor
+time, so that others on the machine disturb little.
 
-    step ms       a training step without a record
-    record %      what the record and the curve add to the step that is logged
-    of training   the same over 20 steps: the cheap curve's share of training time
-    lag, jacobian, saturation, states
-                  one call of each, in training steps
-    peak MB       of memory during the most costly of them, beyond what was there before
+    loop        compiled, plain, scan or own, as in `benchmarks.cells`
+    ms          median time of a training step
+    with curve  the same with the curve recorded
+    cost %      median over the rounds of what recording adds
+    least %     the same from the shortest times of both
+    kept kB     memory that the record holds until the curve is read: 8 bytes a state, step and example
+    peak MB     memory during a step without and
+    with MB     with the curve, beyond what was there before
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from benchmarks.cells import peak_megabytes
-from harness.models import Tensors, loss
-from harness.probes import curves
-from harness.probes.dynamics import dynamics
-from harness.probes.lag import lag_curves, outputs
-from harness.spec import load_run
-from harness.training.environment import numerics
-from harness.training.probing import network, sequences
+from benchmarks.cells import (
+    INPUTS,
+    LARGE,
+    QUICK_SIZES,
+    SIZES,
+    Size,
+    loop_of,
+    names_from,
+    parser_for,
+    run,
+    training_step,
+)
+from benchmarks.timing import machine, peak_megabytes, ratio, rounds
+from harness.cells.base import Cell
+from harness.cells.stack import build
+from harness.kernels import StateGradients
+from harness.kernels.compiled import memory
 
-CELLS = "rnn,lstm,gru,urnn"
-LOG_EVERY = 20
-
-
-def milliseconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Every function in turn, round after round; the first round warms up."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for number in range(repeats + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if number:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return times
+COLUMNS = ("ms", "with curve", "cost %", "least %", "kept kB", "peak MB", "with MB")
 
 
-def measure(cell: str, length: int, batch_size: int, hidden: int, repeats: int) -> str:
-    spec = load_run({"task": {"name": "copy-memory", "length": length}, "cell": cell, "model": {"hidden_size": hidden}})
-    model = network(spec, torch.float32).train()
-    batch = sequences(spec, batch_size)
-    tensors = Tensors.of(batch, torch.float32, torch.device("cpu"))
-    made_of = outputs(model)
-
-    def step(recorded: bool) -> None:
-        records = model.records() if recorded else None
-        loss(model.signature, model(tensors, records), tensors).backward()
-        if records is not None:
-            curves(records, model.lengths(batch), made_of)
-
-    fast = milliseconds({"plain": lambda: step(False), "recorded": lambda: step(True)}, repeats)
-    base = statistics.median(fast["plain"])
-    added = 100 * (statistics.median(b / a for a, b in zip(fast["plain"], fast["recorded"], strict=True)) - 1)
-    model.eval()
-    costly: dict[str, Callable[[], object]] = {"lag": lambda: lag_curves(model, tensors)}
-    for kind in ("jacobian", "saturation", "states"):
-        costly[kind] = lambda kind=kind: dynamics(model, tensors, (kind,))  # type: ignore[misc]
-    slow = {name: statistics.median(times) / base for name, times in milliseconds(costly, 2).items()}
-    most = max((peak_megabytes(lambda f=f: f() and None) or 0.0) for f in costly.values())  # type: ignore[misc]
-    shares = "".join(f"{slow[name]:>12.1f}" for name in costly)
-    return f"{cell:<12}{base:>9.1f}{added:>10.1f}{added / LOG_EVERY:>13.2f}{shares}{most:>10.0f}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--cells", default=CELLS)
-    parser.add_argument("--length", type=int, default=100, help="of copy memory")
-    parser.add_argument("--batch-size", type=int, default=50)
-    parser.add_argument("--hidden-size", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=20)
-    options = parser.parse_args()
+def measure(name: str, cell: Cell, size: Size, repeats: int) -> dict[str, Any]:
+    """One row."""
+    steps, batch, hidden = size
     torch.set_num_threads(1)
-    heads = "".join(f"{name:>12}" for name in ("lag", "jacobian", "saturation", "states"))
-    print(f"{'cell':<12}{'step ms':>9}{'record %':>10}{'of training %':>14}{heads}{'peak MB':>9}")
-    with numerics():
-        for cell in options.cells.split(","):
-            sizes = (options.length, options.batch_size, options.hidden_size, options.repeats)
-            print(measure(cell, *sizes), flush=True)
+    layer = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
+    x = torch.randn(steps, batch, INPUTS)
+    seed = torch.ones(steps, batch, layer.output_size)
+    record = StateGradients()
+    layer(x, None, None, record)[0].backward(seed)  # also builds the kernel
+    turns = {
+        "ms": lambda: training_step(layer, x, seed),
+        "with curve": lambda: training_step(layer, x, seed, record=True),
+    }
+    memory.release()
+    peaks = [peak_megabytes(turns["ms"])]
+    memory.release()
+    peaks.append(peak_megabytes(turns["with curve"]))
+    times = rounds(turns, {}, repeats, time.process_time)
+    return {
+        "cell": name, "T": steps, "B": batch, "H": hidden, "threads used": 1, "loop": loop_of(cell, layer),
+        **{kind: statistics.median(times[kind]) for kind in turns},
+        "cost %": 100 * (ratio(times, "with curve", "ms") - 1),
+        "least %": 100 * (min(times["with curve"]) / min(times["ms"]) - 1),
+        "kept kB": sum(s.numel() * s.element_size() for s in record.squares.values()) / 1024,
+        "peak MB": peaks[0], "with MB": peaks[1],
+    }  # fmt: skip
+
+
+def line(row: dict[str, Any]) -> str:
+    start = f"{row['cell']:<22}{', '.join(str(row[k]) for k in 'TBH'):>15}  "
+    if "error" in row:
+        return f"{start}{row['error']}"
+    shown = ("-" if row[c] is None else f"{row[c]:.1f}" for c in COLUMNS)
+    return f"{start}{row['loop']:<9}" + "".join(f"{text:>12}" for text in shown)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = parser_for("benchmarks.probes", __doc__ or "")
+    options = parser.parse_args(arguments)
+    names = names_from(parser, options.cells)
+    sizes = options.sizes or (QUICK_SIZES if options.quick else (*SIZES[:2], LARGE))
+    repeats = options.repeats or (6 if options.quick else 14)
+    torch.manual_seed(0)
+    about = machine()
+    print(*(f"{key}: {value}" for key, value in about.items()), sep="\n")
+    print(f"\n{'cell':<22}{'T, B, H':>15}  {'loop':<9}" + "".join(f"{c:>12}" for c in COLUMNS))
+    jobs = [(name, size, 1) for name in names for size in sizes]
+    run(jobs, lambda name, size, _: measure(name, build(name), size, repeats), line, options.json, about)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from harness.search import StudyResult, Watcher
@@ -46,6 +46,7 @@ def sweep(
     home: Path | str | None = None,
     tracking_uri: str | None = None,
     threads: int = 1,
+    workers: int | Literal["auto"] = 1,
     watchers: Sequence[Watcher] = (),
 ) -> StudyResult:
     """Run a study, or what remains of it; see `harness.search.sweep`.
@@ -63,4 +64,6 @@ def sweep(
     """
     from harness.search import sweep as implementation
 
-    return implementation(spec, home=home, tracking_uri=tracking_uri, threads=threads, watchers=watchers)
+    return implementation(
+        spec, home=home, tracking_uri=tracking_uri, threads=threads, workers=workers, watchers=watchers
+    )

@@ -380,16 +380,19 @@ class Range(Spec):
 class SamplerSpec(Spec):
     """How Optuna proposes points. ``grid`` visits every point of a space without open ranges once."""
 
-    name: Literal["tpe", "random", "grid", "qmc"] = "tpe"
+    name: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = "tpe"
     seed: Seed = 0
 
 
 class PrunerSpec(Spec):
     """When Optuna gives up on a trial early."""
 
-    name: Literal["none", "median", "hyperband"] = "none"
+    name: Literal["none", "median", "hyperband", "wilcoxon"] = "none"
     startup_trials: int = Field(5, ge=0, description="median: trials that are never pruned")
     warmup_updates: int = Field(0, ge=0, description="median: updates before a trial may be pruned")
+    p_threshold: float = Field(
+        0.1, gt=0, le=1, description="wilcoxon: signed-rank test over the seeds against the best trial"
+    )
 
 
 class StudySpec(Spec):
@@ -402,6 +405,9 @@ class StudySpec(Spec):
         default_factory=dict, description="dotted path of a run's field -> list of values, or a range"
     )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="every point is run with each of them")
+    parameters: PositiveInt | None = Field(
+        None, description="equal size: every point gets the hidden size whose parameter count is nearest to this"
+    )
     trials: PositiveInt | None = Field(None, description="points to try; grid: all of them when not given")
     sampler: SamplerSpec = SamplerSpec()
     pruner: PrunerSpec = PrunerSpec()
@@ -422,6 +428,10 @@ class StudySpec(Spec):
                 raise ValueError(f"space.{path}: has no values")
             if self.sampler.name == "grid" and isinstance(axis, Range) and axis.step is None and not axis.whole:
                 raise ValueError(f"space.{path}: a grid needs a list of values, or a range with a step")
+        if self.pruner.name == "wilcoxon" and len(self.seeds) < 3:
+            raise ValueError("pruner: wilcoxon compares seeds, and needs three of them or more")
+        if self.parameters is not None and "model.hidden_size" in self.space:
+            raise ValueError("parameters: the hidden size is solved for, so it cannot be an axis of the space as well")
         if self.sampler.name != "grid" and self.trials is None:
             raise ValueError(f"trials: how many points should the {self.sampler.name} sampler try?")
         return self
@@ -449,6 +459,8 @@ class StudySpec(Spec):
         """
         fields = self.model_dump(mode="json", include={"space", "seeds"})
         identity = [self.first().run_key, list(fields["space"].items()), fields["seeds"]]
+        if self.parameters is not None:
+            identity.append(self.parameters)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

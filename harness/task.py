@@ -254,6 +254,11 @@ class Task(ABC):
         """Dimensions or vocabulary, mapping and loss."""
 
     @property
+    def mapping(self) -> MappingKind:
+        """How the task maps sequences; known without its data."""
+        return self.signature.mapping
+
+    @property
     @abstractmethod
     def criterion(self) -> str:
         """When a run counts as having solved the task, in words, with numbers."""

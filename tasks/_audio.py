@@ -48,7 +48,7 @@ def read_audio(path: Path, rate: int) -> Array:
 
 
 def _promised(path: Path) -> int:
-    """Bytes that the file should have by its header; 0 where the header does not say. libsndfile reads on in silence."""
+    """Bytes that the file should have by its header; 0 where it does not say. libsndfile does not mind."""
     with path.open("rb") as file:
         head = file.read(1024)
     if head[:4] == b"RIFF" and len(head) >= 8:

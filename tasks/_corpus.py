@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.task import DataError
 from tasks._audio import SUFFIXES
-from tasks._ts import read_text
+from tasks._textfiles import field, lines, records, whole
 
 PARTS = {
     "train": "training",
@@ -26,14 +25,17 @@ PARTS = {
 }
 """Folders, or values of the column ``split``, that say which split a recording is in."""
 TABLES = ("metadata.csv", "metadata.jsonl")
+READ = SUFFIXES | {".phn", ".txt", ".csv", ".jsonl"}
+"""Files of a corpus that are looked at."""
 FILE, TEXT = "file_name", "transcription"
 
 # Lee and Hon (1989): the phones of TIMIT that count as one class, the first naming it.
 _FOLDED = (
     "aa ao", "ah ax ax-h", "er axr", "hh hv", "ih ix", "l el", "m em", "n en nx", "ng eng", "sh zh", "uw ux",
-    "sil h# pau epi q pcl tcl kcl bcl dcl gcl", *"ae aw ay b ch d dh dx eh ey f g iy jh k ow oy p r s t th uh v w y z".split(),
+    "sil h# pau epi q pcl tcl kcl bcl dcl gcl",
 )  # fmt: skip
-FOLD = {phone: group.split()[0] for group in _FOLDED for phone in group.split()}
+_ALONE = "ae aw ay b ch d dh dx eh ey f g iy jh k ow oy p r s t th uh v w y z"
+FOLD = {phone: group.split()[0] for group in (*_FOLDED, *_ALONE.split()) for phone in group.split()}
 SILENT = ("sil", "h#", "pau", "epi", "q")
 
 
@@ -72,15 +74,6 @@ def files(folder: Path) -> list[Path]:
     return found
 
 
-def contents(folder: Path, times: bool = False) -> str:
-    """A digest of the names and sizes of all files below a folder, on request with the times of their last change."""
-    listed = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        facts = path.stat()
-        listed.append([path.relative_to(folder).as_posix(), facts.st_size, facts.st_mtime_ns if times else 0])
-    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:16]
-
-
 def _part(name: str) -> str:
     return PARTS.get(name.lower(), "")
 
@@ -92,15 +85,16 @@ def timit(folder: Path, fold: bool) -> Iterator[Recording]:
         phones = next((each for each in found if each.is_file()), None)
         if phones is None:
             raise DataError(f"{path}: has no labels {found[0].name} beside it")
-        names, begins = [], []
-        for number, line in enumerate(read_text(phones), start=1):
+        names: list[str] = []
+        begins: list[int] = []
+        for number, line in lines(str(phones)):
             where, fields = f"{phones}, line {number}", line.split()
             if not fields:
                 continue
             if len(fields) != 3 or not (fields[0].isdigit() and fields[1].isdigit()):
                 raise DataError(f"{where}: should be 'first-sample last-sample phone', not {line[:60]!r}")
             if fold and fields[2] not in FOLD:
-                raise DataError(f"{where}: the phone {fields[2]!r} is not one of TIMIT's 61 (task.fold=false takes any)")
+                raise DataError(f"{where}: the phone {fields[2]!r} is none of TIMIT's 61 (task.fold=false takes any)")
             if begins and int(fields[0]) < begins[-1]:
                 raise DataError(f"{where}: begins before the phone above it")
             names.append(FOLD[fields[2]] if fold else fields[2])
@@ -115,11 +109,7 @@ def timit(folder: Path, fold: bool) -> Iterator[Recording]:
 def transcribed(folder: Path, lower: bool) -> Iterator[Recording]:
     """Recordings with their text, by character: from ``metadata.csv`` or ``.jsonl``, or a ``.txt`` beside each."""
     table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
-    if table is not None:
-        listed = _jsonl(table) if table.suffix == ".jsonl" else _csv(table)
-    else:
-        listed = _beside(folder)
-    for where, name, text, split in listed:
+    for where, name, text, split in _beside(folder) if table is None else _listed(table):
         path = folder / name
         if not path.is_file():
             raise DataError(f"{where}: there is no file {path}")
@@ -140,33 +130,20 @@ def _beside(folder: Path) -> Iterator[Listed]:
         text = path.with_suffix(".txt")
         if not text.is_file():
             raise DataError(f"{path}: has no text {text.name} beside it, and the folder no {' or '.join(TABLES)}")
-        yield str(text), path.relative_to(folder).as_posix(), " ".join(read_text(text)), ""
+        yield str(text), path.relative_to(folder).as_posix(), whole(str(text)), ""
 
 
-def _csv(table: Path) -> Iterator[Listed]:
-    rows = csv.DictReader(read_text(table))
-    for row in rows:
-        yield from _row(table, rows.line_num, row)
-
-
-def _jsonl(table: Path) -> Iterator[Listed]:
-    for number, line in enumerate(read_text(table), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{table}, line {number}: is no JSON: {error}") from None
-            yield from _row(table, number, row)
-
-
-def _row(table: Path, number: int, row: object) -> Iterator[Listed]:
-    where = f"{table}, line {number}"
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: should be an object with {FILE!r} and {TEXT!r}")
-    for column in (FILE, TEXT):
-        if not isinstance(row.get(column), str):
-            raise DataError(f"{where}: has no column {column!r}; it has {', '.join(map(str, row)) or 'none'}")
-    yield where, row[FILE], row[TEXT], str(row.get("split") or "")
+def _listed(table: Path) -> Iterator[Listed]:
+    numbered: Iterator[tuple[int, Any]]
+    if table.suffix == ".csv":
+        rows = csv.DictReader(line for _, line in lines(str(table)))
+        numbered = ((rows.line_num, row) for row in rows)
+    else:
+        numbered = records(str(table))
+    for number, row in numbered:
+        where = f"{table}, line {number}"
+        split = row.get("split") if isinstance(row, dict) else None
+        yield where, field(row, FILE, where), field(row, TEXT, where), str(split or "")
 
 
 def divided(recordings: Sequence[Recording], share: float) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def say(jobs: Sequence[tuple[str, int, str]]) -> Iterator[Said]:
         try:
             for _ in jobs:
                 line = process.stdout.readline()
-                told = json.loads(line) if line.endswith(b"\n") else {"error": _ended(process, complaint)}
+                ended = not line.endswith(b"\n")
+                told: dict[str, Any] = {"error": _ended(process, complaint)} if ended else json.loads(line)
                 if "error" in told:
                     raise DataError(told["error"])
                 data = process.stdout.read(2 * told["samples"])
@@ -69,9 +71,9 @@ def say(jobs: Sequence[tuple[str, int, str]]) -> Iterator[Said]:
             process.wait()
 
 
-def _ended(process: subprocess.Popen[bytes], complaint: object) -> str:
-    complaint.seek(0)  # type: ignore[attr-defined]
-    last = complaint.read().decode(errors="replace").strip().splitlines()[-1:]  # type: ignore[attr-defined]
+def _ended(process: subprocess.Popen[bytes], complaint: IO[bytes]) -> str:
+    complaint.seek(0)
+    last = complaint.read().decode(errors="replace").strip().splitlines()[-1:]
     return f"eSpeak NG ended before it had said everything (exit code {process.wait()}): {' '.join(last)}"
 
 

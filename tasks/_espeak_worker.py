@@ -73,7 +73,10 @@ def main() -> None:
 
     callback = CALLBACK(heard)
     library.espeak_SetSynthCallback(callback)
-    for voice, words, text in asked["jobs"]:
+    seed = library.espeak_ng_SetRandSeed
+    seed.argtypes = [ctypes.c_long]
+    for number, (voice, words, text) in enumerate(asked["jobs"]):
+        seed(number + 1)  # breath and flutter are random; by default, seeded by the clock
         audio.clear()
         phonemes.clear()
         if library.espeak_SetVoiceByName(voice.encode()) != 0:

@@ -133,7 +133,8 @@ def nearest(keys: Sequence[int], to: int) -> int:
 @cache
 def composed(count: int, seed: int) -> tuple[Array, ...]:
     """So many different chorales as piano rolls, uint8 ``[T, 88]``."""
-    random, seen = Random(seed), {}
+    random = Random(seed)
+    seen: dict[tuple[Chord, ...], Array] = {}
     while len(seen) < count:
         steps = tuple(Composer(random).chorale())
         if steps not in seen:

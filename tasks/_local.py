@@ -25,6 +25,10 @@ class LocalOptions(TaskOptions):
         """The files that a path stands for, in order."""
         return [path]
 
+    def changed(self, *names: str) -> bool:
+        """Whether any of these options has another value than by default. A spec spells them all out."""
+        return any(getattr(self, name) != type(self).model_fields[name].default for name in names)
+
     @model_validator(mode="before")
     @classmethod
     def _identity(cls, given: Any) -> Any:

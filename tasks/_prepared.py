@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
+from harness.task import DataError
+
 
 def cache_folder() -> Path:
     """``$LONGLAG_CACHE``, else ``longlag`` in the user's cache folder, else in a temporary one."""
@@ -30,6 +32,9 @@ def prepared(mark: str, columns: dict[str, str], rows: Callable[[], Iterator[dic
         mark: what identifies the content; anything that changes it changes the mark.
         columns: name -> Arrow type; in brackets, ``[float32]``, for a list of any length.
         rows: makes them.
+
+    Raises:
+        DataError: what `rows` raises comes out as it is, not wrapped by the library.
     """
     import datasets
 
@@ -39,14 +44,17 @@ def prepared(mark: str, columns: dict[str, str], rows: Callable[[], Iterator[dic
     datasets.disable_progress_bars()
     features = datasets.Features({name: feature(kind) for name, kind in columns.items()})
     # from_generator holds a file lock while it writes, and renames the finished table into place
-    return datasets.Dataset.from_generator(rows, features=features, cache_dir=str(cache_folder()), fingerprint=mark)
+    try:
+        return datasets.Dataset.from_generator(rows, features=features, cache_dir=str(cache_folder()), fingerprint=mark)
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, DataError):
+            raise error.__cause__ from None
+        raise
 
 
 def lists(table: Any, name: str) -> tuple[Any, Any]:
     """A list column's values end to end, and where each row's begin (one more than rows)."""
-    import pyarrow as pa
-
     column = table.data.column(name).combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    column = column.chunk(0) if hasattr(column, "chunk") else column
     offsets = column.offsets.to_numpy().astype("int64")
     return column.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]], offsets - offsets[0]

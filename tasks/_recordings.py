@@ -45,8 +45,8 @@ class Speech:
     def scale(self) -> tuple[Array, Array]:
         """Mean and standard deviation of every band over the training frames."""
         frames = self.splits["training"].frames.values
-        spread = frames.std(0, dtype=np.float64)
-        return frames.mean(0, dtype=np.float64).astype(np.float32), np.maximum(spread, 1e-3).astype(np.float32)
+        mean: Array = frames.mean(0, dtype=np.float64).astype(np.float32)
+        return mean, np.maximum(frames.std(0, dtype=np.float64), 1e-3).astype(np.float32)
 
     @cached_property
     def scaled(self) -> dict[str, Ragged]:
@@ -60,7 +60,8 @@ class Speech:
     @cached_property
     def loudness(self) -> Array:
         """Mean power of every band over the training frames."""
-        return np.exp(self.splits["training"].frames.values.astype(np.float64)).mean(0).astype(np.float32)
+        power: Array = np.exp(self.splits["training"].frames.values, dtype=np.float64).mean(0)
+        return power.astype(np.float32)
 
 
 class RecordedTask(SpeechTask):

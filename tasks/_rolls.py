@@ -75,7 +75,7 @@ def _mat(path: Path) -> Rolls:
 def _npz(path: Path) -> Rolls:
     pieces: Rolls = {split: [] for split in SPLITS}
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             for name in sorted(content.files):
                 split = _split_of(name)
                 if split is not None:

@@ -88,7 +88,8 @@ class Plan:
 
     @property
     def lengths(self) -> Array:
-        return self.frames.sum(0)
+        total: Array = self.frames.sum(0)
+        return total
 
     def slots(self) -> Array:
         """The slot of every frame, ``[T, B]``; after the end, S."""
@@ -97,7 +98,8 @@ class Plan:
     def labels(self, slots: Array) -> Array:
         """The class at every frame, ``[T, B]``; silence after the end."""
         padded = np.concatenate([self.phones, np.full((1, self.phones.shape[1]), SILENCE)])
-        return np.take_along_axis(padded, slots, 0)
+        labels: Array = np.take_along_axis(padded, slots, 0)
+        return labels
 
     def spoken(self) -> tuple[Array, Array]:
         """The phones in order without silences, ``[U, B]`` padded with 0, and how many they are, ``[B]``."""
@@ -224,22 +226,24 @@ def render(said: Plan, slots: Array, bands: int, glide: int = GLIDE) -> Array:
     bursts = np.concatenate([ends - np.rint(said.frames * (1 - CLOSURE)).astype(np.int64), ends[-1:]])
     at = np.take_along_axis(sounds, slots, 0)
     closed = _plosive()[at] & (np.arange(len(slots))[:, None] < np.take_along_axis(bursts, slots, 0))
-    formants = _smooth(facts[:, :2][at], glide) * np.exp(said.tract)[:, None]
-    amplitude = facts[:, 2:4][at]
+    formants = _smooth(facts[:, :2].take(at, 0), glide) * np.exp(said.tract)[:, None]
+    amplitude = facts[:, 2:4].take(at, 0)
     amplitude[closed, 1] = 0
-    exists = slots < len(said.frames)
-    power_of = _smooth(amplitude, 1)[exists].astype(np.float32) ** 2
-    place = _place(formants[exists])
+    exists = np.flatnonzero(slots < len(said.frames))
+    power_of = _smooth(amplitude, 1).reshape(-1, 2).take(exists, 0).astype(np.float32) ** 2
+    place = _place(formants.reshape(-1, 2).take(exists, 0))
     lower, upper, noise = _spectra(bands)
-    power = lower[place[:, 0]]
-    power += upper[place[:, 1]]
+    power = lower.take(place[:, 0], 0)
+    power += upper.take(place[:, 1], 0)
     power *= power_of[:, :1]
-    power += noise[_noise_places()[at[exists]]] * power_of[:, 1:]
+    noisy = noise.take(_noise_places().take(at.ravel().take(exists)), 0)
+    noisy *= power_of[:, 1:]
+    power += noisy
     power += np.float32(FLOOR)
     frames: Array = np.log(power, out=power)
     frames *= np.float32(SCALE)
     gain, slope = 1 + said.loudness[:, :1], said.loudness[:, 1:] * np.linspace(-1, 1, bands)
-    frames += (gain + slope).astype(np.float32)[np.nonzero(exists)[1]]
+    frames += (gain + slope).astype(np.float32).take(exists % size, 0)
     return frames
 
 

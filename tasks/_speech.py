@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -60,9 +60,13 @@ class SpeechTask(Task):
         """How often each class is the label of a frame in training, ``[C]``; asked only where labels: frames."""
 
     @property
+    def mapping(self) -> MappingKind:
+        return MappingKind.LABELLING
+
+    @property
     def signature(self) -> Signature:
         loss: Literal["cross-entropy", "ctc"] = "cross-entropy" if self.by_frame else "ctc"
-        return Signature(Reals(self.bands), len(self.names), MappingKind.LABELLING, loss)
+        return Signature(Reals(self.bands), len(self.names), self.mapping, loss)
 
     @property
     def criterion(self) -> str:
@@ -169,8 +173,9 @@ def delayed(inputs: Array, labels: Array, lengths: Array, delay: int, opening: A
         delay: frames.
         opening: frames at the beginning whose labels do not count, one number or ``[B]``.
     """
-    inputs = np.pad(inputs, ((0, delay), (0, 0), (0, 0)))
-    labels = np.pad(labels, ((delay, 0), (0, 0)))
+    if delay:
+        inputs = np.pad(inputs, ((0, delay), (0, 0), (0, 0)))
+        labels = np.pad(labels, ((delay, 0), (0, 0)))
     step = np.arange(len(labels))[:, None]
     counted = (step >= opening + delay) & (step < lengths + delay)
     return Batch(inputs, labels, lengths + delay, counted)
@@ -211,7 +216,7 @@ def existing(classes: Array, batch: Batch) -> list[list[int]]:
 def spans(classes: Array) -> list[tuple[int, int, int]]:
     """Start, stop and class of every run."""
     edges = [0, *(np.flatnonzero(np.diff(classes)) + 1).tolist(), len(classes)]
-    return [(a, b, int(classes[a])) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [(a, b, int(classes[a])) for a, b in pairwise(edges) if b > a]
 
 
 def runs(classes: Sequence[int]) -> list[int]:

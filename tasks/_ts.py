@@ -1,4 +1,4 @@
-"""The ``.ts`` files of the time-series archive: several dimensions, sequences of several lengths, a class at the end."""
+"""The ``.ts`` files of the time-series archive: dimensions, sequences of several lengths, a class at the end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.task import Array, DataError
+from tasks._textfiles import lines
 
 
 @dataclass(frozen=True)
@@ -25,23 +26,6 @@ class Series:
     names: tuple[str, ...]
 
 
-def read_text(path: Path) -> list[str]:
-    """The lines of a UTF-8 file.
-
-    Raises:
-        DataError: where there is none, or its bytes are no UTF-8, naming the line.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    try:
-        return data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}: is not UTF-8 (byte 0x{data[error.start]:02x})") from None
-
-
 def read(path: Path, dimensions: int) -> Series:
     """Read a file: lines ``v,v,...:v,v,...: ... :class`` behind ``@data``, one a sequence.
 
@@ -52,7 +36,7 @@ def read(path: Path, dimensions: int) -> Series:
     values: list[Array] = []
     classes: list[int] = []
     started = False
-    for number, line in enumerate(read_text(path), start=1):
+    for number, line in lines(str(path)):
         where = f"{path}, line {number}"
         word, *rest = line.split() or [""]
         if word.startswith("#") or not word:

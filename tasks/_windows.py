@@ -67,7 +67,7 @@ class Windows:
         counted = np.convolve(starts, np.ones(self.length - self.warmup))
         weights = np.zeros(self.training)
         weights[self.ahead + self.warmup :] = counted
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     def fixed(self, name: str, size: int) -> tuple[Array, Array]:
         """The windows of a split.

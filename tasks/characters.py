@@ -37,14 +37,14 @@ class CharactersOptions(LocalOptions):
     warmup: int = Field(0, ge=0, description="first characters of a window that do not count")
     held_out: float = Field(0.1, gt=0, lt=1, description="share at the end: half for validation, then half to test")
     solved_bits: float = Field(
-        1.1, gt=0, description="solved when a character takes at most so many bits; the default is for the default text"
+        0.8, gt=0, description="solved when a character takes at most so many bits; the default is for the default text"
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.warmup >= self.length:
             raise ValueError(f"warmup should be below the length, {self.length}, not {self.warmup}")
-        if self.path is not None and self.model_fields_set & {"characters", "text_seed"}:
+        if self.path is not None and self.changed("characters", "text_seed"):
             raise ValueError("characters and text_seed are for the generated text: leave them out beside a path")
         return self
 

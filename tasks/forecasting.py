@@ -39,15 +39,17 @@ class ForecastingOptions(LocalOptions):
     samples: int = Field(10_000, ge=100, description="mackey-glass: length of the series, 1000 at the start left out")
     tau: int = Field(17, ge=1, description="mackey-glass: delay, units of time")
     solved_ratio: float = Field(
-        0.1, gt=0, description="solved when the squared error is at most so large a share of that of persistence"
+        0.001, gt=0, description="solved when the squared error is at most so large a share of that of persistence"
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.warmup >= self.length:
             raise ValueError(f"warmup should be below the length, {self.length}, not {self.warmup}")
-        if self.path is not None and "series" in self.model_fields_set and self.series != "mackey-glass":
-            raise ValueError("path: takes the place of the series: leave out one of them")
+        if self.path is not None and self.changed("series", "samples", "tau"):
+            raise ValueError("series, samples and tau are for what longlag brings: leave them out beside a path")
+        if self.series != "mackey-glass" and self.changed("samples", "tau"):
+            raise ValueError(f"samples and tau are for mackey-glass, not {self.series}")
         if self.path is None and self.column is not None:
             raise ValueError("column: of the file at path, which is missing")
         return self

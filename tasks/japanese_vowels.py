@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from harness.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
-from harness.task import Options as TaskOptions
 from tasks._classes import certain, log_likelihood
+from tasks._local import LocalOptions, local
 from tasks._speech import sketch
 from tasks._ts import Series, read
 from tasks._utterances import Ragged, first
@@ -28,11 +28,11 @@ DIGESTS = {
 """SHA-256 of the files that sktime 1.2.0 and aeon 1.6.0 bring."""
 
 
-class JapaneseVowelsOptions(TaskOptions):
+class JapaneseVowelsOptions(LocalOptions):
     """Options of `JapaneseVowels`."""
 
-    folder: str = Field(
-        "", description="where JapaneseVowels_TRAIN.ts and _TEST.ts lie; empty: in the package sktime (extra vowels)"
+    path: str | None = Field(
+        None, description="folder of JapaneseVowels_TRAIN.ts and _TEST.ts; none: the package sktime (extra vowels)"
     )
     held_out: int = Field(
         5, ge=1, lt=EACH, description=f"of each speaker's {EACH} training utterances, the last so many validate"
@@ -44,6 +44,10 @@ class JapaneseVowelsOptions(TaskOptions):
         "coefficient: 225 utterances are soon known by heart. None is added in evaluation",
     )
     solved_accuracy: float = Field(0.95, gt=0, le=1, description="solved when so large a share is right")
+
+    @classmethod
+    def files(cls, path: str) -> list[str]:
+        return [str(Path(path) / f"JapaneseVowels_{part}.ts") for part in DIGESTS]
 
 
 class JapaneseVowels(Task):
@@ -75,14 +79,15 @@ class JapaneseVowels(Task):
 
     @property
     def _recorded(self) -> dict[str, tuple[Ragged, Array]]:
-        return _recorded(self.options.folder, self.options.held_out)
+        return _recorded(self.options)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         utterances = self._recorded["training"][0]
         batch = self._batch("training", rng.integers(0, len(utterances), size))
-        exists = batch.exists()
+        assert batch.lengths is not None
+        exists = np.arange(batch.steps)[:, None] < batch.lengths
         spread = (self.options.noise * utterances.values.std(0)).astype(np.float32)
-        batch.inputs[exists] += spread * rng.standard_normal((int(np.sum(exists)), CEPSTRA), dtype=np.float32)
+        batch.inputs[exists] += spread * rng.standard_normal((int(batch.lengths.sum()), CEPSTRA), dtype=np.float32)
         return batch
 
     def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
@@ -124,9 +129,10 @@ class JapaneseVowels(Task):
 
 
 @cache
-def _recorded(folder: str, held_out: int) -> dict[str, tuple[Ragged, Array]]:
+def _recorded(options: JapaneseVowelsOptions) -> dict[str, tuple[Ragged, Array]]:
     """Utterances and speakers of the three splits."""
-    train, test = _files(folder)
+    held_out = options.held_out
+    train, test = (_series(path) for path in (local(options) if options.path else _packaged()))
     order = np.arange(len(train.classes))
     rank = np.array([np.sum(train.classes[:n] == speaker) for n, speaker in enumerate(train.classes)])
     of_speaker = np.bincount(train.classes, minlength=SPEAKERS)[train.classes]
@@ -144,33 +150,29 @@ def _recorded(folder: str, held_out: int) -> dict[str, tuple[Ragged, Array]]:
     }
 
 
-def _files(folder: str) -> tuple[Series, Series]:
-    """The training and the test file.
+def _series(path: Path) -> Series:
+    """A file of Japanese Vowels."""
+    series = read(path, CEPSTRA)
+    if len(series.names) != SPEAKERS:
+        raise DataError(f"{path}: names {len(series.names)} classes, not the {SPEAKERS} speakers")
+    return series
+
+
+def _packaged() -> list[Path]:
+    """The files in sktime. The package is looked for, not imported: that would take seconds.
 
     Raises:
-        DataError: where they are missing, are not Japanese Vowels, or, in the package, not those known.
+        DataError: where it is missing, or its files are not those known.
     """
-    place = Path(folder) if folder else _packaged()
-    found = []
-    for part, digest in DIGESTS.items():
-        path = place / f"JapaneseVowels_{part}.ts"
-        if not path.is_file():
-            raise DataError(f"there is no file {path}")
-        if not folder and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise DataError(f"{path} is not the file that was published: its SHA-256 is not {digest}")
-        series = read(path, CEPSTRA)
-        if len(series.names) != SPEAKERS:
-            raise DataError(f"{path}: names {len(series.names)} classes, not the {SPEAKERS} speakers")
-        found.append(series)
-    return found[0], found[1]
-
-
-def _packaged() -> Path:
-    """The folder in sktime. The package is looked for, not imported: that would take seconds."""
     spec = find_spec("sktime")
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
             "japanese-vowels needs the recordings that the package sktime brings: pip install 'longlag[vowels]' "
-            "(or only its files, pip install --no-deps sktime); or say where they lie: task.folder=FOLDER"
+            "(or only its files, pip install --no-deps sktime); or say where they lie: task.path=FOLDER"
         )
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "JapaneseVowels"
+    folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "JapaneseVowels"
+    paths = [Path(file) for file in JapaneseVowelsOptions.files(str(folder))]
+    for path, expected in zip(paths, DIGESTS.values(), strict=True):
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise DataError(f"{path} is not the file that was published: its SHA-256 is not {expected}")
+    return paths

@@ -151,10 +151,9 @@ def _tsv(options: ParallelCorpusOptions) -> Iterator[Pair]:
                 raise DataError(f"{where}: there is no column {missing[0]!r}; it has {', '.join(map(repr, cells))}")
             places = [int(name) - 1 if name.isdecimal() else cells.index(name) for name in wanted]
             continue
-        if not 0 <= min(places) <= max(places) < len(cells):
-            raise DataError(
-                f"{where}: has {len(cells)} columns, columns {places[0] + 1} and {places[1] + 1} are asked for"
-            )
+        absent = next((place for place in places if not 0 <= place < len(cells)), None)
+        if absent is not None:
+            raise DataError(f"{where}: there is no column {absent + 1} (counted from 1); it has {len(cells)}")
         source, target = (files.text(cells[p], f"column {n!r}", where) for p, n in zip(places, wanted, strict=True))
         yield source, target
 

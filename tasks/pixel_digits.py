@@ -6,7 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from importlib.util import find_spec
 from math import log
 from pathlib import Path
@@ -89,7 +89,7 @@ class PixelDigits(Task):
     def solved(self, metrics: Mapping[str, float]) -> bool:
         return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
-    @cached_property
+    @property
     def _images(self) -> dict[str, Images]:
         return _splits(self.options)
 
@@ -153,7 +153,8 @@ class PixelDigits(Task):
         return "\n".join([*rows, f"digit  {batch.targets[index]} ({batch.steps} pixels, read {read})"])
 
 
-def _splits(options: Any) -> dict[str, Images]:
+@cache
+def _splits(options: PixelDigitsOptions) -> dict[str, Images]:
     """Training, validation, test. Which images are held out is the same on every machine, whatever the run's seed."""
     rest, test = _packaged() if options.path is None else _mnist(options)
     count = len(rest.digits)
@@ -168,7 +169,7 @@ def _splits(options: Any) -> dict[str, Images]:
     return {"training": chosen(order[held:]), "validation": chosen(order[:held]), "test": test}
 
 
-def _mnist(options: Any) -> tuple[Images, Images]:
+def _mnist(options: PixelDigitsOptions) -> tuple[Images, Images]:
     train_pixels, train_digits, test_pixels, test_digits = read_mnist(local(options))
     return Images(train_pixels, train_digits), Images(test_pixels, test_digits)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,9 +11,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from harness.task import Array, DataError
-from harness.task import Options as TaskOptions
 from tasks._audio import read_audio
-from tasks._corpus import SILENT, Recording, contents, divided, timit, transcribed
+from tasks._corpus import READ, SILENT, Recording, divided, timit, transcribed
+from tasks._local import LocalOptions, local
 from tasks._mel import HOP, log_mel
 from tasks._prepared import lists, prepared
 from tasks._recordings import RecordedTask, Speech, Utterances
@@ -23,10 +21,10 @@ from tasks._speech import Labels
 from tasks._utterances import Ragged
 
 
-class SpeechCorpusOptions(TaskOptions):
+class SpeechCorpusOptions(LocalOptions):
     """Options of `SpeechCorpus`."""
 
-    folder: str = Field("", description="where the corpus lies; to be given")
+    path: str | None = Field(None, description="folder of the corpus; to be given")
     layout: Literal["timit", "transcripts"] = Field(
         "timit",
         description="timit: a .PHN beside each recording; transcripts: metadata.csv or metadata.jsonl with the "
@@ -47,25 +45,16 @@ class SpeechCorpusOptions(TaskOptions):
         "test, where no folder or column names these splits",
     )
     snr: float | None = Field(
-        None, description="dB: noise with the spectrum of speech is added so far below it, anew in every batch; none: no"
+        None, description="dB: noise with the spectrum of speech, so far below it, drawn anew in every batch; none: no"
     )
     delay: int = Field(0, ge=0, description="frames: a frame's label is due so many frames later")
     bands: int = Field(26, ge=4, le=80, description="log-mel bands of a frame")
     solved_accuracy: float = Field(0.7, gt=0, le=1, description="frames: solved when so large a share is right")
     solved_error_rate: float = Field(0.25, ge=0, lt=1, description="sequence: solved when the error rate is no larger")
-    content: str = Field(
-        "", description="digest of the names and sizes of the corpus's files; filled in, so that it is part of the run"
-    )
 
-    @model_validator(mode="before")
     @classmethod
-    def _known(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("folder"), str) and Path(given["folder"]).is_dir():
-            found = contents(Path(given["folder"])) if given["folder"] else ""
-            if given.get("content") not in (None, "", found):
-                raise ValueError(f"{given['folder']} has changed: it was {given['content']}, now it is {found}")
-            return {**given, "content": found}
-        return given
+    def files(cls, path: str) -> list[str]:
+        return [str(file) for file in sorted(Path(path).expanduser().rglob("*")) if file.suffix.lower() in READ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -106,18 +95,14 @@ class SpeechCorpus(RecordedTask):
 @lru_cache(maxsize=4)
 def _speech(options: SpeechCorpusOptions) -> Speech:
     """The recordings; prepared once for all processes of this user."""
-    if not options.folder:
-        raise DataError("which corpus? speech-corpus needs task.folder=FOLDER, and task.layout=timit or transcripts")
-    folder = Path(options.folder)
-    if options.layout == "timit":
-        found = list(timit(folder, options.fold))
-    else:
-        found = list(transcribed(folder, options.lower))
+    if options.path is None:
+        raise DataError("which corpus? speech-corpus needs task.path=FOLDER, and task.layout=timit or transcripts")
+    folder = Path(options.path).expanduser()
+    found = list(timit(folder, options.fold) if options.layout == "timit" else transcribed(folder, options.lower))
+    local(options)
     splits = np.array(divided(found, options.held_out))
     names = _names(found, splits, options.characters)
-    facts = ["speech-corpus 1", str(folder.resolve()), contents(folder, times=True), options.bands, options.rate]
-    facts += [options.layout, options.fold]
-    mark = f"speech-corpus-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]}"
+    mark = f"speech-corpus-1-{options.layout}-{options.rate}-{options.bands}-{str(options.sha256)[:32]}"
 
     def rows() -> Iterator[dict[str, Any]]:
         for recording in found:
@@ -126,27 +111,14 @@ def _speech(options: SpeechCorpusOptions) -> Speech:
                 raise DataError(f"{recording.path}: is shorter than a frame of 10 ms")
             yield {"file": str(recording.path), "frames": frames.ravel()}
 
-    table = _told(mark, rows)
+    table = prepared(mark, {"file": "string", "frames": "[float32]"}, rows)
     values, starts = lists(table, "frames")
     return _classed(found, splits, names, Ragged(values.reshape(-1, options.bands), starts // options.bands), options)
 
 
-def _told(mark: str, rows: Any) -> Any:
-    """The prepared table; what is wrong with a recording comes out as it was said, not wrapped by the library."""
-    try:
-        return prepared(mark, {"file": "string", "frames": "[float32]"}, rows)
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, DataError):
-                raise cause from None
-            cause = cause.__cause__ or cause.__context__
-        raise
-
-
 def _names(found: list[Recording], splits: Array, characters: str) -> tuple[str, ...]:
     """The classes: those given, or those of the training recordings; the first is silence, or the blank."""
-    given = {c for c in characters.replace(" ", "_")}
+    given = set(characters.replace(" ", "_"))
     training = {word for r, split in zip(found, splits, strict=True) if split == "training" for word in r.words}
     names = (given or training) - set(SILENT)
     for recording in found:

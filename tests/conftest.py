@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+os.environ.setdefault("LONGLAG_WORKERS", "1")  # a worker takes seconds to start
 torch.set_num_threads(1)  # the suite runs in two processes: more threads would only stand in each other's way
 
 TINY: dict[str, Any] = {

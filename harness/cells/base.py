@@ -215,7 +215,9 @@ class GatedLayer(Layer):
         return self.cell.weights({name: getattr(self, name) for name in self.names})
 
     def initial_state(self, batch: int) -> State:
-        return self.cell.initial_state(batch, self.hidden_size, next(self.parameters()))
+        own = next(iter(self._parameters.values()), None)  # self.parameters() walks every submodule: slow
+        like = next(self.parameters()) if own is None else own
+        return self.cell.initial_state(batch, self.hidden_size, like)
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.cells.base import Cell, GatedCell, GatedLayer, Options
-from harness.cells.readout import Mix, Mixing, ScanLayer, linear, uniform
+from harness.cells.readout import Mix, Mixing, Only, ScanLayer, linear, scan, uniform
 from harness.kernels import Gate, State, StateGradients, Weights
 
 
@@ -74,18 +74,21 @@ class S4D(Cell):
 
 
 class DiagonalRecurrence(GatedCell):
-    """The recurrence of `S4D` alone, its H * N/2 complex units read from H channels."""
+    """The recurrence of `S4D` alone, its H * N/2 complex units read from H channels.
+
+    Each unit's part of the read-out, Re(C s), is a state of its own, the only output: reading the complex states
+    over time afterwards would take longer than the recurrence.
+    """
 
     gates = (Gate("u", sources=(), bias=False),)
-    states = ("re", "im")
-    outputs = ("re", "im")
-    units = ("a_re", "a_im", "b_re", "b_im")
+    states = ("re", "im", "y")
+    outputs = ("y",)
+    units = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")
 
     def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
-        return {
-            "re": p.a_re * s.re - p.a_im * s.im + p.b_re * g.u,
-            "im": p.a_re * s.im + p.a_im * s.re + p.b_im * g.u,
-        }
+        re = p.a_re * s.re - p.a_im * s.im + p.b_re * g.u
+        im = p.a_re * s.im + p.a_im * s.re + p.b_im * g.u
+        return {"re": re, "im": im, "y": p.c_re * re - p.c_im * im}
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         pairs = hidden_size // input_size
@@ -137,15 +140,17 @@ class S4DLayer(ScanLayer):
         self.mixing = Mixing(options.mix, hidden_size, generator)
 
     def scan_state(self, batch: int) -> State:
-        return self.scan.initial_state(batch)
+        state = self.scan.initial_state(batch)
+        return {name: state[name] for name in ("re", "im")}
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
-        states, final = self.scan(u, {name: state[name] for name in ("re", "im")}, mask, record)
-        parts = states.unflatten(-1, self.c.shape)  # [T, B, 2, H, N/2]
-        sign = torch.tensor([2.0, -2.0], dtype=u.dtype, device=u.device).view(2, 1, 1)
-        y = (parts * (sign * self.c)).sum((2, 4)) + self.d * u
-        return self.mixing(y), final
+        c_re, c_im = (2 * self.c).flatten(1).unbind(0)
+        given = {"re": state["re"], "im": state["im"], "y": torch.zeros_like(state["re"])}
+        inner = None if record is None else Only(record, ("re", "im"))
+        outputs, final = scan(self.scan, u, given, mask, inner, {"c_re": c_re, "c_im": c_im})
+        y = outputs["y"].unflatten(-1, self.c.shape[1:]).sum(-1) + self.d * u
+        return self.mixing(y), {name: final[name] for name in ("re", "im")}
 
 
 class SelectiveOptions(StepOptions):

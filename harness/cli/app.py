@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harness.cli import errors
+from harness.cli.doctor import doctor
 from harness.cli.list import app as list_app
 from harness.cli.probe import probe
 from harness.cli.report import report
@@ -67,6 +68,7 @@ app.command()(show)
 app.command()(report)
 app.command()(ui)
 app.command()(schema)
+app.command()(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

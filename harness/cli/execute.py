@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as json_
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import typer
 
@@ -13,22 +15,40 @@ from harness.cli.progress import RunProgress, SweepProgress
 from harness.search import relation
 from harness.search.result import StudyResult
 from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
+from harness.search.stopping import graceful
 from harness.search.study import sweep
 from harness.spec import RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 
+AGAIN = "the same command goes on from the last checkpoint"
 
-def one_run(
-    spec: RunSpec, home: Path | None, tracking_uri: str | None, *, force: bool, threads: int, json: bool
-) -> None:
+
+@dataclass(frozen=True)
+class How:
+    """How the work is done; none of it changes a run's numbers but the threads, in their last bits."""
+
+    workers: int | Literal["auto"]
+    threads: int
+    checkpoint_seconds: float
+
+
+def one_run(spec: RunSpec, home: Path | None, tracking_uri: str | None, how: How, *, force: bool, json: bool) -> None:
     check(spec)
     opened = open_home(home)
     store = Store.open(opened, tracking_uri)
     place = Place(store.experiment(RUNS, NOTE))
-    again = "the run is recorded as killed, and the same command starts it again"
-    with stoppable(again), torch_threads(threads), RunProgress(spec) as progress:
-        done = execute(spec, store, opened, place, force=force, listeners=[progress])
+    with stoppable(AGAIN), torch_threads(how.threads), graceful() as stop, RunProgress(spec) as progress:
+        done = execute(
+            spec,
+            store,
+            opened,
+            place,
+            force=force,
+            listeners=[progress],
+            interrupted=stop,
+            checkpoint_seconds=how.checkpoint_seconds,
+        )
     if json:
         where = {"run_id": done.run_id, "experiment": done.experiment, "tracking_uri": store.uri}
         fields = {**done.result.model_dump(mode="json"), **where, "trained": done.trained}
@@ -37,11 +57,19 @@ def one_run(
     typer.echo("\n".join(display.run_lines(done, opened, store.uri)))
 
 
-def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, *, threads: int, json: bool) -> None:
+def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, how: How, *, json: bool) -> None:
     opened = open_home(home)
     kept = "what is finished is kept, the trial in hand was put back, and the same command continues the study"
     with stoppable(kept), SweepProgress() as progress:
-        result = sweep(spec, home=opened, tracking_uri=tracking_uri, threads=threads, watchers=[progress])
+        result = sweep(
+            spec,
+            home=opened,
+            tracking_uri=tracking_uri,
+            threads=how.threads,
+            workers=how.workers,
+            checkpoint_seconds=how.checkpoint_seconds,
+            watchers=[progress],
+        )
     print_study(result, opened, json)
     if result.failed:
         raise typer.Exit(1)

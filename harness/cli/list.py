@@ -28,8 +28,9 @@ def tasks(json: options.Json = False) -> None:
         row = _component("task", name)
         if "error" not in row:
             task = registry.load("task", name)()
-            row |= {"mapping": task.signature.mapping.value, "solved": task.criterion}
-            row |= {"metric": task.metrics[0].name, "baseline": task.baseline().value}
+            row |= {"mapping": task.mapping.value, "solved": task.criterion, "metric": task.metrics[0].name}
+            if json:  # recordings may have to be read for it
+                row |= _baseline(task)
         rows.append(row)
     columns = {"name": "task", "mapping": "mapping", "about": "what it asks", "solved": "solved when", "from": "from"}
     _show(rows, columns, json)
@@ -54,6 +55,14 @@ def studies(json: options.Json = False, home: options.Home = None) -> None:
 
     columns = {"name": "study", "about": "what it asks", "trials": "trials", "from": "from"}
     _show(known(home), columns, json)
+
+
+def _baseline(task: Any) -> dict[str, Any]:
+    """The trivial predictor's score, or what the task needs before it can tell."""
+    try:
+        return {"baseline": task.baseline().value}
+    except UserError as error:
+        return {"baseline": None, "needs": str(error)}
 
 
 def _component(kind: Kind, name: str) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from harness import registry
 from harness.cli import studies
+from harness.registry import UserError
 
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
 
@@ -81,3 +82,31 @@ Set = Annotated[
 Threads = Annotated[
     int, typer.Option("--threads", min=1, help="Threads of torch; one is often fastest.", rich_help_panel=LOOP)
 ]
+Workers = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        envvar="LONGLAG_WORKERS",
+        metavar="N|auto",
+        help="Processes that run trials side by side; auto: one a core. A run's numbers do not depend on it.",
+        rich_help_panel=LOOP,
+    ),
+]
+Checkpoints = Annotated[
+    float,
+    typer.Option(
+        "--checkpoint-seconds",
+        min=0,
+        help="Between two checkpoints, from which a killed run goes on.",
+        rich_help_panel=LOOP,
+    ),
+]
+
+
+def workers(text: str) -> int | Literal["auto"]:
+    """What ``--workers`` was given."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--workers: should be a number above 0, or auto, not {text!r}")
+    return int(text)

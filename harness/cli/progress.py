@@ -19,17 +19,18 @@ from harness.spec import RunSpec, StudySpec
 from harness.training import RunResult
 
 LINE_EVERY = 5.0  # seconds between lines about one run, where there is no terminal
+INTERRUPTED = "stopped by hand"
 LATEST = 6  # finished trials that stay on the screen
 
 
 class Progress(Watcher):
     """Draws `render` a few times a second in a terminal."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self.live: Live | None = None
         self.spec: RunSpec | None = None
-        self.update = 0
+        self.update = self.first = 0
         self.loss = self.score = float("nan")
         self.run_began = self.last_line = time.monotonic()
 
@@ -54,11 +55,13 @@ class Progress(Watcher):
     # -- of the run in hand -----------------------------------------------------------------------------------------
 
     def run_started(self, spec: RunSpec) -> None:
-        self.spec, self.update = spec, 0
+        self.spec, self.update, self.first = spec, 0, 0
         self.loss = self.score = float("nan")
         self.run_began = self.last_line = time.monotonic()
 
     def measured(self, update: int, values: Mapping[str, float]) -> None:
+        if not self.update and update > 1:  # it goes on from a checkpoint
+            self.first, self.run_began = update, time.monotonic()
         self.update = update
         self.loss = values.get("train/loss", self.loss)
 
@@ -83,9 +86,9 @@ class Progress(Watcher):
 
     def run_left(self) -> float | None:
         """Seconds until the run has used up its budget; it may be solved before."""
-        if self.spec is None or self.update == 0:
+        if self.spec is None or self.update <= self.first:
             return None
-        pace = (time.monotonic() - self.run_began) / self.update
+        pace = (time.monotonic() - self.run_began) / (self.update - self.first)
         return pace * (self.spec.training.updates - self.update)
 
     def run_line(self) -> RenderableType:
@@ -101,20 +104,59 @@ class RunProgress(Progress):
     """Of `longlag run`."""
 
     def __init__(self, spec: RunSpec) -> None:
-        super().__init__()
+        super().__init__(Console(stderr=True, highlight=False))
         self.run_started(spec)
 
 
+class Lane(Watcher):
+    """What one worker has in hand; everything else goes to the sweep's progress."""
+
+    def __init__(self, sweep: SweepProgress) -> None:
+        self.sweep = sweep
+        self.trial = ""
+        self.run = Progress(sweep.console)
+
+    def trial_started(self, number: int, point: Mapping[str, Any]) -> None:
+        self.trial = f"trial {number}: " + (", ".join(_short(path, v) for path, v in point.items()) or "the base run")
+
+    def run_started(self, spec: RunSpec) -> None:
+        self.run.run_started(spec)
+
+    def measured(self, update: int, values: Mapping[str, float]) -> None:
+        self.run.measured(update, values)
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        self.run.score = score
+        self.sweep.evaluated_in(self)
+
+    def finished(self, result: RunResult) -> None:
+        self.run.finished(result)
+
+    def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
+        self.run.spec = None
+        self.sweep.ended(self.trial, state, objective, reason)
+        self.trial = ""
+
+    def drop(self) -> None:
+        self.trial, self.run.spec = "", None
+
+    def render(self) -> RenderableType:
+        return Group(Text(self.trial), self.run.run_line()) if self.trial else Text("…", style="dim")
+
+
 class SweepProgress(Progress):
-    """Of `longlag sweep`: the trial in hand, the latest ones, and the time left."""
+    """Of `longlag sweep`: the trials in hand, the latest ones, and the time left."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Console(stderr=True, highlight=False))
         self.study: StudySpec | None = None
         self.done = self.before = self.total = 0
         self.began = time.monotonic()
-        self.trial = ""
+        self.lanes: dict[int, Lane] = {}
         self.latest: list[str] = []
+
+    def worker(self, index: int) -> Watcher:
+        return self.lanes.setdefault(index, Lane(self))
 
     def study_started(self, spec: StudySpec, done: int, total: int) -> None:
         self.study, self.done, self.before, self.total = spec, done, done, total
@@ -122,14 +164,43 @@ class SweepProgress(Progress):
         if self.live is None:
             self.line(f"study {spec.name}: {total} trials{f', {done} of them done before' if done else ''}")
 
+    # a sweep without workers of its own has one lane
+
     def trial_started(self, number: int, point: Mapping[str, Any]) -> None:
-        self.trial = f"trial {number}: " + (", ".join(_short(path, v) for path, v in point.items()) or "the base run")
+        self.worker(0).trial_started(number, point)
+
+    def run_started(self, spec: RunSpec) -> None:
+        self.worker(0).run_started(spec)
+
+    def measured(self, update: int, values: Mapping[str, float]) -> None:
+        self.worker(0).measured(update, values)
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        self.worker(0).evaluated(update, metrics, score)
+
+    def finished(self, result: RunResult) -> None:
+        self.worker(0).finished(result)
 
     def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
-        self.done += 1
-        self.spec = None
+        self.worker(0).trial_ended(number, state, objective, reason)
+
+    def worker_died(self, index: int, how: str) -> None:
+        trial = self.lanes[index].trial if index in self.lanes else ""
+        what = f"; {trial.partition(':')[0]} goes on from its checkpoint" if trial else ""
+        self.line(f"worker {index + 1} died ({how}){what}")
+        if index in self.lanes:
+            self.lanes[index].drop()
+
+    def evaluated_in(self, lane: Lane) -> None:
+        if self.live is None and time.monotonic() - self.last_line > LINE_EVERY:
+            self.last_line = time.monotonic()
+            self.line(f"{lane.trial.partition(':')[0]}, {lane.run.state()}")
+
+    def ended(self, trial: str, state: State, objective: float | None, reason: str) -> None:
+        again = state == "failed" and reason.startswith(INTERRUPTED)  # it was put back, and is still to be done
+        self.done += not again
         what = f"{share(objective)} of trivial" if objective is not None else f"{state}: {reason}"
-        self.latest = [*self.latest[1 - LATEST :], f"{self.trial}: {what}"]
+        self.latest = [*self.latest[1 - LATEST :], f"{trial}: {what}"]
         if self.live is None:
             left = self.left()
             still = "" if left is None else f", about {duration(left)} left"
@@ -154,7 +225,8 @@ class SweepProgress(Progress):
             ProgressBar(total=self.total, completed=self.done, width=24),
             f"{self.done} of {self.total} trials, {passed}{still}",
         )
-        return Group(head, *(Text(f"  {line}", style="dim") for line in self.latest), Text(self.trial), self.run_line())
+        latest = (Text(f"  {line}", style="dim") for line in self.latest)
+        return Group(head, *latest, *(lane.render() for _, lane in sorted(self.lanes.items())))
 
 
 def _short(path: str, given: Any) -> str:

@@ -61,6 +61,7 @@ def run(
         ),
     ] = None,
     threads: options.Threads = 1,
+    checkpoint_seconds: options.Checkpoints = 30.0,
     force: Annotated[
         bool, typer.Option("--force", help="Train even if the same run has finished before.", rich_help_panel=LOOP)
     ] = False,
@@ -86,9 +87,10 @@ def run(
 
     checked = load_run(fields, "run" if spec is None else str(spec))
 
-    from harness.cli.execute import one_run
+    from harness.cli import execute
 
-    one_run(checked, home, tracking_uri, force=force, threads=threads, json=json)
+    how = execute.How(1, threads, checkpoint_seconds)
+    execute.one_run(checked, home, tracking_uri, how, force=force, json=json)
 
 
 def _fields(task: str | None, file: Path | None, given: dict[str, Any], settings: list[str]) -> dict[str, Any]:

@@ -47,18 +47,23 @@ def task(name: str) -> dict[str, Any]:
 
     definition = registry.load("task", name)
     built = definition()
-    baseline = built.baseline()
+    facts: dict[str, Any] = {"loss": None, "baseline": None, "sample": None, "needs": None}
+    try:
+        baseline = built.baseline()
+        facts["loss"] = built.signature.loss
+        facts["sample"] = built.describe(built.sample(np.random.default_rng(0), 1), 0)
+        facts["baseline"] = {"value": baseline.value, "predictor": baseline.predictor, "formula": baseline.formula}
+    except UserError as error:  # a package or a file that it needs
+        facts["needs"] = str(error)
     return {
         **_common("task", name, definition),
-        "mapping": built.signature.mapping.value,
-        "loss": built.signature.loss,
+        "mapping": built.mapping.value,
         "metrics": [
             {"name": m.name, "goal": m.goal, "unit": m.unit, "meaning": m.meaning, "best": m.best}
             for m in built.metrics
         ],
-        "baseline": {"value": baseline.value, "predictor": baseline.predictor, "formula": baseline.formula},
         "solved": built.criterion,
-        "sample": built.describe(built.sample(np.random.default_rng(0), 1), 0),
+        **facts,
     }
 
 
@@ -119,11 +124,14 @@ def _text(entry: dict[str, Any]) -> str:
         blocks += ["", f"States      {', '.join(entry['states'])}"]
         blocks += [f"Parameters  {size['count']:,} for {size['input_size']} inputs and {size['hidden_size']} units"]
         return "\n".join(blocks)
-    baseline = entry["baseline"]
     blocks += ["", "Metrics"]
     blocks += [f"  {m['name']} [{m['unit']}]: {m['meaning']} (best {m['best']:g})" for m in entry["metrics"]]
-    blocks += ["", f"Trivial predictor  {baseline['predictor']}: {baseline['value']:.6g} = {baseline['formula']}"]
-    blocks += [f"Solved             {entry['solved']}", "", "A sample", entry["sample"]]
+    blocks += ["", f"Solved             {entry['solved']}"]
+    if entry["needs"]:
+        return "\n".join([*blocks, "", f"Needs  {entry['needs']}"])
+    baseline = entry["baseline"]
+    blocks += [f"Trivial predictor  {baseline['predictor']}: {baseline['value']:.6g} = {baseline['formula']}"]
+    blocks += ["", "A sample", entry["sample"]]
     return "\n".join(blocks)
 
 

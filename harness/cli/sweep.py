@@ -59,11 +59,15 @@ def sweep(
     trials: Annotated[
         int | None, typer.Option(help="Points to try; a grid has an end of its own.", rich_help_panel=LOOP)
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="grid, tpe, random or qmc.", rich_help_panel=LOOP)] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="grid, tpe, random, qmc, gp or cmaes.", rich_help_panel=LOOP)
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the study; with a task, made from the options if not given.")
     ] = None,
+    workers: options.Workers = "auto",
     threads: options.Threads = 1,
+    checkpoint_seconds: options.Checkpoints = 30.0,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
@@ -77,7 +81,8 @@ def sweep(
       longlag sweep adding --cell lstm,gru --sampler tpe --trials 30
                     --set "space.optimizer.lr={low: 1e-4, high: 1e-2, log: true}"
 
-    Asking again for the same study continues it: what is finished is kept.
+    Asking again for the same study continues it: what is finished is kept, what was cut short goes on from its
+    checkpoint. Ctrl-C once saves what is in hand and stops; twice stops at once.
 
     --set reaches the study's own fields (trials, seeds, space.PATH ...) and those of its base run (task.length ...).
     """
@@ -110,7 +115,8 @@ def sweep(
 
     from harness.cli import execute
 
-    execute.study(spec, home, tracking_uri, threads=threads, json=json)
+    how = execute.How(options.workers(workers), threads, checkpoint_seconds)
+    execute.study(spec, home, tracking_uri, how, json=json)
 
 
 def option(key: str) -> str:

@@ -33,12 +33,17 @@ class Attention(nn.Module):
             self.from_memory = affine(memory, query, generator)
             self.value = affine(query, 1, generator)
 
-    def forward(self, queries: Tensor, states: Tensor, exists: Tensor | None) -> Tensor:
+    def keys(self, states: Tensor) -> Tensor:
+        """What queries are held against, ``[T, B, Q]`` (W s or U s + b): the same at every step of an answer."""
+        keys: Tensor = self.map(states) if self.kind == "luong" else self.from_memory(states)
+        return keys
+
+    def forward(self, queries: Tensor, keys: Tensor, states: Tensor, exists: Tensor | None) -> Tensor:
         """The means ``[U, B, M]`` for queries ``[U, B, Q]`` over states ``[T, B, M]``; absent states weigh nothing."""
         if self.kind == "luong":
-            scores = torch.einsum("ubq,tbq->ubt", queries, self.map(states))
+            scores = torch.einsum("ubq,tbq->ubt", queries, keys)
         else:
-            hidden = torch.tanh(self.from_query(queries).unsqueeze(1) + self.from_memory(states).unsqueeze(0))
+            hidden = torch.tanh(self.from_query(queries).unsqueeze(1) + keys.unsqueeze(0))
             scores = self.value(hidden).squeeze(-1).permute(0, 2, 1)
         if exists is not None:
             scores = scores.masked_fill(~exists.T.unsqueeze(0), -torch.inf)

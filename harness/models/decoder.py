@@ -24,11 +24,13 @@ class Memory:
         context: ``[B, C]``, seen at every step; None for none.
         states: the encoder's outputs ``[T, B, H]``, to attend to; None without attention.
         exists: ``[T, B]``, which of them exist; None when all do.
+        keys: what attention holds its queries against, made of `states` once for all steps; None without attention.
     """
 
     context: Tensor | None = None
     states: Tensor | None = None
     exists: Tensor | None = None
+    keys: Tensor | None = None
 
     def repeat(self, times: int) -> Memory:
         """Every example `times` times in a row, for a beam."""
@@ -36,7 +38,7 @@ class Memory:
         def again(tensor: Tensor | None, dim: int) -> Tensor | None:
             return None if tensor is None else tensor.repeat_interleave(times, dim)
 
-        return Memory(again(self.context, 0), again(self.states, 1), again(self.exists, 1))
+        return Memory(again(self.context, 0), again(self.states, 1), again(self.exists, 1), again(self.keys, 1))
 
 
 class Decoder(nn.Module):
@@ -132,16 +134,18 @@ class Decoder(nn.Module):
         if memory.context is not None:
             parts.append(memory.context)
         if self.early:
-            assert self.attention is not None and memory.states is not None
             query = previous.new_zeros(len(previous), self.stack.output_size) if output is None else output
-            parts.append(self.attention(query.unsqueeze(0), memory.states, memory.exists)[0])
+            parts.append(self._seen(query.unsqueeze(0), memory)[0])
         output, state = self.stack.step(torch.cat(parts, -1), state)
         return self._numbers(output.unsqueeze(0), memory)[0], state, output
 
     def _numbers(self, outputs: Tensor, memory: Memory) -> Tensor:
         if self.merge is not None:
-            assert self.attention is not None and memory.states is not None
-            seen = self.attention(outputs, memory.states, memory.exists)
-            outputs = torch.tanh(self.merge(torch.cat([outputs, seen], -1)))
+            outputs = torch.tanh(self.merge(torch.cat([outputs, self._seen(outputs, memory)], -1)))
         result: Tensor = self.readout(outputs)
         return result
+
+    def _seen(self, queries: Tensor, memory: Memory) -> Tensor:
+        assert self.attention is not None and memory.states is not None and memory.keys is not None
+        seen: Tensor = self.attention(queries, memory.keys, memory.states, memory.exists)
+        return seen

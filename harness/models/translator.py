@@ -58,8 +58,9 @@ class Translator(Answering):
             inputs = reverse(inputs, batch.exists)
         mine = None if records is None else [r for n, r in records.items() if n.startswith("encoder.")]
         outputs, state = self.encoder(inputs, None, batch.exists, mine)
-        seen = None if self.spec.attention == "none" else outputs
-        return state, Memory(batch.context, seen, batch.exists)
+        if self.decoder.attention is None:
+            return state, Memory(batch.context)
+        return state, Memory(batch.context, outputs, batch.exists, self.decoder.attention.keys(outputs))
 
     def lengths(self, batch: Batch) -> dict[str, NDArray[np.int64]]:
         each = {"encoder.": batch.lengths, "decoder.": batch.target_lengths}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,9 +19,10 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.registry import UserError, suggestion
-from harness.search import space
-from harness.spec import PrunerSpec, StudySpec, load_study
+from harness.search import samplers, space
+from harness.spec import StudySpec, load_study
 
+DEATHS = 3  # of processes in one trial, after which it is a failed one
 HEARTBEAT, GRACE = 60, 180  # seconds; tells the dead from the living on other machines, where no process can be seen
 
 
@@ -60,8 +64,10 @@ class Ledger:
             raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
         study.set_user_attr("spec", spec.model_dump(mode="json"))
         with no_experimental_warnings():
-            first = sampler(spec, 0)
-            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=_pruner(spec))
+            first = samplers.sampler(spec, 0)
+            study = optuna.load_study(
+                study_name=spec.name, storage=storage, sampler=first, pruner=samplers.pruner(spec)
+            )
         return cls(spec, study, storage)
 
     @property
@@ -92,23 +98,80 @@ class Ledger:
         running = sum(trial.state is TrialState.RUNNING for trial in self.trials())
         return max(0, self.total - self.settled() - running)
 
+    def finished(self) -> bool:
+        """Whether every trial that the study is to have is settled."""
+        return self.settled() >= self.total
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held by one process at a time, on whatever machine, while it counts what remains and takes a trial.
+
+        Given back when the process dies. A file beside a SQLite database, an advisory lock of PostgreSQL.
+        """
+        engine = self.storage.engine if isinstance(self.storage, optuna.storages.RDBStorage) else None
+        if engine is not None and engine.dialect.name == "sqlite" and engine.url.database:
+            with Path(f"{engine.url.database}.lock").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        elif engine is not None and engine.dialect.name == "postgresql":
+            number = zlib.crc32(f"longlag {self.spec.name}".encode())
+            with engine.connect() as connection:
+                connection.exec_driver_sql(f"SELECT pg_advisory_lock({number})")
+                try:
+                    yield
+                finally:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_unlock({number})")
+        else:
+            yield
+
     def put_back(self, number: int | None) -> None:
-        """Queue the point of a trial again if it failed."""
+        """Queue the point of a trial of this process again, unless it is settled."""
         for trial in self.trials():
-            if trial.number == number and trial.state is TrialState.FAIL:
-                put_back(self.study, trial)
+            if trial.number == number and trial.state in (TrialState.FAIL, TrialState.RUNNING):
+                self._lost(trial)
+
+    def dead(self) -> list[int]:
+        """The numbers of trials that a dead process of this machine left running. Hold the lock."""
+        return [trial.number for trial in self._dead()]
+
+    def _dead(self) -> list[FrozenTrial]:
+        everything = self.study.get_trials(deepcopy=False)
+        return [trial for trial in everything if trial.state is TrialState.RUNNING and _is_dead(trial)]
+
+    def rescue(self) -> list[int]:
+        """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock."""
+        with no_experimental_warnings():
+            optuna.storages.fail_stale_trials(self.study)  # of other machines, by their heartbeat
+        dead = self._dead()
+        for trial in dead:
+            deaths = trial.user_attrs.get("deaths", 0) + 1
+            if deaths > DEATHS:
+                reason = f"the process that trained it died {deaths} times; was there too little memory?"
+                self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+                self._quiet().tell(trial.number, state=TrialState.FAIL)
+            else:
+                self._lost(trial, deaths=deaths)
+        return [trial.number for trial in dead]
 
     def tidy(self) -> None:
-        """Fail what a dead process left running, and put back every failed trial that was not taken up again."""
-        quiet = optuna.load_study(
-            study_name=self.spec.name, storage=self.storage, sampler=optuna.samplers.RandomSampler()
-        )  # its sampler must not stop a loop that is not running
-        for trial in self.trials():
-            if trial.state is TrialState.RUNNING and _is_dead(trial):
-                quiet.tell(trial.number, state=TrialState.FAIL)
+        """`rescue`, and put back every failed trial that was not taken up again: a new sweep tries them once more."""
+        self.rescue()
         for trial in self.trials():
             if trial.state is TrialState.FAIL:
                 put_back(self.study, trial)
+
+    def _lost(self, trial: FrozenTrial, **attributes: Any) -> None:
+        """Queue a trial again, then fail it: in between it could die with this process, and must not be forgotten."""
+        if trial.number not in {other.user_attrs.get("retry_of") for other in self.study.get_trials(deepcopy=False)}:
+            put_back(self.study, trial, **attributes)
+        if trial.state is TrialState.RUNNING:
+            self._quiet().tell(trial.number, state=TrialState.FAIL)
+
+    def _quiet(self) -> optuna.Study:
+        """The study with a sampler that does not stop a loop that is not running."""
+        return optuna.load_study(
+            study_name=self.spec.name, storage=self.storage, sampler=optuna.samplers.RandomSampler()
+        )
 
 
 def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -118,9 +181,10 @@ def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in replaced]
 
 
-def put_back(study: optuna.Study, trial: FrozenTrial) -> None:
+def put_back(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
     """Queue the point of a failed trial again, as a new trial that names it."""
-    study.enqueue_trial(dict(trial.params), user_attrs={"retry_of": trial.number})
+    point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    study.enqueue_trial(point, user_attrs={"retry_of": trial.number, **attributes})
 
 
 def holder() -> dict[str, Any]:
@@ -129,9 +193,14 @@ def holder() -> dict[str, Any]:
 
 
 def _is_dead(trial: FrozenTrial) -> bool:
-    """Whether the process that runs a trial is gone. Of other machines only the heartbeat knows."""
+    """Whether the process that runs a trial is gone. Of other machines only the heartbeat knows.
+
+    Its name is written while the lock is held: who holds the lock and finds no name finds a dead one.
+    """
     process = trial.user_attrs.get("process")
-    if process is None or process["host"] != socket.gethostname():
+    if process is None:
+        return True
+    if process["host"] != socket.gethostname():
         return False
     try:
         # the number may have been given to another process since; clocks are read to some hundredths of a second
@@ -182,44 +251,13 @@ def no_experimental_warnings() -> Iterator[None]:
     """Optuna warns that heartbeats and some samplers may change in a later release: pyproject.toml bounds it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Clip non-finite values")  # of diverged runs, by the gp sampler
         yield
-
-
-def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler for trial `number`. Its seed is the trial's own, so that a continued study does not propose again
-    what it proposed at first; QMC keeps its place in the storage and needs one seed throughout.
-    """
-    seed = (spec.sampler.seed + number) % 2**32
-    match spec.sampler.name:
-        case "grid":
-            return optuna.samplers.BruteForceSampler(seed=seed)
-        case "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        case "qmc":
-            return optuna.samplers.QMCSampler(seed=spec.sampler.seed, warn_independent_sampling=False)
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
-
-
-def _pruner(spec: StudySpec) -> optuna.pruners.BasePruner:
-    """Steps are updates with one seed, and seeds with several."""
-    pruner: PrunerSpec = spec.pruner
-    several = len(spec.seeds) > 1
-    match pruner.name:
-        case "median":
-            warmup = 0 if several else pruner.warmup_updates
-            return optuna.pruners.MedianPruner(pruner.startup_trials, n_warmup_steps=warmup)
-        case "hyperband":
-            training = spec.first().training
-            least, most = (1, len(spec.seeds)) if several else (training.eval_every, training.updates)
-            return optuna.pruners.HyperbandPruner(min_resource=min(least, most), max_resource=most)
-        case "none":
-            return optuna.pruners.NopPruner()
 
 
 def _differs(spec: StudySpec, before: dict[str, Any]) -> str:
     now = spec.model_dump(mode="json")
-    fields = [name for name in ("base", "space", "seeds") if before.get(name) != now[name]]
+    fields = [name for name in ("base", "space", "seeds", "parameters") if before.get(name) != now[name]]
     what = f"another {' and '.join(fields)}" if fields else "another version of its task or cell"
     return (
         f"there is already a study named {spec.name!r}, with {what}; choose another name (`--name`, or `name:` in the "

@@ -43,7 +43,10 @@ def report(name: str, *, home: Home | Path | str | None = None, tracking_uri: st
 
 def collect(spec: StudySpec, study: optuna.Study, total: int, store: Store, experiment: str) -> StudyResult:
     """Optuna's trials with the results that the tracking store holds for them."""
-    recorded = {entry.run_id: entry for entry in store.recorded(experiment)}
+    runs = store.recorded(experiment)
+    recorded = {entry.run_id: entry for entry in runs}
+    # a run that its server missed at first has another name than its trial knows
+    recorded |= {entry.tags["run_key"]: entry for entry in runs if entry.status == "FINISHED"}
     trials = [_trial(trial, spec, recorded) for trial in ledger.current(study.get_trials(deepcopy=False))]
     return StudyResult(
         spec=spec,
@@ -55,7 +58,9 @@ def collect(spec: StudySpec, study: optuna.Study, total: int, store: Store, expe
 
 
 def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded]) -> TrialResult:
-    entries = [recorded[run_id] for run_id in trial.user_attrs.get("run_ids", []) if run_id in recorded]
+    names = zip(trial.user_attrs.get("run_ids", []), trial.user_attrs.get("run_keys", []), strict=False)
+    found = [recorded.get(run_id) or recorded.get(run_key) for run_id, run_key in names]
+    entries = [entry for entry in found if entry is not None]
     kept = [entry for entry in entries if entry.result is not None]
     params = trial.params or trial.system_attrs.get("fixed_params", {})
     return TrialResult(

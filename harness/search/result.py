@@ -106,3 +106,10 @@ class Watcher(Listener):
 
     def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
         """It is finished, pruned, or failed."""
+
+    def worker(self, index: int) -> Watcher:
+        """Who is told what one of several workers does. They tell less: no `started`, `flow` and `predicted`."""
+        return self
+
+    def worker_died(self, index: int, how: str) -> None:
+        """A worker process ended; its trial is put back, and another process takes its place."""

@@ -15,10 +15,15 @@ from harness.spec import RunSpec, load_run
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 from harness.training import Listener, RunResult, train
+from harness.training.checkpoint import SECONDS, claimed, forget
 
 FINAL = ("solved", "budget", "diverged")
 RUNS = "runs"
 NOTE = "Single runs, made by `longlag run`. Every study has an experiment of its own."
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was stopped by hand, and saved."""
 
 
 @dataclass(frozen=True)
@@ -99,23 +104,40 @@ def execute(
     force: bool = False,
     listeners: Sequence[Listener] = (),
     started: Callable[[RunSpec], None] = lambda spec: None,
+    interrupted: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float | None = SECONDS,
 ) -> Execution:
     """Find the run by its identity, or train it and record it at `place`.
 
-    `started` is told just before training begins, and not at all for a run that was found.
+    `started` is told just before training begins, and not at all for a run that was found. A run that was cut short
+    goes on from its checkpoint; one that another process trains just now is waited for.
+
+    Raises:
+        Interrupted: when `interrupted` ended the run; it was saved.
     """
-    recorded = None if force else store.find(spec.run_key)
-    if recorded is not None and recorded.result is not None and recorded.result.outcome in FINAL:
-        run_id = store.adopt(recorded, place.experiment, place.parent, dict(place.tags), place.name)
-        return Execution(recorded.result, run_id, place.experiment, trained=False)
-    recorder = store.listener(place.experiment, parent=place.parent, tags=dict(place.tags), name=place.name)
-    started(spec)
-    try:
-        result = train(spec, [recorder, *listeners], cache=home.datasets)
-    except BaseException as error:  # Ctrl-C too: a run that ended is never left RUNNING
-        recorder.failed(error)
-        raise
-    return Execution(result, str(recorder.run_id), place.experiment, trained=True)
+    with claimed(home.checkpoints, spec.run_key, checkpoint_seconds) as checkpoints:
+        recorded = None if force else store.find(spec.run_key)
+        if recorded is not None and recorded.result is not None and recorded.result.outcome in FINAL:
+            forget(home.checkpoints, spec.run_key)
+            run_id = store.adopt(recorded, place.experiment, place.parent, dict(place.tags), place.name)
+            return Execution(recorded.result, run_id, place.experiment, trained=False)
+        recorder = store.listener(place.experiment, parent=place.parent, tags=dict(place.tags), name=place.name)
+        started(spec)
+        try:
+            result = train(
+                spec,
+                [recorder, *listeners],
+                cache=home.datasets,
+                interrupted=interrupted,
+                checkpoints=checkpoints,
+            )
+        except BaseException as error:  # Ctrl-C too: a run that ended is never left RUNNING
+            recorder.failed(error)
+            raise
+        if result.outcome == "interrupted":
+            raise Interrupted(result.reason)
+        forget(home.checkpoints, spec.run_key)
+        return Execution(result, str(recorder.run_id), place.experiment, trained=True)
 
 
 def check(spec: RunSpec) -> None:

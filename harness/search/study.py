@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import math
-import traceback
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import optuna
+import psutil
 
 from harness.registry import UserError
 from harness.search import ledger, space
 from harness.search.ledger import Ledger
-from harness.search.report import collect, note, parameters, run_name, summary
-from harness.search.result import State, StudyResult, Watcher, objective
-from harness.search.runner import RUNS, Place, check, execute, open_home, torch_threads
-from harness.spec import RunSpec, StudySpec, load_study
+from harness.search.pool import Pool
+from harness.search.report import collect, note, parameters, summary
+from harness.search.result import StudyResult, Watcher
+from harness.search.runner import RUNS, Interrupted, check, open_home, torch_threads
+from harness.search.stopping import graceful
+from harness.search.worker import Job, Worker
+from harness.spec import StudySpec, load_study
 from harness.tracking.home import Home
+from harness.tracking.spool import Spool
 from harness.tracking.store import Store
-from harness.training import Listener, Pruned
+from harness.training.checkpoint import SECONDS
 
-
-class TrialFailed(Exception):
-    """What went wrong in one trial; the sweep goes on without it. Its text is the trial's reason."""
+MEMORY = 1e9
+"""Bytes that a worker is thought to need; torch, MLflow and Optuna alone take 0.5e9."""
 
 
 def sweep(
@@ -33,6 +35,8 @@ def sweep(
     home: Home | Path | str | None = None,
     tracking_uri: str | None = None,
     threads: int = 1,
+    workers: int | Literal["auto"] = 1,
+    checkpoint_seconds: float | None = SECONDS,
     watchers: Sequence[Watcher] = (),
 ) -> StudyResult:
     """Run a study, or what remains of it: asking again for the same study continues it.
@@ -41,7 +45,10 @@ def sweep(
         spec: a `StudySpec`, or its fields as a mapping.
         home: folder of the results; ``LONGLAG_HOME`` or ``./longlag-home`` when not given.
         tracking_uri: an MLflow server or store, instead of the home's own.
-        threads: of torch; a run's numbers may depend on it in their last bits.
+        threads: of torch, in each worker; a run's numbers may depend on it in their last bits.
+        workers: processes that run trials side by side; with 1 it is this one, ``auto`` takes one a core. A run's
+            numbers never depend on it; which points an adaptive sampler proposes does.
+        checkpoint_seconds: between two checkpoints of a run; None keeps none.
         watchers: told how the sweep goes on.
 
     Returns:
@@ -49,7 +56,8 @@ def sweep(
 
     Raises:
         UserError: for a spec, home or server that is wrong, and when another study has this name.
-        KeyboardInterrupt: after Ctrl-C; the trial is marked as failed and put back, and nothing is left RUNNING.
+        KeyboardInterrupt: after Ctrl-C, once the runs in hand are saved (at once when it is given twice); their trials
+            are put back, and nothing is left RUNNING.
 
     Examples:
         >>> study = {"name": "lags", "base": {"task": "adding"}, "space": {"cell": ["rnn", "lstm"]},
@@ -63,123 +71,76 @@ def sweep(
     check(spec.first())
     opened = open_home(home)
     store = Store.open(opened, tracking_uri)
-    with torch_threads(threads), ledger.no_experimental_warnings():
-        return Sweep(spec, opened, store, watchers).go()
-
-
-class Sweep:
-    """A sweep in the making. `sweep` is the way in."""
-
-    def __init__(self, spec: StudySpec, home: Home, store: Store, watchers: Sequence[Watcher]) -> None:
-        self.spec, self.home, self.store, self.watchers = spec, home, store, watchers
-        with home.lock():  # two processes that make the tables at once would break one another
-            self.ledger = Ledger.open(spec, home.optuna_url)
-        self.experiment = store.experiment(spec.name, note(spec))
+    with ledger.no_experimental_warnings():
+        with opened.lock():  # two processes that make the tables at once would break one another
+            book = Ledger.open(spec, opened.optuna_url)
+        experiment = store.experiment(spec.name, note(spec))
         tags = {"longlag.study": spec.name, "longlag.study_identity": spec.identity()}
-        self.parent = store.parent(self.experiment, spec.name, tags, parameters(spec))
-        self.tags = {"longlag.study": spec.name}
-        self.number: int | None = None
+        parent = store.parent(experiment, spec.name, tags, parameters(spec))
+        job = Job(
+            spec=spec,
+            home=opened.root,
+            optuna_url=opened.optuna_url,
+            tracking_uri=tracking_uri,
+            experiment=experiment,
+            parent=parent,
+            threads=threads,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        return _sweep(job, workers, book, store, watchers)
 
-    def go(self) -> StudyResult:
-        book = self.ledger
+
+def _sweep(
+    job: Job, workers: int | Literal["auto"], book: Ledger, store: Store, watchers: Sequence[Watcher]
+) -> StudyResult:
+    with book.lock():
         book.tidy()
-        for watcher in self.watchers:
-            watcher.study_started(self.spec, book.settled(), book.total)
-        try:
-            while book.remaining():
-                book.study.sampler = ledger.sampler(self.spec, len(book.study.get_trials(deepcopy=False)))
-                book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
-        except BaseException as error:
-            book.put_back(self.number)
-            with suppress(Exception):  # a store that is gone must not hide what went wrong
-                self.store.end_parent(self.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
+    for watcher in watchers:
+        watcher.study_started(job.spec, book.settled(), book.total)
+    count = crew(workers, book.total - book.settled())
+    try:
+        with graceful() as stop:
+            try:
+                if count > 1:
+                    Pool(job, count, book, watchers, stop).go()
+                else:
+                    with torch_threads(job.threads):
+                        Worker(job, book, store, watchers, stop).go()
+            except Interrupted:
+                if stop.signal is None:
+                    raise
+    except BaseException as error:
+        with suppress(Exception):  # a store that is gone must not hide what went wrong
+            store.bury(job.experiment)
+            store.end_parent(job.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
+        raise
+    try:
+        store.deliver()
+        store.bury(job.experiment)
+    except Exception as error:
+        kept = len(Spool(Home(job.home).spool).parcels())
+        if store.local or not kept:
             raise
-        result = collect(self.spec, book.study, book.total, self.store, self.experiment)
-        self.store.end_parent(self.parent, "FAILED" if result.failed else "FINISHED", summary(result))
-        return result
-
-    # -- one trial --------------------------------------------------------------------------------------------------
-
-    def trial(self, trial: optuna.Trial) -> float:
-        """What Optuna calls: a point, its runs over the seeds, and the mean of their scores."""
-        self.number = trial.number
-        trial.set_user_attr("process", ledger.holder())
-        state: State = "failed"
-        value: float | None = None
-        reason = ""
-        try:
-            point = space.suggest(trial, self.spec.space)
-            for watcher in self.watchers:
-                watcher.trial_started(trial.number, point)
-            value = self.runs(trial, self.specs(point))
-            state = "complete"
-            return value
-        except optuna.TrialPruned as pruned:
-            state, reason = "pruned", str(pruned)
-            raise
-        except TrialFailed as error:
-            reason = str(error)
-            raise
-        except (UserError, KeyboardInterrupt) as error:  # the next trial would fare no better
-            reason = str(error) or "interrupted"
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error} (traceback in {self.keep_traceback(trial.number)})"
-            raise TrialFailed(reason) from error
-        finally:
-            if reason:
-                trial.set_user_attr("reason", reason)
-            for watcher in self.watchers:
-                watcher.trial_ended(trial.number, state, value, reason)
-
-    def specs(self, point: Mapping[str, Any]) -> list[RunSpec]:
-        try:
-            return [self.spec.run(dict(point), seed) for seed in self.spec.seeds]
-        except UserError as error:
-            raise TrialFailed(str(error)) from error
-
-    def runs(self, trial: optuna.Trial, specs: Sequence[RunSpec]) -> float:
-        trial.set_user_attr("run_keys", [spec.run_key for spec in specs])
-        scores: list[float] = []
-        run_ids: list[str] = []
-        for spec in specs:
-            listeners: list[Listener] = [*self.watchers]
-            if len(specs) == 1:
-                listeners.append(_Reporter(trial))
-            tags = {**self.tags, "longlag.trial": str(trial.number)}
-            place = Place(self.experiment, self.parent, tags, run_name(trial.number, spec))
-            done = execute(spec, self.store, self.home, place, listeners=listeners, started=self.run_started)
-            run_ids.append(done.run_id)
-            trial.set_user_attr("run_ids", run_ids)
-            if done.result.outcome == "pruned":
-                raise optuna.TrialPruned(done.result.reason)
-            scores.append(objective(done.result))
-            mean = sum(scores) / len(scores)
-            if len(specs) > 1:
-                trial.report(mean, len(scores))
-                if len(scores) < len(specs) and trial.should_prune():
-                    raise optuna.TrialPruned(f"after {len(scores)} of {len(specs)} seeds")
-        return mean
-
-    def run_started(self, spec: RunSpec) -> None:
-        for watcher in self.watchers:
-            watcher.run_started(spec)
-
-    def keep_traceback(self, number: int) -> Path:
-        folder = self.home.root / "logs"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{self.spec.name}-trial{number}.txt"
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-        return path
+        raise UserError(
+            f"all trials are done, but the tracking server {store.uri} went away: {kept} runs are kept in "
+            f"{Home(job.home).spool}, and the same command delivers them when it is there again"
+        ) from error
+    result = collect(job.spec, book.study, book.total, store, job.experiment)
+    store.end_parent(job.parent, "FAILED" if result.failed else "FINISHED", summary(result))
+    return result
 
 
-class _Reporter(Listener):
-    """Tells Optuna the score at every evaluation, and ends the run when the pruner gives up on it."""
+def crew(workers: int | Literal["auto"], trials: int) -> int:
+    """How many workers: as many as asked for, or one a core that memory is there for; never more than trials.
 
-    def __init__(self, trial: optuna.Trial) -> None:
-        self.trial = trial
-
-    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
-        self.trial.report(score if math.isfinite(score) else math.inf, update)
-        if self.trial.should_prune():
-            raise Pruned(f"score {score:.3g} at update {update} is worse than the other trials' there")
+    Raises:
+        UserError: for less than one.
+    """
+    if workers == "auto":
+        cores = len(os.sched_getaffinity(0))
+        count = max(1, min(cores, int(psutil.virtual_memory().available // MEMORY)))
+    elif workers < 1:
+        raise UserError(f"workers: at least 1, or 'auto', not {workers}")
+    else:
+        count = workers
+    return max(1, min(count, trials))

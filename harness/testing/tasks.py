@@ -191,7 +191,8 @@ class TaskConformance:
         assert any(metric.name in task.criterion for metric in task.metrics)
         batch = draw(task, size=3)
         told = [task.describe(batch, index) for index in range(3)]
-        sequences = {batch.inputs[:, b].tobytes() + batch.targets[..., b, :].tobytes() for b in range(3)}
+        targets = batch.targets.swapaxes(0, 1) if task.signature.by_step else batch.targets
+        sequences = {batch.inputs[:, b].tobytes() + targets[b].tobytes() for b in range(3)}
         assert len(set(told)) >= min(2, len(sequences))
         assert all(len(line) <= 110 for text in told for line in text.splitlines())
 

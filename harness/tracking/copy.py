@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.tracking import describe
-from harness.tracking.listener import BATCH, PARAMETERS
+from harness.tracking.spool import BATCH, PARAMETERS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

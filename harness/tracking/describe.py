@@ -17,8 +17,6 @@ from harness.spec import RunSpec
 from harness.training.result import RunResult
 
 if TYPE_CHECKING:
-    from mlflow.entities import DatasetInput
-
     from harness.training import Split
 
 PARENT = "mlflow.parentRunId"
@@ -134,10 +132,11 @@ def metric_name(name: str) -> str:
     return re.sub(r"[^\w\-./: ]", "_", name, flags=re.ASCII)[:250]
 
 
-def dataset_input(split: Split) -> DatasetInput:
-    """One evaluation split as MLflow's dataset input: name, fingerprint, rows, columns. The sequences stay here."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
+def dataset_fields(split: Split) -> tuple[str, dict[str, Any]]:
+    """One evaluation split as MLflow's dataset: name, fingerprint, rows, columns; the sequences stay here.
 
+    Its own name comes first.
+    """
     name, _, digest = split.table._fingerprint.rpartition("-")
     columns = [{"name": key, "required": True, **_type(f)} for key, f in split.table.features.items()]
     profile = {
@@ -147,15 +146,14 @@ def dataset_input(split: Split) -> DatasetInput:
         "inputs": list(split.batch.inputs.shape),
         "targets": list(split.batch.targets.shape),
     }
-    dataset = Dataset(
-        name=name or split.name,
-        digest=digest[-DIGEST_LIMIT:],
-        source_type="code",
-        source=json.dumps({"tags": {"made_by": "longlag", "fingerprint": split.table._fingerprint}}),
-        schema=json.dumps({"mlflow_colspec": columns}),
-        profile=json.dumps(profile),
-    )
-    return DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", split.name)])
+    return split.name, {
+        "name": name or split.name,
+        "digest": digest[-DIGEST_LIMIT:],
+        "source_type": "code",
+        "source": json.dumps({"tags": {"made_by": "longlag", "fingerprint": split.table._fingerprint}}),
+        "schema": json.dumps({"mlflow_colspec": columns}),
+        "profile": json.dumps(profile),
+    }
 
 
 def _type(feature: Any) -> dict[str, Any]:

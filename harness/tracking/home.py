@@ -81,6 +81,16 @@ class Home:
         """Arrow files of the evaluation splits."""
         return self.root / "datasets"
 
+    @property
+    def checkpoints(self) -> Path:
+        """What interrupted runs go on from; a folder for each, by run_key."""
+        return self.root / "checkpoints"
+
+    @property
+    def spool(self) -> Path:
+        """What a tracking server that went away is still to be told."""
+        return self.root / "spool"
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held by one process on this machine at a time; given back when the process dies."""

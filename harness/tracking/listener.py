@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.probes import Curve
 from harness.spec import RunSpec
 from harness.task import Answer, Array, Batch, Task
-from harness.tracking import describe, figures, throughtime
+from harness.tracking import connection, describe, figures, throughtime
+from harness.tracking.spool import BATCH, Parcel, Spool
 from harness.training import Listener, RunResult, Split
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 WEIGHTS = "weights.safetensors"
 FLUSH_SECONDS = 3.0
 PATIENCE_SECONDS = 30.0
-BATCH, PARAMETERS = 1000, 100  # as many as MLflow takes at once
 COMPLETE = ("solved", "budget", "diverged")
 
 
@@ -38,9 +38,10 @@ class MlflowListener(Listener):
         parent: run that it belongs to.
         tags: on top of its own.
         name: as it stands in the UI; MLflow makes one up when not given.
+        spool: what takes the run when the store, a server, is gone at its end; without one that is an error.
 
     Attributes:
-        run_id: MLflow's; None before the run has started.
+        run_id: MLflow's; None before the run has started, or could be told to the store.
     """
 
     def __init__(
@@ -50,7 +51,10 @@ class MlflowListener(Listener):
         parent: str | None = None,
         tags: Mapping[str, str] | None = None,
         name: str | None = None,
+        spool: Spool | None = None,
     ) -> None:
+        self.spool = spool
+        self._parcel: Parcel | None = None
         self.client, self.experiment_id, self.parent, self.name = client, experiment_id, parent, name
         self.tags = dict(tags or {})
         self.run_id: str | None = None
@@ -60,27 +64,40 @@ class MlflowListener(Listener):
         self._lag: Sequence[Curve] = ()
         self._buffer: list[Metric] = []
         self._next, self._late = 0.0, False
+        self._files: dict[str, bytes] = {}
+        self._before: Mapping[str, Any] = {}  # of a checkpoint
+        self._there: set[tuple[str, int]] = set()  # points that were written before the run was taken up again
 
     # -- what training tells ----------------------------------------------------------------------------------------
 
     def started(
         self, spec: RunSpec, splits: Mapping[str, Split], parameters: int, environment: Mapping[str, str]
     ) -> None:
-        from mlflow.entities import Param
-
         own = describe.tags(spec, environment)
         if self.parent is not None:
             own[describe.PARENT] = self.parent
         if describe.STUDY in self.tags:
             own["study"] = self.tags[describe.STUDY]
-        run = self.client.create_run(self.experiment_id, tags={**own, **self.tags}, run_name=self.name)
-        self.run_id = run.info.run_id
-        params = [Param(key, value) for key, value in describe.parameters(spec).items()]
-        for start in range(0, len(params), PARAMETERS):
-            self.client.log_batch(self.run_id, params=params[start : start + PARAMETERS])
-        self.client.log_inputs(self.run_id, [describe.dataset_input(split) for split in splits.values()])
         self._planned = throughtime.planned(spec.training.updates, spec.training.eval_every)
         self._next = time.monotonic() + FLUSH_SECONDS
+        if self._before and self._continue({**own, **self.tags}):
+            return
+        self._parcel = Parcel(
+            uri=str(self.client.tracking_uri),
+            experiment_id=self.experiment_id,
+            run_id=None,
+            name=self.name,
+            started=int(time.time() * 1000),
+            tags={**own, **self.tags},
+            params=describe.parameters(spec),
+            inputs=[describe.dataset_fields(split) for split in splits.values()],
+        )
+        try:
+            self.run_id = self._parcel.begin(self.client)
+        except Exception:
+            if self.spool is None:
+                raise
+            self._next, self._late = time.monotonic() + PATIENCE_SECONDS, True
 
     def measured(self, update: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -108,9 +125,7 @@ class MlflowListener(Listener):
         from safetensors.torch import save
 
         kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in values.items()}
-        with tempfile.TemporaryDirectory() as made:
-            (Path(made) / WEIGHTS).write_bytes(save(kept))
-            self.client.log_artifacts(self._id, made)
+        self._files[WEIGHTS] = save(kept)  # for `finished`
 
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
         columns = task.table(outputs, answer, batch)
@@ -120,27 +135,46 @@ class MlflowListener(Listener):
                 rows.writerow(columns)
                 rows.writerows(zip(*columns.values(), strict=True))
             figures.predictions(task, outputs, answer, batch, Path(made) / "predictions.png")
-            self.client.log_artifacts(self._id, made)
+            self._files |= {path.name: path.read_bytes() for path in Path(made).iterdir()}  # for `finished`
 
     def finished(self, result: RunResult) -> None:
-        self._keep_curves(self._flow.last, None)
-        self._keep_lags(self._lag, None)
-        for curve in self._flow.last:
-            for name, values in throughtime.bands(curve):
-                self._keep_all(name, throughtime.lag_series(values))
-        for name, value in describe.final(result).items():
-            self._keep(name, value, result.updates)
+        if result.outcome != "interrupted":  # that one is taken up again, and its last evaluation comes later
+            self._keep_curves(self._flow.last, None)
+            self._keep_lags(self._lag, None)
+            for curve in self._flow.last:
+                for name, values in throughtime.bands(curve):
+                    self._keep_all(name, throughtime.lag_series(values))
+            for name, value in describe.final(result).items():
+                self._keep(name, value, result.updates)
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             (folder / "result.json").write_text(result.model_dump_json(indent=1), encoding="utf-8")
             (folder / "spec.json").write_text(result.spec.canonical(), encoding="utf-8")
+            for name, data in self._files.items():
+                (folder / name).write_bytes(data)
             if self._flow.updates:
                 self._flow.write(folder)
             if self._training.updates:
                 self._training.write(folder)
-            self.client.log_artifacts(self._id, made)
-        self._flush()
-        self._end("FINISHED" if result.outcome in COMPLETE else "KILLED", result.outcome, result.reason)
+            status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
+            try:
+                self._reach()
+                self.client.log_artifacts(self._id, made)
+                self._flush()
+                self._end(status, result.outcome, result.reason)
+            except Exception:
+                if self.spool is None:
+                    raise
+                self._put_by(self.spool, folder, status, result)
+
+    def _put_by(self, spool: Spool, files: Path, status: str, result: RunResult) -> None:
+        """Leave to the spool what the server does not take now."""
+        assert self._parcel is not None
+        self._parcel.metrics = [(m.key, m.value, m.timestamp, m.step) for m in self._buffer]
+        self._parcel.status, self._parcel.ended = status, int(time.time() * 1000)
+        self._parcel.last_tags = {"outcome": result.outcome, "reason": result.reason}
+        spool.keep(self._parcel, files)
+        self._ended = True
 
     def failed(self, error: BaseException) -> None:
         """End the run for an exception, whatever the store does: the exception in hand matters more."""
@@ -154,6 +188,59 @@ class MlflowListener(Listener):
                 "KILLED" if by_hand else "FAILED", "interrupted" if by_hand else "failed", describe.sentence(error)
             )
 
+    # -- a run that is taken up again ---------------------------------------------------------------------------------
+
+    def saved(self) -> Mapping[str, Any]:
+        buffer = [[metric.key, metric.value, metric.timestamp, metric.step] for metric in self._buffer]
+        flow = {f"flow/{key}": value for key, value in self._flow.saved().items()}
+        flow |= {f"training/{key}": value for key, value in self._training.saved().items()}
+        return {"run_id": self.run_id, "buffer": buffer, **flow}
+
+    def restored(self, state: Mapping[str, Any]) -> None:
+        self._before = state
+        self._flow.restore({key.removeprefix("flow/"): value for key, value in state.items()})
+        part = {k.removeprefix("training/"): v for k, v in state.items() if k.startswith("training/")}
+        self._training.restore(part)
+
+    def _continue(self, tags: Mapping[str, str]) -> bool:
+        """Take up the run of the checkpoint, so that no point is written twice; says whether it is the one to go on.
+
+        A run that was begun elsewhere, in another study, stays there: a new one is made, with the points so far.
+        """
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(self._before["run_id"])
+        except MlflowException:  # somebody deleted it
+            return False
+        points = [m for key in run.data.metrics for m in self.client.get_metric_history(run.info.run_id, key)]
+        kept = [Metric(*values) for values in self._before["buffer"]]
+        here = (run.info.experiment_id, run.data.tags.get(describe.PARENT)) == (self.experiment_id, self.parent)
+        if here:
+            self.run_id = str(run.info.run_id)
+            self._parcel = Parcel(
+                uri=str(self.client.tracking_uri),
+                experiment_id=self.experiment_id,
+                run_id=self.run_id,
+                name=self.name,
+                started=int(run.info.start_time),
+                tags=dict(tags),
+                described=True,
+            )
+            self.client.update_run(self.run_id, status="RUNNING")
+            for key in ("outcome", "reason"):
+                if key in run.data.tags:
+                    self.client.delete_tag(self.run_id, key)
+            for key, value in tags.items():
+                self.client.set_tag(self.run_id, key, value)
+            self._there = {(metric.key, metric.step) for metric in points}
+            self._buffer = [metric for metric in kept if (metric.key, metric.step) not in self._there]
+        else:
+            self._buffer = list({(metric.key, metric.step): metric for metric in [*points, *kept]}.values())
+            self._there = {(metric.key, metric.step) for metric in self._buffer}
+        return here
+
     # -- what MLflow gets -------------------------------------------------------------------------------------------
 
     @property
@@ -166,8 +253,9 @@ class MlflowListener(Listener):
         """Infinity would be stored as 1.8e308, and NaN drawn as a gap: neither is logged, `train/diverged` tells."""
         from mlflow.entities import Metric
 
-        if math.isfinite(value):
-            self._buffer.append(Metric(describe.metric_name(name), float(value), int(time.time() * 1000), step))
+        key = describe.metric_name(name)
+        if math.isfinite(value) and (key, step) not in self._there:
+            self._buffer.append(Metric(key, float(value), int(time.time() * 1000), step))
 
     def _keep_curves(self, curves: Sequence[Curve], update: int | None) -> None:
         for curve in curves:
@@ -186,10 +274,20 @@ class MlflowListener(Listener):
         if now < self._next and (len(self._buffer) < BATCH or self._late):
             return
         try:
+            if self._late:
+                self._reach()
             self._flush()
             self._next, self._late = now + FLUSH_SECONDS, False
         except Exception:  # a store that fails for a while ends no run of hours: what is kept is tried again
             self._next, self._late = now + PATIENCE_SECONDS, True
+
+    def _reach(self) -> None:
+        """Ask a server that failed before whether it answers, in little time; and tell it of the run, if not done."""
+        uri = str(self.client.tracking_uri)
+        if self._late and uri.startswith(connection.SERVERS):
+            connection.check_health(uri)
+        if self.run_id is None and self._parcel is not None:
+            self.run_id = self._parcel.begin(self.client)
 
     def _flush(self) -> None:
         """Write what is kept; what was written is kept no more, so that no point is written twice."""

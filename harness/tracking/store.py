@@ -21,6 +21,7 @@ from harness.tracking import connection, describe, views
 from harness.tracking.copy import copy
 from harness.tracking.home import LAYOUT, Home
 from harness.tracking.listener import WEIGHTS, MlflowListener
+from harness.tracking.spool import Spool
 from harness.training import RunResult
 
 if TYPE_CHECKING:
@@ -88,7 +89,16 @@ class Store:
         Raises:
             UserError: when a server does not answer, or a database is none of MLflow's.
         """
-        return cls(connection.connect(home, uri), home, connection.location(home, uri))
+        store = cls(connection.connect(home, uri), home, connection.location(home, uri))
+        store.deliver()
+        return store
+
+    def deliver(self) -> int:
+        """Tell the store what it missed while it was gone; returns how many runs that were."""
+        if not any(self.home.spool.glob("*")):
+            return 0
+        with self.home.lock():
+            return Spool(self.home.spool).deliver(self.client, self.uri)
 
     @property
     def local(self) -> bool:
@@ -116,7 +126,7 @@ class Store:
             for key, value in wanted.items():
                 if have.get(key) != value:
                     self.client.set_experiment_tag(identifier, key, value)
-            self._bury(identifier)
+            self.bury(identifier)
         return identifier
 
     def experiment_id(self, name: str) -> str:
@@ -186,10 +196,23 @@ class Store:
         name: str | None = None,
     ) -> MlflowListener:
         """What records one run; see `MlflowListener`."""
-        return MlflowListener(self.client, experiment_id, parent, tags, name)
+        return MlflowListener(
+            self.client, experiment_id, parent, tags, name, None if self.local else Spool(self.home.spool)
+        )
 
     def find(self, run_key: str) -> Recorded | None:
-        """A run of this identity that finished, in whatever study; the newest whose result can be read."""
+        """A run of this identity that finished, in whatever study; the newest whose result can be read.
+
+        A server that is gone is as good as one that knows nothing: the run is trained, and told to it later.
+        """
+        try:
+            return self._find(run_key)
+        except Exception:
+            if self.local:
+                raise
+            return None
+
+    def _find(self, run_key: str) -> Recorded | None:
         ids = [str(experiment.experiment_id) for experiment in self._experiments()]
         query = f"tags.run_key = '{run_key}' and attributes.status = 'FINISHED'"
         for run in self._runs(ids, query) if ids else ():
@@ -308,13 +331,18 @@ class Store:
             if not token:
                 return
 
-    def _bury(self, experiment_id: str) -> None:
+    def dead(self, experiment_id: str | None = None) -> list[Run]:
+        """Runs, of one study or of all, that a dead process of this machine left RUNNING."""
+        ids = [experiment_id] if experiment_id else [str(each.experiment_id) for each in self._experiments()]
+        running = list(self._runs(ids, "attributes.status = 'RUNNING'")) if ids else []
+        return [run for run in running if describe.process_is_gone(run.data.tags)]
+
+    def bury(self, experiment_id: str) -> None:
         """Mark runs as killed whose process is gone: killed by a signal that cannot be caught, or by a power cut."""
-        for run in list(self._runs([experiment_id], "attributes.status = 'RUNNING'")):
-            if describe.process_is_gone(run.data.tags):
-                self.client.set_tag(run.info.run_id, "outcome", "killed")
-                self.client.set_tag(run.info.run_id, "reason", f"process {run.data.tags['pid']} is gone")
-                self.client.set_terminated(run.info.run_id, "KILLED")
+        for run in self.dead(experiment_id):
+            self.client.set_tag(run.info.run_id, "outcome", "killed")
+            self.client.set_tag(run.info.run_id, "reason", f"process {run.data.tags['pid']} is gone")
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _is_training(run: Run) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +80,35 @@ class Flow:
 
     def __init__(self) -> None:
         self.updates: list[int] = []
-        self.last: Sequence[Curve] = ()
+        self.last: list[Curve] = []
         self._norms: dict[str, list[Values]] = {}
         self._by_lag: dict[str, list[Values]] = {}
 
     def add(self, update: int, curves: Sequence[Curve]) -> None:
         self.updates.append(update)
-        self.last = curves
+        self.last = list(curves)
         for curve in curves:
             self._norms.setdefault(curve.name, []).append(curve.norms)
             self._by_lag.setdefault(curve.name, []).append(curve.by_lag)
+
+    def saved(self) -> dict[str, Any]:
+        """All of it, for a checkpoint."""
+        rows = {f"norms/{name}": np.concatenate(kept) for name, kept in self._norms.items()}
+        rows |= {f"by_lag/{name}": np.concatenate(kept) for name, kept in self._by_lag.items()}
+        lengths = {name: [len(row) for row in kept] for name, kept in self._norms.items()}
+        return {"updates": self.updates, "lengths": lengths, **rows}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Undo `saved`."""
+        self.updates = list(state["updates"])
+        for name, lengths in state["lengths"].items():
+            cuts = np.cumsum(lengths)[:-1]
+            self._norms[name] = np.split(state[f"norms/{name}"], cuts)
+            self._by_lag[name] = np.split(state[f"by_lag/{name}"], cuts)
+        self.last = []
+        for name in state["lengths"]:
+            part, _, which = name.rpartition(".")
+            self.last.append(Curve(part, which, self._norms[name][-1], self._by_lag[name][-1]))
 
     def by_lag(self) -> dict[str, Values]:
         """Layer and state -> ``[evaluations, lags]``; NaN past the end of a shorter one."""
@@ -139,6 +158,13 @@ class Training(Flow):
             del self.updates[1::2]
             for rows in (*self._norms.values(), *self._by_lag.values()):
                 del rows[1::2]
+
+    def saved(self) -> dict[str, Any]:
+        return {**super().saved(), "every": self._every, "seen": self._seen}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self._every, self._seen = state["every"], state["seen"]
 
     def write(self, folder: Path) -> None:
         """The arrays, compressed (``numpy.load``), and the picture into `folder`."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from harness.probes import by_group
 from harness.registry import UserError
 from harness.spec import RunSpec
 from harness.task import Answer, Array, Batch, Task
-from harness.training import optimizers, regulariser
+from harness.training import optimizers, regulariser, resume
+from harness.training.checkpoint import Checkpoints
 from harness.training.data import Split, part, splits
 from harness.training.environment import environment, numerics
 from harness.training.result import Listener, Outcome, Pruned, RunResult
@@ -34,6 +36,7 @@ class Run:
     """One run in the making: its task, network, optimizer and splits. `train` is the way in."""
 
     def __init__(self, spec: RunSpec, listeners: Sequence[Listener], cache: Path | None) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
         self.spec = spec
         self.listeners = listeners
         self.task: Task = spec.task.build()
@@ -63,9 +66,20 @@ class Run:
         self.validation: dict[str, float] = {}
         self.solved_at: int | None = None
         self.update = 0
+        self.losses: list[float] = []  # since they were logged last
+        self.clipped = 0
 
     def tensors(self, batch: Batch) -> Tensors:
         return Tensors.of(batch, self.dtype, self.device)
+
+    @property
+    def probed(self) -> dict[str, Any]:
+        """What the probes remember, as JSON values."""
+        return self.watch.saved()
+
+    @probed.setter
+    def probed(self, state: Mapping[str, Any]) -> None:
+        self.watch.restore(state)
 
     def tell(self, values: Mapping[str, float]) -> None:
         for listener in self.listeners:
@@ -85,10 +99,11 @@ class Run:
             self.regulariser.backward(value)
         return value.detach()
 
-    def until_stopped(self, interrupted: Callable[[], bool]) -> tuple[Outcome, str]:
+    def until_stopped(
+        self, interrupted: Callable[[], bool], checkpoints: Checkpoints | None = None
+    ) -> tuple[Outcome, str]:
         """Train until something ends the run; says what."""
         training, probe = self.spec.training, self.spec.probe
-        clipped, losses = 0, []
         while self.update < training.updates:
             progress = self.update / training.updates
             self.network.teach(progress)
@@ -104,9 +119,9 @@ class Run:
                 self.watch.look(self.update, "divergence", batch=(batch, tensors))
                 what = f"loss {value}" if not math.isfinite(value) else f"gradient norm {float(norm)}"
                 return "diverged", f"{what} at update {self.update + 1}"
-            losses.append(value)
+            self.losses.append(value)
             norms = by_group(self.groups) if log else {}
-            clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
+            self.clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
             factor = optimizers.rate(self.spec.schedule, self.update, training.updates)
             for group, lr in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = lr * factor
@@ -118,24 +133,29 @@ class Run:
                 self.watch.trained(self.update, records, batch)
             if log:
                 values = {f"gradient_norm/{name}": number for name, number in norms.items()}
-                values["train/loss"] = float(np.mean(losses))
-                values["train/clipped"] = clipped / len(losses)
+                values["train/loss"] = float(np.mean(self.losses))
+                values["train/clipped"] = self.clipped / len(self.losses)
                 values["train/learning_rate"] = self.spec.optimizer.lr * factor
                 if self.regulariser is not None:
                     values["train/omega"] = self.regulariser.value
                 self.tell(values)
-                clipped, losses = 0, []
-            if self.update % training.eval_every == 0 or self.update == training.updates:
+                self.clipped, self.losses = 0, []
+            evaluate = self.update % training.eval_every == 0 or self.update == training.updates
+            if evaluate:
                 try:
                     solved = self.evaluate()
                 except Pruned as pruned:
                     return "pruned", str(pruned)
                 if solved and training.stop_when_solved:
                     return "solved", f"{self.task.criterion} at update {self.update}"
-                if interrupted():
-                    return "interrupted", f"stopped by hand at update {self.update}"
             else:
                 self.watch.look(self.update, self.update)
+            if (evaluate or checkpoints) and self.update < training.updates and interrupted():
+                if checkpoints:
+                    checkpoints.write(resume.snapshot(self))
+                return "interrupted", f"stopped by hand at update {self.update}"
+            if checkpoints and checkpoints.due():
+                checkpoints.write(resume.snapshot(self))
         if self.solved_at is not None:
             return "solved", f"{self.task.criterion} at update {self.solved_at}; trained on to the budget"
         return "budget", f"the budget of {training.updates} updates is used up"
@@ -184,27 +204,34 @@ def train(
     listeners: Sequence[Listener] = (),
     cache: Path | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    checkpoints: Checkpoints | None = None,
 ) -> RunResult:
-    """Train one run to its end.
+    """Train one run to its end, from its last checkpoint if there is one.
 
     Args:
         spec: what to run.
         listeners: told what happens; they never change the numbers.
         cache: folder for the evaluation splits' Arrow files; None keeps them in memory.
-        interrupted: asked after every evaluation; true ends the run there.
+        interrupted: asked after every evaluation, and with checkpoints after every update; true ends the run there.
+        checkpoints: where to keep them; a run that is killed ends with the same numbers when it is trained again.
 
     Returns:
         The result; a run that diverged, or never solved its task, has one as well.
     """
-    wall, cpu = time.perf_counter(), time.process_time()
     with numerics():
         run = Run(spec, listeners, cache)
+        saved = checkpoints.read() if checkpoints else None
+        if saved is not None and resume.fits(run, saved):
+            resume.restore(run, saved)
         count = sum(p.numel() for p in run.parameters)
         for listener in listeners:
             listener.started(spec, run.splits, count, run.environment)
-        run.watch.look(0, "start")
-        outcome, reason = run.until_stopped(interrupted)
-        if outcome != "diverged":
+        if checkpoints:
+            checkpoints.begin()
+        if not run.update:
+            run.watch.look(0, "start")
+        outcome, reason = run.until_stopped(interrupted, checkpoints)
+        if outcome not in ("diverged", "interrupted"):
             run.watch.look(run.update, "end")
         whole = outcome in ("solved", "budget")
         test = run.measure(run.splits["test"]) if whole else None
@@ -228,8 +255,8 @@ def train(
         baseline=run.task.baseline().value,
         score=math.nan if test is None else run.task.score(test),
         parameters=count,
-        wall_seconds=time.perf_counter() - wall,
-        cpu_seconds=time.process_time() - cpu,
+        wall_seconds=time.perf_counter() - run.wall,
+        cpu_seconds=time.process_time() - run.cpu,
         gradient=run.watch.summary(),
         environment=run.environment,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -105,3 +105,10 @@ class Listener:
 
     def finished(self, result: RunResult) -> None:
         """After the last evaluation."""
+
+    def saved(self) -> Mapping[str, Any]:
+        """What `restored` needs to go on after a crash: JSON values by name, or NumPy arrays."""
+        return {}
+
+    def restored(self, state: Mapping[str, Any]) -> None:
+        """The run goes on from a checkpoint, of which `state` is this listener's part; told before `started`."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import median_low
+from typing import Any
 
 import torch
 from torch import nn
@@ -168,3 +169,18 @@ class Watch:
         if self._lags:
             self.gradient["training_lag_horizon"] = median_low(self._lags)
         return self.gradient
+
+    def saved(self) -> dict[str, Any]:
+        """What a run that is taken up again has to know, as JSON values."""
+        return {
+            "gradient": dict(self.gradient),
+            "trained": [list(pair) for pair in self._trained],
+            "lags": list(self._lags),
+            "done": [list(pair) for pair in sorted(self._done)],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Undo `saved`."""
+        self.gradient, self._lags = dict(state["gradient"]), list(state["lags"])
+        self._trained = [(horizon, ratio) for horizon, ratio in state["trained"]]
+        self._done = {(name, update) for name, update in state["done"]}

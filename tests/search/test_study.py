@@ -18,7 +18,7 @@ import pytest
 
 import harness
 from harness.registry import UserError
-from harness.search import StudyResult, Watcher, ledger, report, runner
+from harness.search import StudyResult, Watcher, ledger, report, runner, samplers
 from harness.spec import RunSpec, load_study
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -124,7 +124,7 @@ def test_a_default_that_is_spelled_out_is_the_same_search(study: dict[str, Any],
     assert trained == []
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "gp"])
 def test_diverged_runs_are_results_and_every_sampler_lives_with_them(
     sampler: str, study: dict[str, Any], shared_home: Path
 ) -> None:
@@ -145,10 +145,10 @@ def test_a_run_that_raises_fails_its_trial_and_is_tried_again_next_time(
 ) -> None:
     train = runner.train
 
-    def broken(spec: RunSpec, listeners: Any, cache: Path) -> RunResult:
+    def broken(spec: RunSpec, *arguments: Any, **named: Any) -> RunResult:
         if spec.model.depth == 2 and spec.cell.name == "rnn":
             raise MemoryError("no room")
-        return train(spec, listeners, cache)
+        return train(spec, *arguments, **named)
 
     monkeypatch.setattr(runner, "train", broken)
     result, _ = sweep(study, shared_home)
@@ -299,3 +299,36 @@ def test_a_point_that_gives_no_run_fails_alone(study: dict[str, Any], shared_hom
     assert len(trained) == 3
     (failed,) = result.failed
     assert "nesterov needs a momentum" in failed.reason
+
+
+def test_a_sampler_whose_package_is_missing_is_named(
+    study: dict[str, Any], shared_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
+    search = {**study, "sampler": {"name": "cmaes"}, "trials": 2}
+    with pytest.raises(UserError, match=r"needs the package cmaes: pip install 'longlag\[search\]'"):
+        sweep(search, shared_home)
+
+
+def test_equal_parameter_counts(study: dict[str, Any], shared_home: Path) -> None:
+    search = {**study, "space": {"cell": ["rnn", "gru", "lstm"], "model.depth": [1, 2]}, "parameters": 3000}
+    result, _ = sweep(search, shared_home)
+    runs = [run for trial in result.trials for run in trial.runs]
+    assert len(runs) == 6
+    assert all(abs(run.parameters - 3000) < 150 for run in runs), [run.parameters for run in runs]
+    assert len({run.spec.model.hidden_size for run in runs}) > 3
+    with pytest.raises(UserError, match="with another parameters"):
+        sweep({**search, "parameters": 4000}, shared_home)
+    with pytest.raises(UserError, match="the hidden size is solved for"):
+        load_study({**search, "space": {"model.hidden_size": [1, 2]}})
+
+
+def test_wilcoxon_compares_seed_by_seed(study: dict[str, Any], shared_home: Path) -> None:
+    base = {**study["base"], "training": {"batch_size": 8, "updates": 40, "eval_every": 20}}
+    space = {"optimizer": [{"name": "adam", "lr": 1e-2}, {"name": "sgd", "lr": 1e30}]}
+    search = {**study, "base": base, "space": space, "seeds": list(range(8)), "pruner": {"name": "wilcoxon"}}
+    result, _ = sweep(search, shared_home)
+    assert result.remaining == 0
+    assert {trial.state for trial in result.trials} <= {"complete", "pruned"}
+    with pytest.raises(UserError, match="needs three of them"):
+        load_study({**search, "seeds": [0, 1]})

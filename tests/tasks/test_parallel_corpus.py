@@ -137,7 +137,7 @@ def test_the_files_contents_are_part_of_the_identity(tsv: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "kind", "sentence"),
     [
-        (b"a\tb\nc\n", "tsv", "pairs, line 2: has 1 columns, columns 1 and 2 are asked for"),
+        (b"a\tb\nc\n", "tsv", r"pairs, line 2: there is no column 2 \(counted from 1\); it has 1"),
         (b"a\tb\nc\t \n", "tsv", "pairs, line 2: column '2' is empty"),
         (b"a\tb\nc\t\xff\xfe\n", "tsv", r"pairs, line 2: is not UTF-8 \(byte 0xff at 2\)"),
         (b"a\tb\n", "tsv", "pairs: has 1 pairs; it takes at least 10 different sources"),

@@ -22,9 +22,10 @@ from functools import cache
 from pathlib import Path
 
 # Nothing of -ffast-math: it would lose NaN and infinity, and linking with it makes GCC before 13 set flush-to-zero
-# for the whole process on load. -fopenmp-simd vectorises the loops that say so, sums included.
+# for the whole process on load. -fopenmp-simd vectorises the loops that say so, sums included. -O2 with the vectoriser
+# of -O3 makes as fast a loop as -O3 and builds it in two thirds of the time; vectors of 512 bits gained nothing.
 COMPILE_FLAGS = (
-    "-std=gnu11", "-O3", "-march=native", "-fPIC", "-fno-math-errno", "-fno-trapping-math",
+    "-std=gnu11", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-march=native", "-fPIC", "-fno-math-errno", "-fno-trapping-math",
     "-ffp-contract=fast", "-fopenmp-simd",
 )  # fmt: skip
 LINK_FLAGS = ("-shared", "-pthread", "-lm")

@@ -78,13 +78,8 @@ class Pass:
 
     def new_states(self, steps: int, keep: Sequence[bool]) -> list[Tensor]:
         """Storage for the states ``[T + 1, B, H]``, the initial one in row 0, or ``[1, B, H]`` where it is not kept."""
-        dtype, batch = self.kernel.dtype, self.shape[1]
-        return [
-            memory.empty((steps + 1 if kept else 1, batch, self.hidden), dtype)
-            if inner
-            else torch.empty((steps + 1 if kept else 1, batch, self.hidden), dtype=dtype)
-            for kept, inner in zip(keep, self.kernel.inner, strict=True)
-        ]
+        batch, hidden = self.shape[1], self.hidden
+        return [memory.empty((steps + 1 if kept else 1, batch, hidden), self.kernel.dtype) for kept in keep]
 
     def new_saved(self, steps: int) -> Tensor:
         return memory.empty((steps, self.shape[1], len(self.kernel.plan.saved) * self.hidden), self.kernel.dtype)

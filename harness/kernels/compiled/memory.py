@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections import deque
+from contextlib import suppress
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -40,10 +41,8 @@ def lent_type(size: int) -> Any:
 def new_block(size: int) -> mmap.mmap:
     block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with suppress(OSError):  # a system without huge pages
             block.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a system without huge pages
     return block
 
 

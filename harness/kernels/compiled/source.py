@@ -222,7 +222,9 @@ def without_input(plan: Plan) -> list[tuple[int, int]]:
 
 
 def small_products(plan: Plan) -> list[str]:
-    found = [f"project_row(I, pre + {r.slot} * H, row + {r.slot} * H, x + r * I, W, {r.count} * H);" for r in plan.inputs]
+    found = [
+        f"project_row(I, pre + {r.slot} * H, row + {r.slot} * H, x + r * I, W, {r.count} * H);" for r in plan.inputs
+    ]
     found += [
         f"memcpy(pre + {slot} * H, row + {slot} * H, sizeof(real) * (size_t)({count} * H));"
         for slot, count in without_input(plan)

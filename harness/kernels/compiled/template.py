@@ -90,6 +90,7 @@ static inline __attribute__((always_inline)) void project(const long n, real *to
     #pragma omp simd
     for (long k = 0; k < count; k++) {
         real sum = from[k];
+        #pragma GCC unroll 4
         for (long i = 0; i < n; i++) sum += x[i] * w[i * W + k];
         to[k] = sum;
     }
@@ -110,10 +111,13 @@ static inline __attribute__((always_inline)) void sum_rows(const long rows, cons
     #pragma omp simd
     for (long k = 0; k < count; k++) {
         real v[4];
+        #pragma GCC unroll 4
         for (long r = 0; r < rows; r++) v[r] = d[r * W + k];
         sum[k] += rows == 4 ? (v[0] + v[1]) + (v[2] + v[3]) : v[0];
+        #pragma GCC unroll 2
         for (long i = 0; i < n; i++) {
             real part = 0;
+            #pragma GCC unroll 4
             for (long r = 0; r < rows; r++) part += x[r * I + i] * v[r];
             sum[(1 + i) * W + k] += part;
         }
@@ -226,8 +230,10 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     real *dpre = allocate(K * nb * W), *packed = allocate(K * nb * wide), *columns = allocate(tall * W);
     real *unit_block = allocate(N_UNITS * H), *unit_total = allocate(N_UNITS * H);
     real *middle = allocate(N_MIDDLE * K * nb * H), *grad_middle = allocate(N_MIDDLE * nb * H);
-    real *zeros = allocate(H), *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
-    const int failed = !zeros || !total || !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle;
+    real *zeros = allocate(H);
+    real *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
+    const int failed = !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle ||
+                       !zeros || !total;
     if (failed) goto end;
     memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
     memset(zeros, 0, sizeof(real) * (size_t)H);

@@ -1,0 +1,184 @@
+"""What an earlier crash left behind in a home, and putting it right."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import optuna
+from pydantic import BaseModel, ConfigDict
+
+from harness import registry
+from harness.kernels.compiled import toolchain
+from harness.search import ledger
+from harness.spec import StudySpec, load_study
+from harness.tracking.home import Home
+from harness.tracking.spool import Spool
+from harness.tracking.store import Store
+from harness.training.checkpoint import Checkpoints
+
+PACKAGES = ("longlag", "torch", "numpy", "mlflow", "optuna", "datasets", "safetensors", "pydantic")
+STALE_DAYS = 30
+
+
+class Finding(BaseModel):
+    """One line of the report.
+
+    Attributes:
+        what: was looked at.
+        state: ``ok``, ``note`` for what need not be put right, ``wrong`` for what should, ``repaired``.
+        about: what was found.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: str
+    state: Literal["ok", "note", "wrong", "repaired"]
+    about: str
+
+
+def examine(home: Home | None, repair: bool = False) -> Iterator[Finding]:
+    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and spool."""
+    yield from _machine()
+    if home is None:
+        yield Finding(what="home", state="note", about="none yet")
+        return
+    yield from _disk(home)
+    whole = True
+    for database in ("mlflow.db", "optuna.db"):
+        finding = _integrity(home.root / database)
+        whole = whole and finding.state == "ok"
+        yield finding
+    if whole:
+        yield from _trials(home, repair)
+        yield from _runs(home, repair)
+    yield from _checkpoints(home, repair)
+    parcels = len(Spool(home.spool).parcels())
+    if parcels:
+        yield Finding(
+            what="spool", state="note", about=f"{parcels} runs wait for their tracking server; the next sweep delivers"
+        )
+
+
+def _machine() -> Iterator[Finding]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding(what="versions", state="wrong", about=f"{name} is not installed")
+    about = f"{', '.join(found)}; Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
+    yield Finding(what="versions", state="ok", about=about)
+    tools = toolchain()
+    compiler = ", ".join(f"{key} {value}" for key, value in tools.items())
+    cells = _by_kernel()
+    yield Finding(
+        what="compiler",
+        state="ok" if cells["compiled"] else "note",
+        about=compiler or "none: gated cells run on the plain loop, several times slower",
+    )
+    for kernel, names in cells.items():
+        if names:
+            yield Finding(what=f"{kernel} kernel", state="ok", about=", ".join(names))
+
+
+def _by_kernel() -> dict[str, list[str]]:
+    """Cells by the loop that they take in float32 on this machine."""
+    import torch
+
+    from harness.cells import GatedCell
+    from harness.kernels import which
+    from harness.spec import CellSpec
+
+    cells: dict[str, list[str]] = {"compiled": [], "plain": [], "own": []}
+    for name in registry.names("cell"):
+        try:
+            cell = CellSpec.model_validate(name).build()
+            kernel = which(cell, torch.float32, torch.device("cpu"), "auto") if isinstance(cell, GatedCell) else "own"
+            cells[kernel].append(name)
+        except Exception as error:  # a plug-in may be broken in any way
+            cells.setdefault("broken", []).append(f"{name} ({error})")
+    return cells
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    free = shutil.disk_usage(home.root).free
+    writable = os.access(home.root, os.W_OK)
+    about = f"{home.root}, {free / 1e9:.1f} GB free{'' if writable else ', cannot be written'}"
+    yield Finding(what="home", state="ok" if writable and free > 1e8 else "wrong", about=about)
+
+
+def _integrity(path: Path) -> Finding:
+    if not path.exists():
+        return Finding(what=path.name, state="ok", about="not made yet")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as database:
+            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
+    except sqlite3.Error as error:
+        said = [str(error)]
+    if said == ["ok"]:
+        return Finding(what=path.name, state="ok", about=f"whole, {path.stat().st_size / 1e6:.1f} MB")
+    about = f"{'; '.join(said)}: restore it from a backup, or `sqlite3 {path} .recover` saves what can be read"
+    return Finding(what=path.name, state="wrong", about=about)
+
+
+def _trials(home: Home, repair: bool) -> Iterator[Finding]:
+    """Trials that a dead process left running."""
+    if not (home.root / "optuna.db").exists():
+        return
+    storage = ledger.connect(home.optuna_url)
+    for name in optuna.get_all_study_names(storage):
+        sampler = optuna.samplers.RandomSampler()
+        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+        if "spec" not in study.user_attrs:
+            yield Finding(what=f"study {name}", state="note", about="was interrupted while it was being made")
+            continue
+        spec: StudySpec = load_study(study.user_attrs["spec"], f"study {name!r}")
+        book = ledger.Ledger(spec, study, storage)
+        with book.lock():
+            dead = book.rescue() if repair else book.dead()
+        about = f"{book.settled()} of {book.total} trials settled"
+        if dead:
+            numbers = ", ".join(map(str, dead))
+            what = "were left running by a dead process" + ("; they are put back" if repair else "")
+            about += f"; {numbers} {what}"
+        state: Literal["ok", "wrong", "repaired"] = "ok" if not dead else "repaired" if repair else "wrong"
+        yield Finding(what=f"study {name}", state=state, about=about)
+
+
+def _runs(home: Home, repair: bool) -> Iterator[Finding]:
+    """Runs that a dead process left RUNNING."""
+    if not (home.root / "mlflow.db").exists():
+        return
+    store = Store.open(home)
+    dead = store.dead()
+    if dead and repair:
+        for experiment in {run.info.experiment_id for run in dead}:
+            store.bury(experiment)
+    if dead:
+        what = "are marked as killed" if repair else "were left RUNNING by a dead process"
+        yield Finding(what="runs", state="repaired" if repair else "wrong", about=f"{len(dead)} {what}")
+    else:
+        yield Finding(what="runs", state="ok", about="none is left RUNNING by a dead process")
+
+
+def _checkpoints(home: Home, repair: bool) -> Iterator[Finding]:
+    """Those that nobody went on from for a month, and those that are damaged."""
+    for folder in sorted(path for path in home.checkpoints.glob("*") if path.is_dir()):
+        days = (time.time() - folder.stat().st_mtime) / 86400
+        saved = Checkpoints(folder).read()
+        about = "damaged" if saved is None else f"at update {saved.update}, {days:.0f} days old"
+        old = saved is None or days > STALE_DAYS
+        if old and repair:
+            shutil.rmtree(folder, ignore_errors=True)
+            about += "; removed"
+        state: Literal["note", "wrong", "repaired"] = "note" if not old else "repaired" if repair else "wrong"
+        yield Finding(what=f"checkpoint {folder.name[:12]}", state=state, about=about)

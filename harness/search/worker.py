@@ -1,0 +1,223 @@
+"""One worker: it takes a trial after another from the study, whoever else does so too, until all are settled."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import optuna
+from pydantic import BaseModel, ConfigDict
+
+from harness.registry import UserError
+from harness.search import ledger, samplers, space
+from harness.search.ledger import Ledger
+from harness.search.report import run_name
+from harness.search.result import State, Watcher, objective
+from harness.search.runner import Interrupted, Place, execute
+from harness.search.size import sized
+from harness.spec import RunSpec, StudySpec
+from harness.tracking.home import Home
+from harness.tracking.store import Store
+from harness.training import Listener, Pruned
+from harness.training.checkpoint import SECONDS
+
+POLL = 1.0  # seconds between two looks at a study in which every trial is taken
+
+
+RANKED_LAST = 1e9
+"""In place of infinity, the score of a diverged run, where only ranks count and Optuna takes no infinity."""
+DONE, STOPPED, MISTAKE = 0, 130, 2  # how a worker process ends, if not by death
+
+
+class Job(BaseModel):
+    """What a worker process is told on its standard input.
+
+    Attributes:
+        spec: the study.
+        home: folder of the results.
+        optuna_url: where the study is kept.
+        tracking_uri: the MLflow store; None for the home's own.
+        experiment: the study's, there.
+        parent: the study's own run, there.
+        threads: of torch.
+        checkpoint_seconds: between two checkpoints of a run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: StudySpec
+    home: Path
+    optuna_url: str
+    tracking_uri: str | None
+    experiment: str
+    parent: str
+    threads: int = 1
+    checkpoint_seconds: float | None = SECONDS
+
+
+class TrialFailed(Exception):
+    """What went wrong in one trial; the sweep goes on without it. Its text is the trial's reason."""
+
+
+class Worker:
+    """Takes trials and runs them, in this process.
+
+    Args:
+        job: which study, and where.
+        book: the study.
+        store: the tracking store.
+        watchers: told what happens.
+        stop: asked often; true ends the run in hand after the next update, saved.
+    """
+
+    def __init__(
+        self, job: Job, book: Ledger, store: Store, watchers: Sequence[Watcher], stop: Callable[[], bool]
+    ) -> None:
+        self.job, self.spec, self.book, self.store = job, job.spec, book, store
+        self.home = Home(job.home)
+        self.watchers, self.stop = watchers, stop
+        self.tags = {"longlag.study": self.spec.name}
+        self.number: int | None = None
+        self.claim = ExitStack()
+
+    def go(self) -> None:
+        """Until every trial is settled; waits for those that others run, in case they die.
+
+        Raises:
+            Interrupted: when `stop` was true; the trial in hand is put back.
+        """
+        try:
+            while not self.stop():
+                self.claim.enter_context(self.book.lock())
+                try:
+                    self.book.rescue()
+                    if self.book.finished():
+                        return
+                    if self.book.remaining():
+                        count = len(self.book.study.get_trials(deepcopy=False))
+                        self.book.study.sampler = samplers.sampler(self.spec, count)
+                        self.book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
+                        continue
+                finally:
+                    self.claim.close()
+                time.sleep(POLL)
+        except BaseException:
+            with self.book.lock():
+                self.book.put_back(self.number)
+            raise
+        raise Interrupted("stopped by hand")
+
+    # -- one trial --------------------------------------------------------------------------------------------------
+
+    def trial(self, trial: optuna.Trial) -> float:
+        """What Optuna calls: a point, its runs over the seeds, and the mean of their scores."""
+        self.number = trial.number
+        trial.set_user_attr("process", ledger.holder())
+        state: State = "failed"
+        value: float | None = None
+        reason = ""
+        try:
+            point = space.suggest(trial, self.spec.space)
+            self.claim.close()  # the point is taken: others may choose
+            for watcher in self.watchers:
+                watcher.trial_started(trial.number, point)
+            value = self.runs(trial, self.specs(point))
+            state = "complete"
+            return value
+        except optuna.TrialPruned as pruned:
+            state, reason = "pruned", str(pruned)
+            raise
+        except TrialFailed as error:
+            reason = str(error)
+            raise
+        except (UserError, KeyboardInterrupt) as error:  # the next trial would fare no better
+            reason = str(error) or "interrupted"
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error} (traceback in {self.keep_traceback(trial.number)})"
+            raise TrialFailed(reason) from error
+        finally:
+            if reason:
+                trial.set_user_attr("reason", reason)
+            for watcher in self.watchers:
+                watcher.trial_ended(trial.number, state, value, reason)
+
+    def specs(self, point: Mapping[str, Any]) -> list[RunSpec]:
+        try:
+            specs = [self.spec.run(dict(point), seed) for seed in self.spec.seeds]
+            target = self.spec.parameters
+            return specs if target is None else [sized(spec, target) for spec in specs]
+        except UserError as error:
+            raise TrialFailed(str(error)) from error
+
+    def runs(self, trial: optuna.Trial, specs: Sequence[RunSpec]) -> float:
+        trial.set_user_attr("run_keys", [spec.run_key for spec in specs])
+        scores: list[float] = []
+        run_ids: list[str] = []
+        for spec in specs:
+            listeners: list[Listener] = [*self.watchers]
+            if len(specs) == 1:
+                listeners.append(_Reporter(trial))
+            tags = {**self.tags, "longlag.trial": str(trial.number)}
+            place = Place(self.job.experiment, self.job.parent, tags, run_name(trial.number, spec))
+            done = execute(
+                spec,
+                self.store,
+                self.home,
+                place,
+                listeners=listeners,
+                started=self.run_started,
+                interrupted=self.stop,
+                checkpoint_seconds=self.job.checkpoint_seconds,
+            )
+            run_ids.append(done.run_id)
+            trial.set_user_attr("run_ids", run_ids)
+            if done.result.outcome == "pruned":
+                raise optuna.TrialPruned(done.result.reason)
+            scores.append(objective(done.result))
+            mean = sum(scores) / len(scores)
+            if len(specs) > 1:
+                paired = self.spec.pruner.name == "wilcoxon"  # it compares seed by seed
+                trial.report(min(scores[-1], RANKED_LAST) if paired else mean, len(scores))
+                if len(scores) < len(specs) and trial.should_prune():
+                    raise optuna.TrialPruned(f"after {len(scores)} of {len(specs)} seeds")
+        return mean
+
+    def run_started(self, spec: RunSpec) -> None:
+        for watcher in self.watchers:
+            watcher.run_started(spec)
+
+    def keep_traceback(self, number: int) -> Path:
+        folder = self.home.root / "logs"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{self.spec.name}-trial{number}.txt"
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+        return path
+
+
+class _Reporter(Listener):
+    """Tells Optuna the score at every evaluation, and ends the run when the pruner gives up on it."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+        self.told: list[tuple[int, float]] = []
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        value = score if math.isfinite(score) else math.inf
+        self.told.append((update, value))
+        self.trial.report(value, update)
+        if self.trial.should_prune():
+            raise Pruned(f"score {score:.3g} at update {update} is worse than the other trials' there")
+
+    def saved(self) -> Mapping[str, Any]:
+        return {"told": self.told}
+
+    def restored(self, state: Mapping[str, Any]) -> None:
+        for update, value in state["told"]:  # the trial that goes on is another one to Optuna
+            self.told.append((update, value))
+            self.trial.report(value, update)
