@@ -257,12 +257,52 @@ class DataSpec(Spec):
         return self
 
 
+class RegulariserSpec(Spec):
+    """A term beside the loss that acts on gradient flow.
+
+    omega: Pascanu, Mikolov and Bengio (2013), sum over k of (|dE/dx_{k+1} dx_{k+1}/dx_k| / |dE/dx_{k+1}| - 1)^2 with
+    its immediate derivative, for simple recurrent cells; weight 4 in the paper's temporal order.
+    """
+
+    name: Literal["none", "omega"] = "none"
+    weight: PositiveFloat = Field(4.0, description="of the term, beside a loss with weight 1")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _used(self) -> RegulariserSpec:
+        if self.name == "none" and self.weight != 4.0:
+            raise ValueError("regulariser.weight: of what? set regulariser.name, such as omega")
+        return self
+
+
+Moment = Literal["start", "evaluation", "end", "divergence"] | PositiveInt
+Moments = tuple[Moment, ...]
+
+
+class WhenSpec(Spec):
+    """When each probe looks: start, evaluation, end, divergence, or the number of an update. Empty: never."""
+
+    total: Moments = Field(("start", "evaluation", "divergence"), description="gradient of the whole loss through time")
+    lag: Moments = Field(("start", "evaluation", "divergence"), description="of the loss at one step, by lag")
+    jacobian: Moments = Field((), description="singular values, spectral radius, Lyapunov exponents of the step")
+    saturation: Moments = Field(("start", "end"), description="gates shut and open, time constants")
+    states: Moments = Field(("start", "end"), description="norms of the states and their growth over time")
+    orthogonality: Moments = Field(("start", "end"), description="how far recurrent matrices are from orthogonal")
+    update_ratio: Moments = Field(("start", "evaluation"), description="norm of an update over that of the weights")
+
+
 class ProbeSpec(Spec):
     """What watches the run. A probe never changes a run's numbers."""
 
     log_every: PositiveInt = Field(20, description="updates between logged losses and gradient norms")
-    curves: bool = Field(True, description="gradient norms through time at evaluations")
-    batch_size: PositiveInt = Field(50, description="validation sequences the curves are measured on")
+    curves: bool = Field(True, description="gradient norms through time; off: also none at the moments in `when`")
+    training: bool = Field(True, description="the total curve of the training batch itself at logged updates")
+    batch_size: PositiveInt = Field(50, description="validation sequences the probes look at")
+    when: WhenSpec = WhenSpec()
 
 
 class RunSpec(Spec):
@@ -277,6 +317,7 @@ class RunSpec(Spec):
     training: TrainingSpec = TrainingSpec()
     data: DataSpec = DataSpec()
     probe: ProbeSpec = ProbeSpec()
+    regulariser: RegulariserSpec = RegulariserSpec()
     seed: Seed = 0
 
     @field_validator("optimizer", mode="before")

@@ -16,7 +16,7 @@ import pytest
 from harness import specfile
 from harness.cells.elman import RNNOptions
 from harness.registry import UserError
-from harness.spec import OPTIMIZERS, RunSpec, load_run, load_study
+from harness.spec import OPTIMIZERS, RunSpec, WhenSpec, load_run, load_study
 from tasks.adding import AddingOptions
 
 SMALL = {"task": "adding", "cell": "rnn"}
@@ -98,6 +98,8 @@ OTHER = {  # where no number, flag or choice will do
     "optimizer.betas": {"optimizer.betas": [0.8, 0.999]},
     "training.device": {"training.device": "cuda"},
     "data.beyond": {"data.beyond": {"longer": {"length": 200}}},
+    "regulariser.weight": {"regulariser": {"name": "omega", "weight": 2.0}},
+    **{f"probe.when.{name}": {f"probe.when.{name}": [7]} for name in WhenSpec.model_fields},
     "data.curriculum": {"data.curriculum": [{"until": 0.5, "task": {"length": 50}}]},
 }
 

@@ -11,6 +11,7 @@ import typer
 from harness.cli import errors
 from harness.cli.doctor import doctor
 from harness.cli.list import app as list_app
+from harness.cli.probe import probe
 from harness.cli.report import report
 from harness.cli.run import run
 from harness.cli.schema import schema
@@ -27,6 +28,7 @@ A task is a benchmark with a long lag, a cell a recurrence, a run one training, 
   longlag ui quickstart                      its curves in the browser
   longlag run adding --cell lstm             one run
   longlag sweep adding --cell rnn,lstm,gru --depth 1,2
+  longlag probe adding --cell rnn,lstm,gru   gradient flow, in seconds
   longlag list tasks
 """
 
@@ -61,6 +63,7 @@ def longlag(
 app.command()(run)
 app.command()(sweep)
 app.add_typer(list_app, name="list")
+app.command()(probe)
 app.command()(show)
 app.command()(report)
 app.command()(ui)

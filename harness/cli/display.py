@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.search.relation import Relation
     from harness.search.result import StudyResult, TrialResult
     from harness.search.runner import Execution
     from harness.tracking.home import Home
@@ -80,10 +83,11 @@ def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
         others = ", ".join(f"{key} {number(v)}" for key, v in list(result.test.items())[1:])
         if others:
             lines.append(f"  also on the test split: {others}")
-    if "final_horizon" in result.gradient:
+    kind = "lag_horizon" if "initial_lag_horizon" in result.gradient else "horizon"
+    if {f"initial_{kind}", f"final_{kind}"} <= result.gradient.keys():
         lines.append(
-            f"  gradient horizon {result.gradient['final_horizon']:.0f} steps at the end, "
-            f"{result.gradient['initial_horizon']:.0f} before the first update"
+            f"  gradient horizon {result.gradient[f'final_{kind}']:.0f} steps at the end, "
+            f"{result.gradient[f'initial_{kind}']:.0f} before the first update"
         )
     lines.append(f"  {result.updates} updates in {duration(result.wall_seconds)}, {result.parameters:,} parameters")
     lines.append(f"  recorded in {home.root if uri == home.tracking_uri else uri} as run {done.run_id}")
@@ -102,12 +106,16 @@ def _options(home: Home, uri: str) -> str:
 # -- a study ----------------------------------------------------------------------------------------------------------
 
 
-def print_study(result: StudyResult, home: Home) -> None:
+def print_study(
+    result: StudyResult, home: Home, relations: Sequence[Relation] = (), picture: Path | None = None
+) -> None:
     """The closing table, what to make of it, and what to type next."""
     out = console()
     out.print(study_table(result))
     for trial in result.failed:
         out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
+    if relations:
+        print_relations(out, relations, picture)
     if result.remaining:
         out.print(
             f"{result.total - result.remaining} of {result.total} trials are done; "
@@ -185,7 +193,9 @@ def solved_at(runs: Sequence[RunResult]) -> str:
 
 
 def horizon(runs: Sequence[RunResult]) -> str:
-    values = [run.gradient["final_horizon"] for run in runs if "final_horizon" in run.gradient]
+    """Of the loss at one step where there is one at every step, else of the whole loss."""
+    found = [run.gradient.get("final_lag_horizon", run.gradient.get("final_horizon")) for run in runs]
+    values = [value for value in found if value is not None]
     return number(statistics.fmean(values)) if values else "–"
 
 
@@ -196,6 +206,29 @@ def outcome(trial: TrialResult) -> str:
     if len(set(outcomes)) == 1:
         return outcomes[0]
     return ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+
+
+def print_relations(out: Console, relations: Sequence[Relation], picture: Path | None) -> None:
+    """How well gradient flow says who learns."""
+    said = [relation for relation in relations if relation.rho is not None]
+    if not said:
+        return  # too few runs, or runs that do not differ
+    table = Table(title="gradient flow and learning: Spearman's rank correlation over runs, 95 % interval",
+                  title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
+    for name in ("", "with solved", "with score", "runs"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name in dict.fromkeys(relation.predictor for relation in relations):
+        row = {r.outcome: r for r in relations if r.predictor == name}
+        table.add_row(name, *(_rho(row[key]) for key in ("solved", "score")), str(row["score"].runs))
+    out.print(table)
+    if picture is not None:
+        out.print(f"picture: {picture}", markup=False, soft_wrap=True)
+
+
+def _rho(relation: Relation) -> str:
+    if relation.rho is None or relation.low is None or relation.high is None:
+        return "does not vary"
+    return f"{relation.rho:+.2f} ({relation.low:+.2f} … {relation.high:+.2f})"
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import typer
 from harness.cli import display
 from harness.cli.errors import stoppable
 from harness.cli.progress import RunProgress, SweepProgress
+from harness.search import relation
 from harness.search.result import StudyResult
 from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
 from harness.search.stopping import graceful
@@ -74,9 +75,15 @@ def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, how: How
         raise typer.Exit(1)
 
 
-def print_study(result: StudyResult, home: Home, json: bool) -> None:
+def print_study(result: StudyResult, home: Home, json: bool, plot: Path | None = None) -> None:
+    """The study as it stands, and how well gradient flow says who learns; the picture of that into `plot`."""
+    path = plot or home.root / "reports" / f"{result.spec.name}-gradient-flow.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = path if relation.scatter(result, path) else None
+    relations = relation.relate(result)
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
+        fields |= {"relations": relation.as_json(relations), "picture": None if picture is None else str(picture)}
         typer.echo(json_.dumps(fields, indent=2))
-    else:
-        display.print_study(result, home)
+        return
+    display.print_study(result, home, relations, picture)

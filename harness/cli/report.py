@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,11 +12,15 @@ from harness.cli import options
 
 def report(
     study: Annotated[str, typer.Argument(help="The study's name.", autocompletion=options.complete_study)],
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Where the picture of gradient flow and learning goes; the home's `reports` if not given."),
+    ] = None,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
 ) -> None:
-    """Show the trials of a study, the best first.
+    """Show the trials of a study, the best first, and how well gradient flow says who learns.
 
     \b
       longlag report quickstart
@@ -30,4 +35,4 @@ def report(
     from harness.cli.execute import print_study
     from harness.search.report import report as stored
 
-    print_study(stored(study, home=opened, tracking_uri=tracking_uri), opened, json)
+    print_study(stored(study, home=opened, tracking_uri=tracking_uri), opened, json, plot)

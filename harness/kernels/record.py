@@ -30,6 +30,11 @@ class StateGradients:
         for name in states:
             self.squares[self.prefix + name] = torch.zeros(steps, batch, dtype=torch.float64)
 
+    def clear(self) -> None:
+        """Back to zeros, for another backward pass through the same forward pass."""
+        for squares in self.squares.values():
+            squares.zero_()
+
     def of(self, state: str) -> Tensor:
         """The squares of one state, for a kernel to fill."""
         return self.squares[self.prefix + state]

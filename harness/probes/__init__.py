@@ -1,6 +1,7 @@
-"""What watches a run: gradient flow through time and gradient norms over parameters."""
+"""What watches a run: gradient flow through time, gradient norms, Jacobians, saturation. See docs/gradient-flow.md."""
 
 from harness.probes.flow import Curve, curves
 from harness.probes.norms import by_group
+from harness.probes.scalars import Scalars
 
-__all__ = ["Curve", "by_group", "curves"]
+__all__ = ["Curve", "Scalars", "by_group", "curves"]

@@ -6,7 +6,7 @@ import csv
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,9 @@ from harness.training import Listener, RunResult, Split
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from torch import Tensor
 
+WEIGHTS = "weights.safetensors"
 FLUSH_SECONDS = 3.0
 PATIENCE_SECONDS = 30.0
 COMPLETE = ("solved", "budget", "diverged")
@@ -58,7 +60,8 @@ class MlflowListener(Listener):
         self.run_id: str | None = None
         self._ended = False
         self._planned: tuple[int, ...] = ()
-        self._flow = throughtime.Flow()
+        self._flow, self._training = throughtime.Flow(), throughtime.Training()
+        self._lag: Sequence[Curve] = ()
         self._buffer: list[Metric] = []
         self._next, self._late = 0.0, False
         self._files: dict[str, bytes] = {}
@@ -110,6 +113,20 @@ class MlflowListener(Listener):
             self._keep_curves(curves, update)
         self._flush_when_due()
 
+    def training_flow(self, update: int, curves: Sequence[Curve]) -> None:
+        self._training.add(update, curves)
+
+    def lag(self, update: int, curves: Sequence[Curve]) -> None:
+        self._lag = curves
+        if update == 0:
+            self._keep_lags(curves, update)
+
+    def weights(self, values: Mapping[str, Tensor]) -> None:
+        from safetensors.torch import save
+
+        kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in values.items()}
+        self._files[WEIGHTS] = save(kept)  # for `finished`
+
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
         columns = task.table(outputs, answer, batch)
         with tempfile.TemporaryDirectory() as made:
@@ -118,11 +135,15 @@ class MlflowListener(Listener):
                 rows.writerow(columns)
                 rows.writerows(zip(*columns.values(), strict=True))
             figures.predictions(task, outputs, answer, batch, Path(made) / "predictions.png")
-            self._files = {path.name: path.read_bytes() for path in Path(made).iterdir()}  # for `finished`
+            self._files |= {path.name: path.read_bytes() for path in Path(made).iterdir()}  # for `finished`
 
     def finished(self, result: RunResult) -> None:
         if result.outcome != "interrupted":  # that one is taken up again, and its last evaluation comes later
             self._keep_curves(self._flow.last, None)
+            self._keep_lags(self._lag, None)
+            for curve in self._flow.last:
+                for name, values in throughtime.bands(curve):
+                    self._keep_all(name, throughtime.lag_series(values))
             for name, value in describe.final(result).items():
                 self._keep(name, value, result.updates)
         with tempfile.TemporaryDirectory() as made:
@@ -133,6 +154,8 @@ class MlflowListener(Listener):
                 (folder / name).write_bytes(data)
             if self._flow.updates:
                 self._flow.write(folder)
+            if self._training.updates:
+                self._training.write(folder)
             status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
             try:
                 self._reach()
@@ -170,11 +193,14 @@ class MlflowListener(Listener):
     def saved(self) -> Mapping[str, Any]:
         buffer = [[metric.key, metric.value, metric.timestamp, metric.step] for metric in self._buffer]
         flow = {f"flow/{key}": value for key, value in self._flow.saved().items()}
+        flow |= {f"training/{key}": value for key, value in self._training.saved().items()}
         return {"run_id": self.run_id, "buffer": buffer, **flow}
 
     def restored(self, state: Mapping[str, Any]) -> None:
         self._before = state
         self._flow.restore({key.removeprefix("flow/"): value for key, value in state.items()})
+        part = {k.removeprefix("training/"): v for k, v in state.items() if k.startswith("training/")}
+        self._training.restore(part)
 
     def _continue(self, tags: Mapping[str, str]) -> bool:
         """Take up the run of the checkpoint, so that no point is written twice; says whether it is the one to go on.
@@ -233,9 +259,15 @@ class MlflowListener(Listener):
 
     def _keep_curves(self, curves: Sequence[Curve], update: int | None) -> None:
         for curve in curves:
-            name = throughtime.series_name(curve, update)
-            for step, norm in throughtime.series(curve):
-                self._keep(name, norm, step)
+            self._keep_all(throughtime.series_name(curve, update), throughtime.series(curve))
+
+    def _keep_lags(self, curves: Sequence[Curve], update: int | None) -> None:
+        for curve in curves:
+            self._keep_all(throughtime.lag_name(curve, update), throughtime.lag_series(curve.by_lag))
+
+    def _keep_all(self, name: str, points: Iterable[tuple[int, float]]) -> None:
+        for step, norm in points:
+            self._keep(name, norm, step)
 
     def _flush_when_due(self) -> None:
         now = time.monotonic()

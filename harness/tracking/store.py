@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,16 +16,18 @@ from urllib.request import url2pathname
 from pydantic import ValidationError
 
 from harness.registry import UserError, suggestion
+from harness.spec import RunSpec, load_run
 from harness.tracking import connection, describe, views
 from harness.tracking.copy import copy
 from harness.tracking.home import LAYOUT, Home
-from harness.tracking.listener import MlflowListener
+from harness.tracking.listener import WEIGHTS, MlflowListener
 from harness.tracking.spool import Spool
 from harness.training import RunResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from torch import Tensor
 
 PAGE = 500
 
@@ -221,6 +224,34 @@ class Store:
     def recorded(self, experiment_id: str) -> list[Recorded]:
         """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
         return [self._recorded(run) for run in self._runs([experiment_id], newest_first=False) if _is_training(run)]
+
+    def trained(self, run_id: str) -> tuple[RunSpec, dict[str, Tensor]]:
+        """What a run was and the weights it ended with.
+
+        Raises:
+            UserError: when there is no such run, or it keeps no weights.
+        """
+        from mlflow.exceptions import MlflowException
+        from safetensors.torch import load
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            raise UserError(
+                f"there is no run {run_id!r} in {self.uri}; the UI shows a run's id (longlag ui)"
+            ) from error
+        if not _is_training(run):
+            raise UserError(f"run {run_id} is a study's own: name one of the trainings in it")
+        try:
+            with self._artifact(run, "spec.json") as path:
+                spec = load_run(json.loads(path.read_bytes()), f"spec.json of run {run_id}")
+            with self._artifact(run, WEIGHTS) as path:
+                return spec, load(path.read_bytes())
+        except OSError as error:
+            raise UserError(
+                f"run {run_id} keeps no {Path(error.filename or WEIGHTS).name}: a run that was cut short, diverged or "
+                "was recorded by an older version keeps none; `longlag run … --force` trains it again and does"
+            ) from error
 
     def adopt(
         self,

@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.probes import Curve
+from harness.probes.flow import QUANTILES
 
 POINTS = 200
+LAG_POINTS = 60
+ROWS = 256
 SNAPSHOTS = 6
 SECTION = "gradient_through_time"
+LAG_SECTION, QUANTILE_SECTION = "gradient_by_lag", "gradient_quantiles"
 LAST = "last"
 Values = NDArray[np.float64]
 
@@ -51,6 +55,24 @@ def series(curve: Curve) -> Iterator[tuple[int, float]]:
     """Step t, counted from 1, and the norm there."""
     for index in points(len(curve.norms)):
         yield int(index) + 1, float(curve.norms[index])
+
+
+def lag_name(curve: Curve, update: int | None) -> str:
+    """Of the series of a lag curve."""
+    return f"{LAG_SECTION}/{curve.name}/{LAST if update is None else f'update_{update:06d}'}"
+
+
+def lag_series(values: Values) -> Iterator[tuple[int, float]]:
+    """Lag k and the norm there, at lags evenly spaced in their logarithm."""
+    for lag in np.unique(np.geomspace(1, len(values), LAG_POINTS).round().astype(np.int64)) - 1:
+        yield int(lag), float(values[lag])
+
+
+def bands(curve: Curve) -> Iterator[tuple[str, Values]]:
+    """Names and values by lag of the quantiles over the examples, of the last measurement."""
+    if curve.quantiles is not None:
+        for share, values in zip(QUANTILES, curve.quantiles, strict=True):
+            yield f"{QUANTILE_SECTION}/{curve.name}/last_q{100 * share:02.0f}", values
 
 
 class Flow:
@@ -114,6 +136,43 @@ class Flow:
         meaning = "mean over examples of the norm of dL/ds; by_lag [evaluations, lag], by_step [evaluations, t - 1]"
         (folder / f"{SECTION}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": meaning}))
         figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}.png")
+
+
+class Training(Flow):
+    """The curves of the training batches, one row a logged update: the dense map of updates and steps.
+
+    When there are more than 256 rows every second one is dropped, and from then on twice as few are kept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._every, self._seen = 1, 0
+
+    def add(self, update: int, curves: Sequence[Curve]) -> None:
+        self._seen += 1
+        if (self._seen - 1) % self._every:
+            return
+        super().add(update, curves)
+        if len(self.updates) > ROWS:
+            self._every *= 2
+            del self.updates[1::2]
+            for rows in (*self._norms.values(), *self._by_lag.values()):
+                del rows[1::2]
+
+    def saved(self) -> dict[str, Any]:
+        return {**super().saved(), "every": self._every, "seen": self._seen}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self._every, self._seen = state["every"], state["seen"]
+
+    def write(self, folder: Path) -> None:
+        """The arrays, compressed (``numpy.load``), and the picture into `folder`."""
+        from harness.tracking import figures
+
+        arrays: dict[str, Any] = dict(self.arrays())
+        np.savez_compressed(folder / f"{SECTION}_training.npz", **arrays)
+        figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}_training.png")
 
 
 def _stack(rows: Sequence[Values]) -> Values:

@@ -20,6 +20,8 @@ KEY = "longlag"
 TAG = f"mlflow.sharedViewState.{KEY}"
 FILTER = "tags.run_key != ''"  # every run but the study's own
 RUNS = 20
+FLOW = ("horizon", "log10_ratio", "training_horizon", "training_log10_ratio", "lag_horizon", "lag_log10_ratio")
+OPEN = 4  # sections that are shown open
 
 
 def save(client: MlflowClient, experiment_id: str) -> bool:
@@ -44,19 +46,29 @@ def view(metrics: set[str]) -> dict[str, Any]:
     last = [n for n in outputs_first if n.endswith(f"/{throughtime.LAST}")]
     others = sorted(n for n in outputs_first if n not in last)
     learning = [n for n in ("validation/score", "train/loss", "gradient_norm/global") if n in metrics]
+    by_lag = sorted(n for n in metrics if n.startswith(f"{throughtime.LAG_SECTION}/"))
     sections: dict[str, list[tuple[str, str]]] = {
         "Gradient norm through time (over the step t), last evaluation": [(n, "log") for n in last],
+        "Gradient norm of the loss at one step, over the lag k": [(n, "log") for n in by_lag],
         "Learning": [(n, "log") for n in learning],
         "Gradient flow over training": [
-            (n, "linear") for n in ("gradient_flow/horizon", "gradient_flow/log10_ratio") if n in metrics
+            (f"gradient_flow/{n}", "linear") for n in FLOW if f"gradient_flow/{n}" in metrics
         ],
         "The same at earlier updates": [(n, "log") for n in others],
+        "Quantiles over the examples, over the lag, last evaluation": [
+            (n, "log") for n in sorted(metrics) if n.startswith(f"{throughtime.QUANTILE_SECTION}/")
+        ],
+        "Gates, memory and states": [
+            (n, "linear") for n in sorted(metrics) if n.split("/")[0] in ("gates", "memory", "states")
+        ],
+        "Jacobian of one step": [(n, "linear") for n in sorted(metrics) if n.split("/")[0] in ("jacobian", "lyapunov")],
+        "Size of an update over the weights": [(n, "log") for n in sorted(metrics) if n.startswith("update_ratio/")],
     }
     charts: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     for number, (title, lines) in enumerate(sections.items()):
         if lines:
-            kept.append(_section(f"longlag-section-{number}", title, number < 3))
+            kept.append(_section(f"longlag-section-{number}", title, number < OPEN))
             charts += [_line(f"{kept[-1]['uuid']}-{i}", kept[-1]["uuid"], *line) for i, line in enumerate(lines)]
     return {
         "searchFilter": FILTER,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -41,3 +43,19 @@ def environment(kernel: str) -> dict[str, str]:
         "kernel": kernel,
         **tools,
     }
+
+
+@contextmanager
+def numerics() -> Iterator[None]:
+    """Deterministic algorithms, and denormal numbers flushed to zero: vanishing gradients would slow a CPU.
+
+    A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(before)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +14,17 @@ from torch import nn
 
 from harness.models import Tensors, build, loss
 from harness.models.base import Records
-from harness.probes import Curve, by_group, curves
+from harness.probes import by_group
 from harness.registry import UserError
 from harness.spec import RunSpec
 from harness.task import Answer, Array, Batch, Task
-from harness.training import optimizers, resume
+from harness.training import optimizers, regulariser, resume
 from harness.training.checkpoint import Checkpoints
 from harness.training.data import Split, part, splits
-from harness.training.environment import environment
+from harness.training.environment import environment, numerics
 from harness.training.result import Listener, Outcome, Pruned, RunResult
 from harness.training.seeding import numpy_generator, torch_generator
+from harness.training.watch import Watch
 
 EVALUATION_BATCH = 500
 SHOWN = 8
@@ -59,7 +60,9 @@ class Run:
             self.environment = environment(self.network.kernels(self.device))
         except ValueError as error:
             raise UserError(f"training.kernel: {error}") from error
-        self.gradient: dict[str, float] = {}
+        looked_at = part(self.splits["validation"].batch, 0, spec.probe.batch_size, self.by_step)
+        self.watch = Watch(spec, self.network, looked_at, self.tensors(looked_at), listeners)
+        self.regulariser = regulariser.build(spec.regulariser, self.network)
         self.validation: dict[str, float] = {}
         self.solved_at: int | None = None
         self.update = 0
@@ -68,6 +71,15 @@ class Run:
 
     def tensors(self, batch: Batch) -> Tensors:
         return Tensors.of(batch, self.dtype, self.device)
+
+    @property
+    def probed(self) -> dict[str, Any]:
+        """What the probes remember, as JSON values."""
+        return self.watch.saved()
+
+    @probed.setter
+    def probed(self, state: Mapping[str, Any]) -> None:
+        self.watch.restore(state)
 
     def tell(self, values: Mapping[str, float]) -> None:
         for listener in self.listeners:
@@ -78,8 +90,13 @@ class Run:
     def backward(self, batch: Tensors, records: Records | None = None) -> torch.Tensor:
         """Loss and gradients of one batch; the gradients stand in ``.grad``."""
         self.optimizer.zero_grad(set_to_none=True)
-        value = loss(self.signature, self.network(batch, records), batch)
-        value.backward()
+        if self.regulariser is None:
+            value = loss(self.signature, self.network(batch, records), batch)
+            value.backward()
+            return value.detach()
+        with self.regulariser.listening():
+            value = loss(self.signature, self.network(batch, records), batch)
+            self.regulariser.backward(value)
         return value.detach()
 
     def until_stopped(
@@ -91,27 +108,36 @@ class Run:
             progress = self.update / training.updates
             self.network.teach(progress)
             task = next((task for until, task in self.stages if progress < until), self.task)
-            value = float(self.backward(self.tensors(task.sample(self.data, training.batch_size))))
+            log = (self.update + 1) % probe.log_every == 0 or self.update == 0
+            batch = task.sample(self.data, training.batch_size)
+            tensors, records = self.tensors(batch), self.watch.records() if log else None
+            value = float(self.backward(tensors, records))
             gradients = [p.grad for p in self.parameters if p.grad is not None]
             norm = nn.utils.get_total_norm(gradients)
             if not (math.isfinite(value) and bool(torch.isfinite(norm))):
                 self.tell({"train/diverged": 1.0})
+                self.watch.look(self.update, "divergence", batch=(batch, tensors))
                 what = f"loss {value}" if not math.isfinite(value) else f"gradient norm {float(norm)}"
                 return "diverged", f"{what} at update {self.update + 1}"
             self.losses.append(value)
-            log = (self.update + 1) % probe.log_every == 0 or self.update == 0
             norms = by_group(self.groups) if log else {}
             self.clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
             factor = optimizers.rate(self.spec.schedule, self.update, training.updates)
             for group, lr in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = lr * factor
+            self.watch.before(self.update + 1)
             self.optimizer.step()
             self.update += 1
+            self.watch.after(self.update)
+            if records is not None:
+                self.watch.trained(self.update, records, batch)
             if log:
                 values = {f"gradient_norm/{name}": number for name, number in norms.items()}
                 values["train/loss"] = float(np.mean(self.losses))
                 values["train/clipped"] = self.clipped / len(self.losses)
                 values["train/learning_rate"] = self.spec.optimizer.lr * factor
+                if self.regulariser is not None:
+                    values["train/omega"] = self.regulariser.value
                 self.tell(values)
                 self.clipped, self.losses = 0, []
             evaluate = self.update % training.eval_every == 0 or self.update == training.updates
@@ -122,6 +148,8 @@ class Run:
                     return "pruned", str(pruned)
                 if solved and training.stop_when_solved:
                     return "solved", f"{self.task.criterion} at update {self.update}"
+            else:
+                self.watch.look(self.update, self.update)
             if (evaluate or checkpoints) and self.update < training.updates and interrupted():
                 if checkpoints:
                     checkpoints.write(resume.snapshot(self))
@@ -165,51 +193,10 @@ class Run:
         if solved and self.solved_at is None:
             self.solved_at = self.update
         self.tell({f"validation/{name}": value for name, value in metrics.items()})
-        self.flow("final")
+        self.watch.look(self.update, "evaluation", self.update)
         for listener in self.listeners:
             listener.evaluated(self.update, metrics, self.task.score(metrics))
         return solved
-
-    def flow(self, when: str) -> None:
-        """Measure gradient flow through time on the first validation sequences, in a pass of its own."""
-        if not self.spec.probe.curves:
-            return
-        batch = part(self.splits["validation"].batch, 0, self.spec.probe.batch_size, self.by_step)
-        records = self.network.records()
-        self.network.eval()
-        self.backward(self.tensors(batch), records)
-        self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        measured = curves(records, self.network.lengths(batch))
-        top = self.top(measured)
-        self.gradient[f"{when}_horizon"] = float(top.horizon)
-        self.gradient[f"{when}_log10_ratio"] = top.log10_ratio
-        values = {"gradient_flow/horizon": float(top.horizon)}
-        if math.isfinite(top.log10_ratio):
-            values["gradient_flow/log10_ratio"] = top.log10_ratio
-        self.tell(values)
-        for listener in self.listeners:
-            listener.flow(self.update, measured)
-
-    def top(self, measured: Sequence[Curve]) -> Curve:
-        """The curve that the scalars are taken from: the output state of the model's watched part."""
-        return next(curve for curve in measured if curve.part == self.network.watched)
-
-
-@contextmanager
-def _numerics() -> Iterator[None]:
-    """Deterministic algorithms, and denormal numbers flushed to zero: vanishing gradients would slow a CPU.
-
-    A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve.
-    """
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-        torch.use_deterministic_algorithms(before)
 
 
 def train(
@@ -231,7 +218,7 @@ def train(
     Returns:
         The result; a run that diverged, or never solved its task, has one as well.
     """
-    with _numerics():
+    with numerics():
         run = Run(spec, listeners, cache)
         saved = checkpoints.read() if checkpoints else None
         if saved is not None and resume.fits(run, saved):
@@ -242,8 +229,10 @@ def train(
         if checkpoints:
             checkpoints.begin()
         if not run.update:
-            run.flow("initial")
+            run.watch.look(0, "start")
         outcome, reason = run.until_stopped(interrupted, checkpoints)
+        if outcome not in ("diverged", "interrupted"):
+            run.watch.look(run.update, "end")
         whole = outcome in ("solved", "budget")
         test = run.measure(run.splits["test"]) if whole else None
         further = [run.splits[name] for name in spec.data.beyond] if whole else []
@@ -252,6 +241,7 @@ def train(
             shown = run.predict(run.splits["test"], SHOWN)
             for listener in listeners:
                 listener.predicted(run.task, *shown)
+                listener.weights(run.network.state_dict())
     result = RunResult(
         spec=spec,
         run_key=spec.run_key,
@@ -267,7 +257,7 @@ def train(
         parameters=count,
         wall_seconds=time.perf_counter() - run.wall,
         cpu_seconds=time.process_time() - run.cpu,
-        gradient=run.gradient,
+        gradient=run.watch.summary(),
         environment=run.environment,
     )
     for listener in listeners:

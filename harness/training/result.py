@@ -12,6 +12,8 @@ from harness.spec import RunSpec
 from harness.task import Answer, Array, Batch, Task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from harness.training.data import Split
 
 Outcome = Literal["solved", "budget", "diverged", "pruned", "interrupted"]
@@ -36,8 +38,12 @@ class RunResult(BaseModel):
         parameters: trainable numbers.
         wall_seconds: elapsed time, evaluation and probes included.
         cpu_seconds: processor time of the process in that time.
-        gradient: gradient-flow scalars of the top layer's ``h`` before the first update (``initial_...``) and at the
-            last evaluation (``final_...``): horizon in steps, log10_ratio in decades.
+        gradient: gradient-flow scalars of the top layer's output, see docs/gradient-flow.md: before the first update
+            (``initial_...``), when last measured (``final_...``) and when the run diverged (``divergence_...``),
+            the fields of `harness.probes.Scalars`, and ``steps``, the longest lag there is; the same of the loss at
+            one step (``initial_lag_...``); medians over the logged updates (``training_horizon``,
+            ``training_log10_ratio``) and over the evaluations (``training_lag_horizon``). What is not a number (a
+            ratio to a gradient of zero, say) is left out.
         environment: versions, thread count, kernel, machine kind.
     """
 
@@ -85,8 +91,17 @@ class Listener:
     def flow(self, update: int, curves: Sequence[Curve]) -> None:
         """Gradient-norm curves through time after `update` updates."""
 
+    def training_flow(self, update: int, curves: Sequence[Curve]) -> None:
+        """The same of the batch that the `update`-th update was made from, at logged updates."""
+
+    def lag(self, update: int, curves: Sequence[Curve]) -> None:
+        """Gradient norms of the loss at one step, by lag, after `update` updates."""
+
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
         """What the trained model makes of the first sequences of the test split, for tables and pictures."""
+
+    def weights(self, values: Mapping[str, Tensor]) -> None:
+        """The parameters and buffers at the end of a run that came to it, before `finished`."""
 
     def finished(self, result: RunResult) -> None:
         """After the last evaluation."""

@@ -11,7 +11,7 @@ from harness.training.checkpoint import Checkpoint
 if TYPE_CHECKING:
     from harness.training.loop import Run
 
-KEPT = ("update", "losses", "clipped", "solved_at", "validation", "gradient")
+KEPT = ("update", "losses", "clipped", "solved_at", "validation", "probed")
 """What a run remembers besides its network and generators."""
 
 

@@ -103,10 +103,15 @@ def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[s
     assert files == {
         "gradient_through_time.png",
         "gradient_through_time.safetensors",
+        "gradient_through_time_training.npz",
+        "gradient_through_time_training.png",
         "predictions.csv",
         "result.json",
         "spec.json",
+        "weights.safetensors",
     }
+    spec, weights = store.trained(listener.run_id)
+    assert spec.cell.name == "lstm" and "stack.layers.1.weight_hh" in weights
 
 
 def test_neither_nan_nor_infinity_is_logged_as_a_value(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
