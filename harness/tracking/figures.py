@@ -17,13 +17,14 @@ HEATMAP_LAGS = 256
 SMALLEST = 1e-300
 
 
-def through_time(updates: Sequence[int], maps: Mapping[str, NDArray[np.float64]], path: Path) -> None:
+def through_time(updates: Sequence[int], maps: Mapping[str, NDArray[np.float64]], path: Path, norm: str = "∂L") -> None:
     """Gradient norms over the lag, one line an evaluation, and over training as a map: a row for each state.
 
     Args:
         updates: of the evaluations.
         maps: layer and state -> ``[evaluations, lags]``.
         path: of the PNG.
+        norm: whose the norms are: ``∂L`` of the whole loss, ``∂ℓ_τ`` of the loss at one step.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -31,11 +32,12 @@ def through_time(updates: Sequence[int], maps: Mapping[str, NDArray[np.float64]]
     figure = Figure(figsize=(11, 0.5 + 3.1 * len(maps)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(maps), 2, squeeze=False)
-    figure.suptitle("Gradient norm through time: lag 0 is the last step", fontsize=12)
+    figure.suptitle("Gradient norm by lag, steps back from the last one that counts", fontsize=12)
     for (name, values), (left, right) in zip(maps.items(), axes, strict=True):
         shown = np.where(np.isfinite(values) & (values > SMALLEST), values, np.nan)
-        _curves(left, name, updates, shown)
-        _map(figure, right, name, updates, shown)
+        label = f"‖{norm}/∂{name}‖"
+        _curves(left, label, updates, shown)
+        _map(figure, right, label, updates, shown)
     for axis in axes[-1]:
         axis.set_xlabel("lag (steps)" if axis is axes[-1][0] else "update")
     figure.savefig(path)
@@ -58,7 +60,7 @@ def predictions(task: Task, outputs: Array, answer: Answer | None, batch: Batch,
     return True
 
 
-def _curves(axis: Any, name: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
+def _curves(axis: Any, label: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
     from matplotlib import colormaps
 
     chosen = np.unique(np.linspace(0, len(updates) - 1, CURVES).round().astype(int))
@@ -69,12 +71,12 @@ def _curves(axis: Any, name: str, updates: Sequence[int], values: NDArray[np.flo
     axis.set_xlim(0, max(1, values.shape[1] - 1))
     if np.isfinite(values).any():
         axis.set_yscale("log")
-    axis.set_ylabel(f"‖∂L/∂{name}‖")
+    axis.set_ylabel(label)
     axis.grid(True, which="major", alpha=0.25)
     axis.legend(title="update", fontsize=7, title_fontsize=7, loc="best")
 
 
-def _map(figure: Any, axis: Any, name: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
+def _map(figure: Any, axis: Any, label: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
     lags = np.arange(values.shape[1])
     if len(lags) > HEATMAP_LAGS:
         lags = np.unique(np.geomspace(1, len(lags), HEATMAP_LAGS).round().astype(int)) - 1
@@ -88,7 +90,7 @@ def _map(figure: Any, axis: Any, name: str, updates: Sequence[int], values: NDAr
     axis.set_ylim(0, lags[-1])
     axis.set_facecolor("0.85")  # zero or not finite
     axis.set_ylabel("lag (steps)")
-    figure.colorbar(mesh, ax=axis, label=f"log10 ‖∂L/∂{name}‖", pad=0.02)
+    figure.colorbar(mesh, ax=axis, label=f"log10 {label}", pad=0.02)
 
 
 def _lag_axis(set_scale: Any, axis: Any, lags: int) -> None:

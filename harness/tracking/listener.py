@@ -61,7 +61,7 @@ class MlflowListener(Listener):
         self._ended = False
         self._planned: tuple[int, ...] = ()
         self._flow, self._training = throughtime.Flow(), throughtime.Training()
-        self._lag: Sequence[Curve] = ()
+        self._lag = throughtime.Flow(throughtime.LAG_SECTION, "∂ℓ_τ")
         self._buffer: list[Metric] = []
         self._next, self._late = 0.0, False
         self._files: dict[str, bytes] = {}
@@ -117,7 +117,7 @@ class MlflowListener(Listener):
         self._training.add(update, curves)
 
     def lag(self, update: int, curves: Sequence[Curve]) -> None:
-        self._lag = curves
+        self._lag.add(update, curves)
         if update == 0:
             self._keep_lags(curves, update)
 
@@ -140,7 +140,7 @@ class MlflowListener(Listener):
     def finished(self, result: RunResult) -> None:
         if result.outcome != "interrupted":  # that one is taken up again, and its last evaluation comes later
             self._keep_curves(self._flow.last, None)
-            self._keep_lags(self._lag, None)
+            self._keep_lags(self._lag.last, None)
             for curve in self._flow.last:
                 for name, values in throughtime.bands(curve):
                     self._keep_all(name, throughtime.lag_series(values))
@@ -152,10 +152,9 @@ class MlflowListener(Listener):
             (folder / "spec.json").write_text(result.spec.canonical(), encoding="utf-8")
             for name, data in self._files.items():
                 (folder / name).write_bytes(data)
-            if self._flow.updates:
-                self._flow.write(folder)
-            if self._training.updates:
-                self._training.write(folder)
+            for kept in (self._flow, self._lag, self._training):
+                if kept.updates:
+                    kept.write(folder)
             status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
             try:
                 self._reach()
@@ -192,15 +191,16 @@ class MlflowListener(Listener):
 
     def saved(self) -> Mapping[str, Any]:
         buffer = [[metric.key, metric.value, metric.timestamp, metric.step] for metric in self._buffer]
-        flow = {f"flow/{key}": value for key, value in self._flow.saved().items()}
-        flow |= {f"training/{key}": value for key, value in self._training.saved().items()}
-        return {"run_id": self.run_id, "buffer": buffer, **flow}
+        curves = throughtime.under("flow", self._flow.saved())
+        curves |= throughtime.under("lag", self._lag.saved())
+        curves |= throughtime.under("training", self._training.saved())
+        return {"run_id": self.run_id, "buffer": buffer, **curves}
 
     def restored(self, state: Mapping[str, Any]) -> None:
         self._before = state
-        self._flow.restore({key.removeprefix("flow/"): value for key, value in state.items()})
-        part = {k.removeprefix("training/"): v for k, v in state.items() if k.startswith("training/")}
-        self._training.restore(part)
+        self._flow.restore(throughtime.within("flow", state))
+        self._lag.restore(throughtime.within("lag", state))
+        self._training.restore(throughtime.within("training", state))
 
     def _continue(self, tags: Mapping[str, str]) -> bool:
         """Take up the run of the checkpoint, so that no point is written twice; says whether it is the one to go on.

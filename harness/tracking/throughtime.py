@@ -19,6 +19,7 @@ SNAPSHOTS = 6
 SECTION = "gradient_through_time"
 LAG_SECTION, QUANTILE_SECTION = "gradient_by_lag", "gradient_quantiles"
 LAST = "last"
+MEANING = "mean over examples of the norm of the gradient; by_lag [measurements, lag], by_step [measurements, t - 1]"
 Values = NDArray[np.float64]
 
 
@@ -75,10 +76,43 @@ def bands(curve: Curve) -> Iterator[tuple[str, Values]]:
             yield f"{QUANTILE_SECTION}/{curve.name}/last_q{100 * share:02.0f}", values
 
 
-class Flow:
-    """The curves of a run, one row an evaluation."""
+def packed(curves: Sequence[Curve]) -> dict[str, Any]:
+    """Curves as arrays and JSON values, for a checkpoint."""
+    found: dict[str, Any] = {"curves": [[curve.part, curve.state, curve.kind] for curve in curves]}
+    for number, curve in enumerate(curves):
+        arrays = {"norms": curve.norms, "by_lag": curve.by_lag, "quantiles": curve.quantiles}
+        found |= {f"{number}/{key}": np.ascontiguousarray(a) for key, a in arrays.items() if a is not None}
+    return found
 
-    def __init__(self) -> None:
+
+def unpacked(state: Mapping[str, Any]) -> list[Curve]:
+    """Undo `packed`."""
+    return [
+        Curve(part, name, state[f"{n}/norms"], state[f"{n}/by_lag"], state.get(f"{n}/quantiles"), kind)
+        for n, (part, name, kind) in enumerate(state["curves"])
+    ]
+
+
+def under(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a state led by ``prefix/``, so that several stand in one."""
+    return {f"{prefix}/{key}": value for key, value in state.items()}
+
+
+def within(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `under`."""
+    return {key.removeprefix(f"{prefix}/"): value for key, value in state.items() if key.startswith(f"{prefix}/")}
+
+
+class Flow:
+    """The curves of a run, one row a measurement.
+
+    Args:
+        name: of the files.
+        norm: whose the norms are, for the picture: ``∂L``.
+    """
+
+    def __init__(self, name: str = SECTION, norm: str = "∂L") -> None:
+        self.name, self.norm = name, norm
         self.updates: list[int] = []
         self.last: list[Curve] = []
         self._norms: dict[str, list[Values]] = {}
@@ -93,22 +127,19 @@ class Flow:
 
     def saved(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
-        rows = {f"norms/{name}": np.concatenate(kept) for name, kept in self._norms.items()}
-        rows |= {f"by_lag/{name}": np.concatenate(kept) for name, kept in self._by_lag.items()}
-        lengths = {name: [len(row) for row in kept] for name, kept in self._norms.items()}
-        return {"updates": self.updates, "lengths": lengths, **rows}
+        rows = under("norms", {name: np.concatenate(kept) for name, kept in self._norms.items()})
+        rows |= under("by_lag", {name: np.concatenate(kept) for name, kept in self._by_lag.items()})
+        lengths = [[name, [len(row) for row in kept]] for name, kept in self._norms.items()]  # in this order
+        return {"updates": self.updates, "lengths": lengths, **rows, **under("last", packed(self.last))}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo `saved`."""
         self.updates = list(state["updates"])
-        for name, lengths in state["lengths"].items():
+        for name, lengths in state["lengths"]:
             cuts = np.cumsum(lengths)[:-1]
             self._norms[name] = np.split(state[f"norms/{name}"], cuts)
             self._by_lag[name] = np.split(state[f"by_lag/{name}"], cuts)
-        self.last = []
-        for name in state["lengths"]:
-            part, _, which = name.rpartition(".")
-            self.last.append(Curve(part, which, self._norms[name][-1], self._by_lag[name][-1]))
+        self.last = unpacked(within("last", state))
 
     def by_lag(self) -> dict[str, Values]:
         """Layer and state -> ``[evaluations, lags]``; NaN past the end of a shorter one."""
@@ -133,9 +164,8 @@ class Flow:
 
         from harness.tracking import figures
 
-        meaning = "mean over examples of the norm of dL/ds; by_lag [evaluations, lag], by_step [evaluations, t - 1]"
-        (folder / f"{SECTION}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": meaning}))
-        figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}.png")
+        (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": MEANING}))
+        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm)
 
 
 class Training(Flow):
@@ -145,7 +175,7 @@ class Training(Flow):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(f"{SECTION}_training")
         self._every, self._seen = 1, 0
 
     def add(self, update: int, curves: Sequence[Curve]) -> None:
@@ -171,8 +201,8 @@ class Training(Flow):
         from harness.tracking import figures
 
         arrays: dict[str, Any] = dict(self.arrays())
-        np.savez_compressed(folder / f"{SECTION}_training.npz", **arrays)
-        figures.through_time(self.updates, self.by_lag(), folder / f"{SECTION}_training.png")
+        np.savez_compressed(folder / f"{self.name}.npz", **arrays)
+        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm)
 
 
 def _stack(rows: Sequence[Values]) -> Values:

@@ -13,7 +13,7 @@ from harness.tracking.listener import MlflowListener
 from harness.tracking.spool import Spool
 from harness.tracking.store import Store
 from harness.training import train
-from harness.training.checkpoint import Checkpoints
+from tests.tracking.opening import points
 
 METHODS = ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated")
 
@@ -29,11 +29,6 @@ class Gone(Exception):
 
 def gone(*arguments: Any, **named: Any) -> None:
     raise Gone
-
-
-def points(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
-    metrics = store.client.get_run(run_id).data.metrics
-    return {key: [(m.step, m.value) for m in store.client.get_metric_history(run_id, key)] for key in metrics}
 
 
 @pytest.mark.parametrize("broken", [METHODS, METHODS[1:], METHODS[3:], METHODS[4:]])
@@ -73,44 +68,3 @@ def test_without_a_spool_a_store_that_fails_is_an_error(
     monkeypatch.setattr(store.client, "create_run", gone)
     with pytest.raises(Gone):
         train(load_run(tiny), [MlflowListener(store.client, store.experiment("none"))])
-
-
-class Killed(BaseException):
-    pass
-
-
-class Dies(MlflowListener):
-    def measured(self, update: int, values: Any) -> None:
-        super().measured(update, values)
-        if update == 3:
-            raise Killed
-
-
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_a_run_that_goes_on_from_a_checkpoint_has_every_point_once(
-    elsewhere: bool, store: Store, tiny: dict[str, Any], tmp_path: Path
-) -> None:
-    tiny["probe"] = {"log_every": 1, "curves": True, "batch_size": 4}
-    spec, saved = load_run(tiny), Checkpoints(tmp_path / "run", 0)
-    experiment = store.experiment(f"killed-{elsewhere}")
-    first = Dies(store.client, experiment)
-    with pytest.raises(Killed):
-        train(spec, [first], checkpoints=saved)
-    place = store.experiment("another study") if elsewhere else experiment
-
-    class Resumed(Dies):  # its state is found under its class's name
-        def measured(self, update: int, values: Any) -> None:
-            MlflowListener.measured(self, update, values)
-
-    Resumed.__name__ = "Dies"
-    second = Resumed(store.client, place)
-    result = train(spec, [second], checkpoints=saved)
-    assert (second.run_id == first.run_id) != elsewhere
-    whole = MlflowListener(store.client, store.experiment(f"whole-{elsewhere}"))
-    undisturbed = train(spec, [whole])
-    assert result.test == undisturbed.test
-    assert second.run_id is not None and whole.run_id is not None
-    got, expected = points(store, second.run_id), points(store, whole.run_id)
-    for key in set(expected) - {"wall_seconds", "cpu_seconds"}:
-        assert sorted(got[key]) == sorted(expected[key]), key
-    assert store.client.get_run(second.run_id).info.status == "FINISHED"
