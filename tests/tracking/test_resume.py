@@ -20,7 +20,7 @@ MOMENTS = ["start", "evaluation", "end", 3]
 EVERYTHING = {
     "task": {"name": "copy-memory", "length": 4, "symbols": 2},
     "cell": "lstm",
-    "model": {"hidden_size": 4, "depth": 2, "dropout": 0.2},
+    "model": {"hidden_size": 4},
     "probe": {"log_every": 1, "batch_size": 4, "when": dict.fromkeys(WhenSpec.model_fields, MOMENTS)},
 }
 ONLY_AT_THE_START = {
