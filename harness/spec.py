@@ -395,12 +395,21 @@ class PrunerSpec(Spec):
     )
 
 
+ARM = "arm"
+"""The axis of a study's space that its arms make."""
+
+
 class StudySpec(Spec):
     """A search over runs: a base run, the fields that vary, the seeds of every point, and how to search."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     description: str = ""
     base: dict[str, Any] = Field(description="a run's fields (see RunSpec); the space overrides them")
+    arms: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="named conditions: a name -> dotted path of a run's field, or `seed` -> value, over those of the "
+        "base; they make the axis `arm` of the space",
+    )
     space: dict[str, list[Any] | Range] = Field(
         default_factory=dict, description="dotted path of a run's field -> list of values, or a range"
     )
@@ -411,6 +420,15 @@ class StudySpec(Spec):
     trials: PositiveInt | None = Field(None, description="points to try; grid: all of them when not given")
     sampler: SamplerSpec = SamplerSpec()
     pruner: PrunerSpec = PrunerSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arm_axis(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("arms"), dict) and value["arms"]:
+            space = value.get("space") or {}
+            if isinstance(space, dict) and ARM not in space:
+                return {**value, "space": {ARM: list(value["arms"]), **space}}
+        return value
 
     @field_validator("seeds")
     @classmethod
@@ -423,6 +441,10 @@ class StudySpec(Spec):
     def _consistent(self) -> StudySpec:
         if "seed" in self.base or "seed" in self.space:
             raise ValueError("seeds of a study go into its field 'seeds'")
+        named = self.space.get(ARM, [])
+        unknown = [name for name in named if name not in self.arms] if isinstance(named, list) else [named]
+        if unknown:
+            raise ValueError(f"space.{ARM}: should name some of the study's arms, not {unknown[0]!r}")
         for path, axis in self.space.items():
             if isinstance(axis, list) and not axis:
                 raise ValueError(f"space.{path}: has no values")
@@ -437,11 +459,16 @@ class StudySpec(Spec):
         return self
 
     def run(self, point: dict[str, Any], seed: int) -> RunSpec:
-        """The run at one point of the space. Shorter paths are set first: ``cell`` before ``cell.forget_bias``."""
+        """The run at one point of the space. Shorter paths are set first: ``cell`` before ``cell.forget_bias``.
+
+        An arm that names a seed is run with that one.
+        """
         data: dict[str, Any] = dict(self.base)
-        for path in sorted(point, key=lambda path: path.count(".")):
-            assign(data, path, point[path])
-        return load_run({**data, "seed": seed})
+        arm = self.arms[point[ARM]] if ARM in point else {}
+        for fields in (arm, {path: value for path, value in point.items() if path != ARM}):
+            for path in sorted(fields, key=lambda path: path.count(".")):
+                assign(data, path, fields[path])
+        return load_run({"seed": seed, **data})
 
     def first(self) -> RunSpec:
         """The run at the first value of every axis, with the first seed."""
@@ -461,6 +488,8 @@ class StudySpec(Spec):
         identity = [self.first().run_key, list(fields["space"].items()), fields["seeds"]]
         if self.parameters is not None:
             identity.append(self.parameters)
+        if self.arms:
+            identity.append([self.run({**self.corner(), ARM: arm}, self.seeds[0]).run_key for arm in self.arms])
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,17 +6,18 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 PACKAGE = "sweeps"
+PAPERS = "papers"  # paper studies are no sweeps: `longlag reproduce`
 
 
 def names() -> list[str]:
-    """The built-in studies; ``papers/...`` for those in a folder."""
+    """The built-in studies; ``folder/...`` for those in a folder."""
     return sorted(_walk(files(PACKAGE), ""))
 
 
 def _walk(folder: Traversable, prefix: str) -> list[str]:
     found = []
     for entry in folder.iterdir():
-        if entry.is_dir() and not entry.name.startswith(("_", ".")):
+        if entry.is_dir() and not entry.name.startswith(("_", ".")) and entry.name != PAPERS:
             found += _walk(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".yaml"):
             found.append(prefix + entry.name.removesuffix(".yaml"))

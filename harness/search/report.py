@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.search import ledger, space
 from harness.search.result import State, StudyResult, TrialResult, ordered
 from harness.search.runner import open_home
-from harness.spec import RunSpec, StudySpec
+from harness.spec import ARM, RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Recorded, Store
 
@@ -86,7 +86,10 @@ def summary(result: StudyResult) -> dict[str, float]:
 
 def note(spec: StudySpec) -> str:
     """What stands above the study in the tracking UI (Markdown)."""
-    fields = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+    given = spec.model_dump(mode="json", exclude_defaults=True)
+    if spec.arms:  # their fields would be longer than a note may be
+        given = {**given, "arms": list(spec.arms), "space": {k: v for k, v in given["space"].items() if k != ARM}}
+    fields = yaml.safe_dump(given, sort_keys=False)
     about = f"{spec.description.strip()}\n\n" if spec.description.strip() else ""
     return (
         f"{about}Continue it with `longlag sweep {spec.name}`, read it with `longlag report {spec.name}`.\n\n"

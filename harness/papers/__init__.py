@@ -1,0 +1,1 @@
+"""Papers: what was published beside what is measured here, with a verdict."""

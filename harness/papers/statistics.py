@@ -1,0 +1,253 @@
+"""The tests and intervals behind the verdicts: exact where the samples are small, from SciPy where it has them.
+
+Every test here is one-sided and returns a p-value: the probability, at the boundary of its null hypothesis, of data
+that speak at least as strongly against it. Samples hold one value a run; infinity is a value like any other to the
+tests by ranks (a run that diverged, an update that never came).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+LEVEL = 0.95
+EXACT = 20_000
+"""Rearrangements up to which a permutation test visits all of them; beyond, it draws so many."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval.
+
+    Args:
+        low, high: its ends.
+        level: the coverage it has.
+        method: how it was found.
+    """
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+
+# -- rates ------------------------------------------------------------------------------------------------------------
+
+
+def rate_interval(successes: int, runs: int, level: float = LEVEL) -> Interval:
+    """Clopper and Pearson (1934): exact, at least `level`."""
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, runs).proportion_ci(level, method="exact")
+    return Interval(float(found.low), float(found.high), level, "Clopper–Pearson")
+
+
+def rate_above(successes: int, runs: int, rate: float) -> float:
+    """Against: the rate is at most `rate`. Exact binomial test."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(successes, runs, rate, alternative="greater").pvalue)
+
+
+def rate_below(successes: int, runs: int, rate: float) -> float:
+    """Against: the rate is at least `rate`. Exact binomial test."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(successes, runs, rate, alternative="less").pvalue)
+
+
+def more_often(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """Against: the first rate is at most the second; successes and runs of each. Fisher's exact test."""
+    from scipy.stats import fisher_exact
+
+    (a, n), (b, m) = first, second
+    return float(fisher_exact([[a, n - a], [b, m - b]], alternative="greater").pvalue)
+
+
+# -- permutations -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _choices(total: int, chosen: int) -> NDArray[np.int64]:
+    """Which runs may be the first sample: all ways, or `EXACT` drawn ones. ``[ways, chosen]``"""
+    if math.comb(total, chosen) <= EXACT:
+        return np.array(list(combinations(range(total), chosen)), dtype=np.int64)
+    rng = np.random.default_rng(0)
+    return np.argsort(rng.random((EXACT, total)), axis=1)[:, :chosen]
+
+
+def _at_least(statistics: Values, observed: float, total: int, chosen: int) -> float:
+    """Share of the rearrangements as extreme as what was observed; a drawn sample counts the observed one as well."""
+    extreme = int(np.sum(statistics >= observed - 1e-9 * max(1.0, abs(observed))))
+    if math.comb(total, chosen) <= EXACT:
+        return extreme / len(statistics)
+    return (extreme + 1) / (len(statistics) + 1)
+
+
+def lower(first: Sequence[float], second: Sequence[float]) -> float:
+    """Against: the first sample is not lower than the second. Mann–Whitney's rank sum by permutation, ties included.
+
+    Three runs against three can reach p = 0.05, five against five 0.004.
+    """
+    from scipy.stats import rankdata
+
+    both = np.array([*first, *second], dtype=np.float64)
+    ranks = rankdata(both)
+    n = len(first)
+    sums = -ranks[_choices(len(both), n)].sum(1)
+    return _at_least(sums, -float(ranks[:n].sum()), len(both), n)
+
+
+def faster(first: Sequence[float], second: Sequence[float], horizon: float) -> float:
+    """Against: the events of the first sample do not come earlier. Log-rank statistic, by permutation.
+
+    Args:
+        first, second: times of the event; infinity, or anything above `horizon`, for one that was not seen.
+        horizon: time up to which every run was watched. One horizon for both samples makes the runs exchangeable
+            when there is no difference, and the test exact; the usual normal approximation is not, with few runs.
+    """
+    both = np.array([*first, *second], dtype=np.float64)
+    seen = both <= horizon
+    times = np.where(seen, both, np.inf)
+    n = len(first)
+    scores = _logrank_scores(times, seen)
+    sums = scores[_choices(len(both), n)].sum(1)
+    return _at_least(sums, float(scores[:n].sum()), len(both), n)
+
+
+def _logrank_scores(times: Values, seen: NDArray[np.bool_]) -> Values:
+    """Each run's part in observed minus expected events: 1 - H(t) for an event, - H(t) for a censored one.
+
+    H is the Nelson–Aalen estimate of the pooled sample; the sum over a sample is its observed minus expected events,
+    the numerator of the log-rank statistic.
+    """
+    hazard = np.zeros(len(times))
+    for t in np.unique(times[seen]):
+        step = np.sum(times[seen] == t) / np.sum(times >= t)
+        hazard[times >= t] += step
+    return seen.astype(np.float64) - hazard
+
+
+def rising(samples: Sequence[Sequence[float]]) -> float:
+    """Against: the samples do not rise from one to the next. Cuzick's (1985) trend statistic, by permutation.
+
+    It is the sum over runs of the sample's number times the rank of the value. Of zeros and ones it is the test of
+    Cochran (1954) and Armitage (1955) for a trend of rates.
+    """
+    from scipy.stats import rankdata
+
+    sizes = [len(sample) for sample in samples]
+    ranks = rankdata(np.array([value for sample in samples for value in sample], dtype=np.float64))
+    group = np.repeat(np.arange(len(sizes)), sizes).astype(np.float64)
+    orders = _orders(len(ranks))
+    observed = float(group @ ranks)
+    extreme = int(np.sum(ranks[orders] @ group >= observed - 1e-9 * max(1.0, observed)))
+    return (extreme + 1) / (len(orders) + 1)
+
+
+@cache
+def _orders(total: int) -> NDArray[np.int64]:
+    """Drawn rearrangements of so many runs, ``[ways, total]``."""
+    rng = np.random.default_rng(0)
+    return np.argsort(rng.random((EXACT // 2, total)), axis=1)
+
+
+# -- means ------------------------------------------------------------------------------------------------------------
+
+
+def mean_above(values: Sequence[float], bound: float) -> float:
+    """Against: the mean is at most `bound`. Student's t test; 1 for fewer than two values.
+
+    Infinite values leave no mean to test: then the sign test says whether the median is at most `bound`.
+    """
+    finite = np.array(values, dtype=np.float64)
+    if len(finite) < 2:
+        return 1.0
+    if not np.all(np.isfinite(finite)):
+        return rate_above(int(np.sum(finite > bound)), len(finite), 0.5)
+    if np.ptp(finite) == 0:
+        return rate_above(int(np.sum(finite > bound)), len(finite), 0.5)
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(finite, bound, alternative="greater").pvalue)
+
+
+def mean_below(values: Sequence[float], bound: float) -> float:
+    """Against: the mean is at least `bound`; see `mean_above`."""
+    return mean_above([-value for value in values], -bound)
+
+
+def difference_below(first: Sequence[float], second: Sequence[float], margin: float) -> float:
+    """Against: the first mean is at least `margin` above the second. Welch's t test; 1 where there is no mean."""
+    a, b = np.array(first, dtype=np.float64), np.array(second, dtype=np.float64)
+    if len(a) < 2 or len(b) < 2 or not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
+        return 1.0
+    if np.ptp(a) == 0 and np.ptp(b) == 0:  # no spread: nothing but the order of the runs is known
+        return lower((a - margin).tolist(), b.tolist())
+    from scipy.stats import ttest_ind
+
+    return float(ttest_ind(a - margin, b, equal_var=False, alternative="less").pvalue)
+
+
+# -- intervals --------------------------------------------------------------------------------------------------------
+
+
+def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Between two of the ordered values, so that it holds for any distribution, infinite values included.
+
+    The narrowest symmetric one with at least `level`; with fewer than six runs there is none of 95 %, and it is the
+    whole range with the level that this has, 1 - 2^(1-n).
+    """
+    from scipy.stats import binom
+
+    ordered = np.sort(np.array(values, dtype=np.float64))
+    n = len(ordered)
+    best, coverage = 0, 1 - 2.0 ** (1 - n)
+    for k in range(1, n // 2):
+        inside = float(1 - 2 * binom.cdf(k, n, 0.5))
+        if inside < level:
+            break
+        best, coverage = k, inside
+    return Interval(float(ordered[best]), float(ordered[n - 1 - best]), coverage, "order statistics")
+
+
+def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Bootstrap of the mean: BCa (Efron 1987), or percentiles where that fails, as it does for very few runs."""
+    from scipy.stats import bootstrap
+
+    given = np.array(values, dtype=np.float64)
+    if len(given) < 2 or np.ptp(given) == 0 or not np.all(np.isfinite(given)):
+        return Interval(float(given.min()), float(given.max()), math.nan, "range")
+    for method, name in (("BCa", "bootstrap, BCa"), ("percentile", "bootstrap, percentile")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # degenerate resamples: answered by the other method
+            found = bootstrap(
+                (given,), np.mean, confidence_level=level, n_resamples=2000, method=method,
+                rng=np.random.default_rng(0),
+            ).confidence_interval  # fmt: skip
+        if math.isfinite(found.low) and math.isfinite(found.high):
+            return Interval(float(found.low), float(found.high), level, name)
+    return Interval(float(given.min()), float(given.max()), math.nan, "range")
+
+
+# -- many claims ------------------------------------------------------------------------------------------------------
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) adjusted p-values: the chance of any false rejection among them is bounded, whatever they share."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted

@@ -1,0 +1,102 @@
+"""Paper studies as data: every shipped one validates, and what is wrong is said in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.papers.spec import PaperSpec, load_paper, load_paper_fields, names
+from harness.registry import UserError
+
+
+def fields(**changes: Any) -> dict[str, Any]:
+    """A small study that is right."""
+    claim = {
+        "id": "C1",
+        "statement": "the LSTM is better",
+        "source": "Table 1",
+        "certainty": "read",
+        "published": "0.1 and 0.2",
+        "relation": {"kind": "lower", "order": ["lstm", "rnn"], "quantity": "score"},
+    }
+    return {
+        "name": "example-2000",
+        "citation": {"authors": "A and B", "year": 2000, "title": "T", "venue": "V"},
+        "summary": "s",
+        "base": {"task": {"name": "adding", "length": 6}, "cell": "rnn", "training": {"updates": 9}},
+        "arms": {"rnn": {}, "lstm": {"set": {"cell": "lstm", "training.updates": 8}}},
+        "scales": {"paper": {"seeds": 3}, "smoke": {"seeds": 2, "set": {"training": {"updates": 4}}}},
+        "claims": [claim],
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("name", names())
+def test_shipped(name: str) -> None:
+    spec = load_paper(name)
+    assert spec.name == name
+    assert {"paper", "cpu", "smoke"} <= spec.scales.keys()
+    assert spec.judged("paper"), "the paper's own scale judges claims"
+    assert spec.scales["cpu"].reduced and spec.scales["cpu"].meaning, "what was reduced, and what it means"
+    assert not spec.judged("smoke")
+
+
+def test_later_layers_win() -> None:
+    """A scale's mapping overrides an arm's field below it, and an arm what it is like."""
+    spec = load_paper_fields(fields(), "example")
+    assert spec.run("lstm", spec.scales["smoke"], 0).training.updates == 4
+    assert spec.run("lstm", spec.scales["paper"], 0).training.updates == 8
+    again = {"rnn": {}, "lstm": {"set": {"cell": {"name": "lstm", "forget_bias": 2}}}}
+    arms = {**again, "gru": {"like": "lstm", "set": {"cell": "gru"}}}
+    spec = load_paper_fields(fields(arms=arms), "example")
+    assert spec.run("gru", spec.scales["paper"], 3).cell.name == "gru"
+    assert spec.run("gru", spec.scales["paper"], 3).seed == 3
+
+
+def test_a_claim_is_judged_where_its_arms_are_run() -> None:
+    scales = {"paper": {"seeds": 3}, "cpu": {"seeds": 3, "leave_out": ["ls*"]}}
+    spec = load_paper_fields(fields(scales=scales), "example")
+    assert [claim.id for claim in spec.judged("paper")] == ["C1"] and spec.judged("cpu") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"clams": []}, "no field 'clams'; did you mean 'claims'?"),
+        ({"arms": {"rnn": {}, "lstm": {"sets": {}}}}, "no field 'arms.lstm.sets'; did you mean 'set'?"),
+        ({"arms": {"rnn": {}, "lstn": {}}}, "no arm 'lstm'; did you mean 'lstn'?"),
+        ({"arms": {"rnn": {"like": "lstm"}, "lstm": {"like": "rnn"}}}, "goes round in a circle"),
+        ({"arms": {"rnn": {}, "lstm": {"set": {"cell": "lstmm"}}}}, "there is no cell named 'lstmm'; did you mean"),
+        ({"scales": {"paper": {"seeds": 3, "leave_out": ["gru"]}}}, "no arm matches 'gru'"),
+        ({"scales": {"papr": {"seeds": 3}}}, "scales.papr"),
+    ],
+)
+def test_mistakes(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_paper_fields(fields(**changes), "example")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("relation", "sentence"),
+    [
+        ({"kind": "lower", "order": ["rnn", "lstm"], "quantity": "speed"}, "there is no quantity 'speed'"),
+        ({"kind": "most-runs", "all_of": [{"arms": ["rnn"], "quantity": "score"}]}, "should have a bound"),
+        ({"kind": "most-runs", "all_of": [{"arms": ["rnn"], "quantity": "solved", "below": 1}]}, "yes or no"),
+        ({"kind": "within", "arm": "rnn", "quantity": "score", "low": 2, "high": 1}, "below high"),
+    ],
+)
+def test_mistakes_in_relations(relation: dict[str, Any], sentence: str) -> None:
+    claim = {**fields()["claims"][0], "relation": relation}
+    with pytest.raises(UserError) as caught:
+        load_paper_fields(fields(claims=[claim]), "example")
+    assert sentence in str(caught.value)
+
+
+def test_unknown_name_and_scale() -> None:
+    with pytest.raises(UserError, match="did you mean 'arjovsky-2016'"):
+        load_paper("arjovski-2016")
+    spec: PaperSpec = load_paper("arjovsky-2016")
+    with pytest.raises(UserError, match="has no scale 'cpus'; did you mean 'cpu'"):
+        spec.scale("cpus")
