@@ -10,6 +10,7 @@ import typer
 
 from harness.cli import errors
 from harness.cli.doctor import doctor
+from harness.cli.export import export
 from harness.cli.list import app as list_app
 from harness.cli.probe import probe
 from harness.cli.report import report
@@ -66,6 +67,7 @@ app.add_typer(list_app, name="list")
 app.command()(probe)
 app.command()(show)
 app.command()(report)
+app.command()(export)
 app.command()(ui)
 app.command()(schema)
 app.command()(doctor)

@@ -12,6 +12,7 @@ import psutil
 
 from harness.registry import UserError
 from harness.search import ledger, space
+from harness.search.best import best_run
 from harness.search.ledger import Ledger
 from harness.search.pool import Pool
 from harness.search.report import collect, note, parameters, summary
@@ -20,6 +21,7 @@ from harness.search.runner import RUNS, Interrupted, check, open_home, torch_thr
 from harness.search.stopping import graceful
 from harness.search.worker import Job, Worker
 from harness.spec import StudySpec, load_study
+from harness.tracking import models
 from harness.tracking.home import Home
 from harness.tracking.spool import Spool
 from harness.tracking.store import Store
@@ -126,6 +128,10 @@ def _sweep(
             f"{Home(job.home).spool}, and the same command delivers them when it is there again"
         ) from error
     result = collect(job.spec, book.study, book.total, store, job.experiment)
+    found = best_run(result)
+    if found is not None:
+        with suppress(UserError):  # adopted from an older version, which kept no weights
+            models.log_best(store, job.experiment, job.spec.name, found.run_id)
     store.end_parent(job.parent, "FAILED" if result.failed else "FINISHED", summary(result))
     return result
 

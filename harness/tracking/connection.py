@@ -136,7 +136,8 @@ def _relocate(path: Path, artifacts: Path) -> None:
         row = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0").fetchone()
         old = row[0].removesuffix("/0") if row else new
         if old != new:
-            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+            for table, column in places.items():
                 database.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
                     (new, len(old) + 1, len(old), old),

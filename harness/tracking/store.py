@@ -105,6 +105,11 @@ class Store:
         """Whether artifacts lie in the home, and not with a server."""
         return not self.uri.startswith(connection.SERVERS)
 
+    @property
+    def own(self) -> bool:
+        """Whether it is the home's own."""
+        return self.uri == self.home.tracking_uri
+
     # -- experiments ------------------------------------------------------------------------------------------------
 
     def experiment(self, name: str, note: str = "") -> str:
@@ -225,14 +230,22 @@ class Store:
         """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
         return [self._recorded(run) for run in self._runs([experiment_id], newest_first=False) if _is_training(run)]
 
-    def trained(self, run_id: str) -> tuple[RunSpec, dict[str, Tensor]]:
-        """What a run was and the weights it ended with.
+    def get(self, run_id: str) -> Recorded:
+        """The run of this id.
 
         Raises:
-            UserError: when there is no such run, or it keeps no weights.
+            UserError: when there is none.
         """
+        return self._recorded(self._run(run_id))
+
+    def keyed(self, beginning: str) -> list[Recorded]:
+        """Runs that finished and whose run_key begins so, the oldest first."""
+        ids = [str(experiment.experiment_id) for experiment in self._experiments()]
+        query = f"tags.run_key LIKE '{beginning}%' and attributes.status = 'FINISHED'"
+        return [self._recorded(run) for run in self._runs(ids, query, newest_first=False)] if ids else []
+
+    def _run(self, run_id: str) -> Run:
         from mlflow.exceptions import MlflowException
-        from safetensors.torch import load
 
         try:
             run = self.client.get_run(run_id)
@@ -242,6 +255,17 @@ class Store:
             ) from error
         if not _is_training(run):
             raise UserError(f"run {run_id} is a study's own: name one of the trainings in it")
+        return run
+
+    def trained(self, run_id: str) -> tuple[RunSpec, dict[str, Tensor]]:
+        """What a run was and the weights it ended with.
+
+        Raises:
+            UserError: when there is no such run, or it keeps no weights.
+        """
+        from safetensors.torch import load
+
+        run = self._run(run_id)
         try:
             with self._artifact(run, "spec.json") as path:
                 spec = load_run(json.loads(path.read_bytes()), f"spec.json of run {run_id}")
@@ -289,6 +313,12 @@ class Store:
                 pass  # it failed before its end, or was written by another version: not a result to rely on
         info = run.info
         return Recorded(str(info.run_id), str(info.experiment_id), info.status, dict(run.data.tags), result)
+
+    @contextmanager
+    def files(self, run_id: str) -> Iterator[Path]:
+        """The folder of a run's files, to read from."""
+        with self._artifact(self._run(run_id), "") as folder:
+            yield folder
 
     @contextmanager
     def _artifact(self, run: Run, name: str) -> Iterator[Path]:

@@ -1,0 +1,34 @@
+"""A study's best run, chosen on the validation split alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.search.result import StudyResult, TrialResult, objective
+from harness.training import RunResult
+
+
+@dataclass(frozen=True)
+class Best:
+    """The run whose weights stand for a study.
+
+    Args:
+        trial: the best one, by the mean over its seeds of the validation score.
+        run_id: of its run with the best validation score.
+        result: of that run.
+    """
+
+    trial: TrialResult
+    run_id: str
+    result: RunResult
+
+
+def best_run(study: StudyResult) -> Best | None:
+    """The best run; None when no trial is complete without a diverged run."""
+    trial = study.best
+    if trial is None or trial.objective is None or not math.isfinite(trial.objective) or not trial.runs:
+        return None
+    scores = [objective(run) for run in trial.runs]
+    index = scores.index(min(scores))
+    return Best(trial, trial.run_ids[index], trial.runs[index])

@@ -1,0 +1,1 @@
+"""Handing a run on: which one is meant, the folder that holds it, its ONNX form."""
