@@ -1,18 +1,25 @@
-"""What watching gradients through time costs: ``python -m benchmarks.probes``.
+"""What watching gradients costs: ``python -m benchmarks.probes``.
 
-The cheap curve records the squared norm of dL/ds_t for every state, step and example while the backward pass of a
-training step runs anyway. One row a cell and size; a training step is a forward and a backward pass of one layer with
-two inputs and a gradient at every output, on one thread. Both kinds of step run in turn, and times are processor
-time, so that others on the machine disturb little.
+One row a cell and size (T is the length of copy memory, which has some steps on top). A training step is a forward
+pass, the loss and a backward pass of one layer and its readout, on one thread. The cheap curve is the norm of dL/ds_t
+for every state, step and example, recorded while the backward pass of a training step runs anyway, and what is made of
+it: means and quantiles by lag. A run takes it at every logged update, one in 20 by default. The costly probes run
+passes of their own when the schedule asks for them. Everything runs in turn, and times are processor time, so that
+others on the machine disturb little.
 
-    loop        compiled, plain, scan or own, as in `benchmarks.cells`
-    ms          median time of a training step
-    with curve  the same with the curve recorded
-    cost %      median over the rounds of what recording adds
-    least %     the same from the shortest times of both
-    kept kB     memory that the record holds until the curve is read: 8 bytes a state, step and example
-    peak MB     memory during a step without and
-    with MB     with the curve, beyond what was there before
+    ms           median time of a training step
+    with curve   the same with the cheap curve
+    cost %       median over the rounds of what the curve adds to the step that is logged
+    least %      the same from the shortest times of both
+    of training  the same in % over all steps, logged or not: the cheap curve's share of training time
+    lag, jacobian, saturation, states
+                 one call of each, in training steps; jacobian: with the Lyapunov exponents, on two sequences
+    kept kB      memory that the record holds until the curve is read: 8 bytes a state, step and example
+    peak MB      memory during a step without and
+    with MB      with the curve, beyond what was there before
+    costly MB    the same during the most demanding of the others
+
+"-": left out (--cheap), or a layer that has no step from one state to the next.
 """
 
 from __future__ import annotations
@@ -23,75 +30,98 @@ from typing import Any
 
 import torch
 
-from benchmarks.cells import (
-    INPUTS,
-    LARGE,
-    QUICK_SIZES,
-    SIZES,
-    Size,
-    loop_of,
-    names_from,
-    parser_for,
-    run,
-    training_step,
-)
-from benchmarks.timing import machine, peak_megabytes, ratio, rounds
-from harness.cells.base import Cell
-from harness.cells.stack import build
-from harness.kernels import StateGradients
+from benchmarks.cells import LARGE, Size, names_from, parser_for, run
+from benchmarks.timing import Step, machine, peak_megabytes, ratio, rounds
 from harness.kernels.compiled import memory
+from harness.models import Tensors, loss
+from harness.probes import curves
+from harness.probes.dynamics import dynamics
+from harness.probes.lag import lag_curves, outputs
+from harness.spec import ProbeSpec, load_run
+from harness.training.environment import numerics
+from harness.training.probing import network, sequences
 
-COLUMNS = ("ms", "with curve", "cost %", "least %", "kept kB", "peak MB", "with MB")
+CELLS = "rnn,lstm,gru,urnn"
+SIZES: tuple[Size, ...] = ((100, 50, 64), LARGE)
+LOG_EVERY = ProbeSpec().log_every
+CHEAP = ("ms", "with curve", "cost %", "least %", "of training")
+COSTLY = ("lag", "jacobian", "saturation", "states")
+MEMORY = ("kept kB", "peak MB", "with MB", "costly MB")
+COLUMNS = (*CHEAP, *COSTLY, *MEMORY)
 
 
-def measure(name: str, cell: Cell, size: Size, repeats: int) -> dict[str, Any]:
+def measure(cell: str, size: Size, repeats: int, cheap: bool) -> dict[str, Any]:
     """One row."""
-    steps, batch, hidden = size
+    length, batch_size, hidden = size
     torch.set_num_threads(1)
-    layer = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
-    x = torch.randn(steps, batch, INPUTS)
-    seed = torch.ones(steps, batch, layer.output_size)
-    record = StateGradients()
-    layer(x, None, None, record)[0].backward(seed)  # also builds the kernel
-    turns = {
-        "ms": lambda: training_step(layer, x, seed),
-        "with curve": lambda: training_step(layer, x, seed, record=True),
-    }
-    memory.release()
-    peaks = [peak_megabytes(turns["ms"])]
-    memory.release()
-    peaks.append(peak_megabytes(turns["with curve"]))
-    times = rounds(turns, {}, repeats, time.process_time)
+    spec = load_run({"task": {"name": "copy-memory", "length": length}, "cell": cell, "model": {"hidden_size": hidden}})
+    model = network(spec, torch.float32)
+    batch = sequences(spec, batch_size)
+    tensors = Tensors.of(batch, torch.float32, torch.device("cpu"))
+    made_of = outputs(model)
+
+    def alone() -> None:
+        loss(model.signature, model(tensors), tensors).backward()
+
+    def watched() -> None:
+        records = model.records()
+        loss(model.signature, model(tensors, records), tensors).backward()
+        curves(records, model.lengths(batch), made_of)
+
+    def costly(kind: str) -> Step:
+        def call() -> None:
+            if kind == "lag":
+                lag_curves(model, tensors)
+            else:
+                dynamics(model, tensors, (kind,))
+
+        return call
+
+    slow = {} if cheap else {kind: costly(kind) for kind in COSTLY}
+    watched()  # also builds the kernel
+    peaks = {}
+    for name, function in {"peak MB": alone, "with MB": watched, **slow}.items():
+        memory.release()
+        peaks[name] = peak_megabytes(function)
+    times = rounds({"ms": alone, "with curve": watched}, slow, repeats, time.process_time)
+    middle = {kind: statistics.median(values) for kind, values in times.items()}
+    added = 100 * (ratio(times, "with curve", "ms") - 1)
+    records = model.records()
+    model(tensors, records)
+    squares = [values for record in records.values() for values in record.squares.values()]
     return {
-        "cell": name, "T": steps, "B": batch, "H": hidden, "threads used": 1, "loop": loop_of(cell, layer),
-        **{kind: statistics.median(times[kind]) for kind in turns},
-        "cost %": 100 * (ratio(times, "with curve", "ms") - 1),
+        "cell": cell, "T": length, "B": batch_size, "H": hidden, "threads used": 1,
+        "ms": middle["ms"], "with curve": middle["with curve"], "cost %": added,
         "least %": 100 * (min(times["with curve"]) / min(times["ms"]) - 1),
-        "kept kB": sum(s.numel() * s.element_size() for s in record.squares.values()) / 1024,
-        "peak MB": peaks[0], "with MB": peaks[1],
+        "of training": added / LOG_EVERY,
+        **{kind: middle[kind] / middle["ms"] if kind in slow else None for kind in COSTLY},
+        "kept kB": sum(s.numel() * s.element_size() for s in squares) / 1024,
+        "peak MB": peaks["peak MB"], "with MB": peaks["with MB"],
+        "costly MB": max((peaks[kind] or 0.0 for kind in slow), default=None),
     }  # fmt: skip
 
 
 def line(row: dict[str, Any]) -> str:
-    start = f"{row['cell']:<22}{', '.join(str(row[k]) for k in 'TBH'):>15}  "
+    start = f"{row['cell']:<18}{', '.join(str(row[k]) for k in 'TBH'):>14}"
     if "error" in row:
-        return f"{start}{row['error']}"
-    shown = ("-" if row[c] is None else f"{row[c]:.1f}" for c in COLUMNS)
-    return f"{start}{row['loop']:<9}" + "".join(f"{text:>12}" for text in shown)
+        return f"{start}  {row['error']}"
+    shown = ("-" if row[c] is None else f"{row[c]:.2f}" if c == "of training" else f"{row[c]:.1f}" for c in COLUMNS)
+    return start + "".join(f"{text:>12}" for text in shown)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = parser_for("benchmarks.probes", __doc__ or "")
+    parser.add_argument("--cheap", action="store_true", help="the cheap curve alone")
     options = parser.parse_args(arguments)
-    names = names_from(parser, options.cells)
-    sizes = options.sizes or (QUICK_SIZES if options.quick else (*SIZES[:2], LARGE))
+    names = names_from(parser, options.cells or CELLS)
+    sizes = options.sizes or (SIZES[:1] if options.quick else SIZES)
     repeats = options.repeats or (6 if options.quick else 14)
-    torch.manual_seed(0)
     about = machine()
     print(*(f"{key}: {value}" for key, value in about.items()), sep="\n")
-    print(f"\n{'cell':<22}{'T, B, H':>15}  {'loop':<9}" + "".join(f"{c:>12}" for c in COLUMNS))
+    print(f"\n{'cell':<18}{'T, B, H':>14}" + "".join(f"{c:>12}" for c in COLUMNS))
     jobs = [(name, size, 1) for name in names for size in sizes]
-    run(jobs, lambda name, size, _: measure(name, build(name), size, repeats), line, options.json, about)
+    with numerics():
+        run(jobs, lambda name, size, _: measure(name, size, repeats, options.cheap), line, options.json, about)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _options(home: Home, uri: str) -> str:
 
 
 def print_study(
-    result: StudyResult, home: Home, relations: Sequence[Relation] = (), picture: Path | None = None
+    result: StudyResult, home: Home, relations: Sequence[Relation] = (), pictures: Sequence[Path] = ()
 ) -> None:
     """The closing table, what to make of it, and what to type next."""
     out = console()
@@ -115,7 +115,9 @@ def print_study(
     for trial in result.failed:
         out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
     if relations:
-        print_relations(out, relations, picture)
+        print_relations(out, relations)
+    for path in pictures:
+        out.print(f"picture: {path}", markup=False, soft_wrap=True)
     if result.remaining:
         out.print(
             f"{result.total - result.remaining} of {result.total} trials are done; "
@@ -208,7 +210,7 @@ def outcome(trial: TrialResult) -> str:
     return ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
 
 
-def print_relations(out: Console, relations: Sequence[Relation], picture: Path | None) -> None:
+def print_relations(out: Console, relations: Sequence[Relation]) -> None:
     """How well gradient flow says who learns."""
     said = [relation for relation in relations if relation.rho is not None]
     if not said:
@@ -221,8 +223,6 @@ def print_relations(out: Console, relations: Sequence[Relation], picture: Path |
         row = {r.outcome: r for r in relations if r.predictor == name}
         table.add_row(name, *(_rho(row[key]) for key in ("solved", "score")), str(row["score"].runs))
     out.print(table)
-    if picture is not None:
-        out.print(f"picture: {picture}", markup=False, soft_wrap=True)
 
 
 def _rho(relation: Relation) -> str:

@@ -75,15 +75,14 @@ def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, how: How
         raise typer.Exit(1)
 
 
-def print_study(result: StudyResult, home: Home, json: bool, plot: Path | None = None) -> None:
-    """The study as it stands, and how well gradient flow says who learns; the picture of that into `plot`."""
-    path = plot or home.root / "reports" / f"{result.spec.name}-gradient-flow.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = path if relation.scatter(result, path) else None
+def print_study(result: StudyResult, home: Home, json: bool, pictures: Path | None = None) -> None:
+    """The study as it stands, how well gradient flow says who learns, and the pictures that stand in a folder."""
+    folder = pictures or home.reports / result.spec.name
+    drawn = sorted(folder.glob("*.p??")) if folder.is_dir() else []
     relations = relation.relate(result)
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
-        fields |= {"relations": relation.as_json(relations), "picture": None if picture is None else str(picture)}
+        fields |= {"relations": relation.as_json(relations), "pictures": [str(path) for path in drawn]}
         typer.echo(json_.dumps(fields, indent=2))
         return
-    display.print_study(result, home, relations, picture)
+    display.print_study(result, home, relations, drawn)

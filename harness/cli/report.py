@@ -12,9 +12,8 @@ from harness.cli import options
 
 def report(
     study: Annotated[str, typer.Argument(help="The study's name.", autocompletion=options.complete_study)],
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Where the picture of gradient flow and learning goes; the home's `reports` if not given."),
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures; `reports/STUDY` of the home if not given.")
     ] = None,
     json: options.Json = False,
     home: options.Home = None,
@@ -33,6 +32,11 @@ def report(
         raise none_begun(study, home)
 
     from harness.cli.execute import print_study
+    from harness.search.pictures import draw_all
     from harness.search.report import report as stored
+    from harness.tracking.store import Store
 
-    print_study(stored(study, home=opened, tracking_uri=tracking_uri), opened, json, plot)
+    result = stored(study, home=opened, tracking_uri=tracking_uri)
+    folder = pictures or opened.reports / result.spec.name
+    draw_all(result, Store.open(opened, tracking_uri), folder)
+    print_study(result, opened, json, folder)

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.probes.flow import Values
 from harness.probes.scalars import underflow
 
 STYLES = ("-", "--", "-.", ":")
 COLOURS = 10
+BOTTOM, TOP = 1e-300, 1e300
+"""Stand for zero and infinity where an axis is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,17 @@ class Line:
     style: int = 0
 
 
-def relative(seeds: Sequence[Values]) -> tuple[Values, Values, Values]:
-    """Median, least and greatest over seeds of the norms over that at lag 0, ``[L]`` of the shortest."""
+def rows(seeds: Sequence[Values]) -> Values:
+    """The norms over that at lag 0, ``[seeds, L]``, as far as the shortest goes."""
     length = min(map(len, seeds))
     with np.errstate(divide="ignore", invalid="ignore"):
-        rows = np.stack([values[:length] / values[0] for values in seeds])
-    return np.median(rows, 0), rows.min(0), rows.max(0)
+        return np.stack([values[:length] / values[0] for values in seeds])
+
+
+def relative(seeds: Sequence[Values]) -> tuple[Values, Values, Values]:
+    """Median, least and greatest over seeds of `rows`, ``[L]``."""
+    values = rows(seeds)
+    return np.median(values, 0), values.min(0), values.max(0)
 
 
 def flow(lines: Sequence[Line], path: Path, title: str, ylabel: str, floor: float) -> None:
@@ -59,6 +67,14 @@ def flow(lines: Sequence[Line], path: Path, title: str, ylabel: str, floor: floa
     figure = Figure(figsize=(9, 5.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
+    by_lag(axes, lines, ylabel, floor)
+    axes.set_title(title, fontsize=10)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.savefig(path)
+
+
+def by_lag(axes: Any, lines: Sequence[Line], ylabel: str, floor: float) -> None:
+    """The lines of `flow` into given axes."""
     ends = [_line(axes, line) for line in lines]
     axes.set_yscale("log")
     axes.set_ylim(max(floor, 0.3 * min(low for low, _ in ends)), 3 * max(high for _, high in ends))
@@ -66,27 +82,40 @@ def flow(lines: Sequence[Line], path: Path, title: str, ylabel: str, floor: floa
     axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlabel("lag k (steps back)")
     axes.set_ylabel(ylabel)
-    axes.set_title(title, fontsize=10)
     axes.grid(True, alpha=0.25)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure.savefig(path)
 
 
 def _line(axes: Any, line: Line) -> tuple[float, float]:
     """Draw one line; returns its least value that is not zero, and its greatest."""
+    values = rows(line.seeds)
+    middle = np.median(values, 0)
+    band(axes, np.arange(len(middle)), values, line.label, line.colour, line.style)
+    zero, drawn = underflow(middle), _positive(middle)
+    if zero:
+        axes.plot([zero - 1], [middle[zero - 1]], marker="x", color=_colour(line.colour), markersize=8)
+    return (float(np.nanmin(drawn)), float(np.nanmax(drawn))) if np.isfinite(drawn).any() else (1.0, 1.0)
+
+
+def band(axes: Any, x: Values | NDArray[np.int64], values: Values, label: str, colour: int, style: int = 0) -> None:
+    """The median of ``values [seeds, N]`` over the seeds, and a band from the least to the greatest.
+
+    For a logarithmic axis: where the median is zero or infinite there is no line; the band goes on to the edge.
+    """
+    axes.plot(x, _positive(np.median(values, 0)), STYLES[style % len(STYLES)], color=_colour(colour), linewidth=1.5,
+              label=label)  # fmt: skip
+    if len(values) > 1:
+        low, high = np.maximum(values.min(0), BOTTOM), np.minimum(values.max(0), TOP)
+        axes.fill_between(x, low, high, color=_colour(colour), alpha=0.18, linewidth=0)
+
+
+def _positive(values: Values) -> Values:
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def _colour(number: int) -> Any:
     from matplotlib import colormaps
 
-    middle, low, high = (np.where(np.isfinite(v) & (v > 0), v, np.nan) for v in relative(line.seeds))
-    lags = np.arange(len(middle))
-    colour = colormaps["tab10"](line.colour % COLOURS)
-    style = STYLES[line.style % len(STYLES)]
-    axes.plot(lags, middle, style, color=colour, linewidth=1.5, label=line.label)
-    if len(line.seeds) > 1:
-        axes.fill_between(lags, low, high, color=colour, alpha=0.18, linewidth=0)
-    zero = underflow(relative(line.seeds)[0])
-    if zero:
-        axes.plot([zero - 1], [middle[zero - 1]], marker="x", color=colour, markersize=8)
-    return (float(np.nanmin(middle)), float(np.nanmax(middle))) if np.isfinite(middle).any() else (1.0, 1.0)
+    return colormaps["tab10"](number % COLOURS)
 
 
 def scatter(
@@ -118,9 +147,7 @@ def scatter(
 
 
 def _points(axes: Any, cell: str, points: Sequence[tuple[float, float, bool]], number: int, ceiling: float) -> None:
-    from matplotlib import colormaps
-
-    colour = colormaps["tab10"](number % COLOURS)
+    colour = _colour(number)
     x = [point[0] for point in points]
     y = [point[1] if np.isfinite(point[1]) else ceiling for point in points]
     faces = [colour if point[2] else "none" for point in points]

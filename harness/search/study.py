@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psutil
 
 from harness.registry import UserError
-from harness.search import ledger, space
+from harness.search import ledger, pictures, space
 from harness.search.best import best_run
 from harness.search.ledger import Ledger
 from harness.search.pool import Pool
@@ -132,7 +132,8 @@ def _sweep(
     if found is not None:
         with suppress(UserError):  # adopted from an older version, which kept no weights
             models.log_best(store, job.experiment, job.spec.name, found.run_id)
-    store.end_parent(job.parent, "FAILED" if result.failed else "FINISHED", summary(result))
+    drawn = pictures.draw_all(result, store, Home(job.home).reports / job.spec.name)
+    store.end_parent(job.parent, "FAILED" if result.failed else "FINISHED", summary(result), drawn)
     return result
 
 

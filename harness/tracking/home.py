@@ -91,6 +91,11 @@ class Home:
         """What a tracking server that went away is still to be told."""
         return self.root / "spool"
 
+    @property
+    def reports(self) -> Path:
+        """Pictures of studies; a folder for each, by name."""
+        return self.root / "reports"
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Held by one process on this machine at a time; given back when the process dies."""

@@ -183,9 +183,15 @@ class Store:
         return identifier
 
     def end_parent(
-        self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"], metrics: Mapping[str, float]
+        self,
+        run_id: str,
+        status: Literal["FINISHED", "FAILED", "KILLED"],
+        metrics: Mapping[str, float],
+        files: Sequence[Path] = (),
     ) -> None:
-        """Set the study's own run to its end, with its numbers, and bring the study's page in the UI up to date."""
+        """Set the study's own run to its end, with its numbers and files, and bring the study's page up to date."""
+        for path in files:
+            self.client.log_artifact(run_id, str(path))
         for name, value in metrics.items():
             self.client.log_metric(run_id, describe.metric_name(name), value)
         self.client.set_terminated(run_id, status)
@@ -276,6 +282,18 @@ class Store:
                 f"run {run_id} keeps no {Path(error.filename or WEIGHTS).name}: a run that was cut short, diverged or "
                 "was recorded by an older version keeps none; `longlag run … --force` trains it again and does"
             ) from error
+
+    def file(self, run_id: str, name: str) -> bytes | None:
+        """One of the files of a run; None where it has none of this name."""
+        try:
+            with self._artifact(self.client.get_run(run_id), name) as path:
+                return path.read_bytes()
+        except OSError:
+            return None
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """One series of a run: update and value."""
+        return [(point.step, point.value) for point in self.client.get_metric_history(run_id, metric)]
 
     def adopt(
         self,

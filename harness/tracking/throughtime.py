@@ -93,6 +93,17 @@ def unpacked(state: Mapping[str, Any]) -> list[Curve]:
     ]
 
 
+def read(data: bytes) -> dict[str, Values]:
+    """What `Flow.write` wrote: curve's name -> norms ``[measurements, lag]``, NaN past the end of a shorter one."""
+    from safetensors.numpy import load
+
+    return {
+        key.removesuffix("/by_lag"): values.astype(np.float64)
+        for key, values in load(data).items()
+        if key.endswith("/by_lag")
+    }
+
+
 def under(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a state led by ``prefix/``, so that several stand in one."""
     return {f"{prefix}/{key}": value for key, value in state.items()}

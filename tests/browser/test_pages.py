@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,25 +19,14 @@ from harness.tracking.home import Home
 from harness.tracking.store import Store
 from harness.tracking.ui import curve_address
 from harness.training import train
+from tests.browser.chromium import CHROMIUM, TRACE, opened
 from tests.tracking.serving import free_port, ui
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [  # what a browser needs as root in a container, and no traffic of its own
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CELLS = ("rnn", "lstm", "gru")
 METRIC = "gradient_through_time/layer1.h/last"
-TRACE = ".js-plotly-plot .scatterlayer .trace"
 WAIT = 90_000  # milliseconds; MLflow's pages are slow where a machine is busy
 
 pytestmark = [
@@ -80,17 +68,11 @@ def study(tmp_path: Path) -> tuple[Home, StudySpec]:
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
     """A page that fails the test if it asks for anything outside of this machine."""
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'longlag[test]'")
+    pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'longlag[test]'")
     outside: list[str] = []
-    with api.sync_playwright() as playwright:
-        options = {"executable_path": CHROMIUM, "args": FLAGS, "viewport": {"width": 1600, "height": 1000}}
-        context = playwright.chromium.launch_persistent_context(str(tmp_path / "profile"), **options)
-        # MLflow opens its assistant on a first visit, over a third of the page: this one is not the first.
-        context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
-        opened = context.pages[0]
-        opened.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") and not _here(r.url) else None)
-        yield opened
-        context.close()
+    with opened(tmp_path / "profile") as page:
+        page.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") and not _here(r.url) else None)
+        yield page
     assert outside == []
 
 

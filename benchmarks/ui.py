@@ -1,0 +1,228 @@
+"""How fast MLflow's pages are with a full store: ``python -m benchmarks.ui``.
+
+A study of 200 runs of 2,000 updates is written through the tracking code of real runs, without their training: one
+short run a cell (copy memory over 500 steps) is trained and listened to, and what it told is told again for every
+run, each value and curve times a random factor, on the schedule of the long run. Only its pictures are one and the same
+file. The pages are then opened in a headless Chromium, each anew.
+
+    page s       median of three loads, from the address to the chart or text that the page is about
+    request s    the slowest single request of them
+    MB           what the server sent in a load
+
+The first row is a store with one run a cell: what MLflow itself takes. Needs Chromium and playwright.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.timing import machine
+from harness.probes import Curve
+from harness.spec import RunSpec, load_run
+from harness.tracking import figures
+from harness.tracking.home import Home
+from harness.tracking.store import Store
+from harness.tracking.ui import address, curve_address
+from harness.training import Listener, RunResult, Split, train
+from tests.browser.chromium import TRACE, opened
+from tests.tracking.serving import free_port, ui
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CELLS = ("rnn", "lstm", "gru", "urnn")
+STUDY = "many-runs"
+LOG, EVALUATE = 20, 200
+SHORT = 80
+"""Updates of the run that is listened to: logged at 20, evaluated at 40, at its end at 80."""
+LOADS = 3
+WAIT = 60_000  # ms
+OVERLAID = 20
+
+
+class Tape(Listener):
+    """What a run told, by update."""
+
+    def __init__(self) -> None:
+        self.splits: Mapping[str, Split] = {}
+        self.environment: Mapping[str, str] = {}
+        self.told: dict[int, list[tuple[str, Any]]] = {}
+        self.result: RunResult | None = None
+
+    def started(
+        self, spec: RunSpec, splits: Mapping[str, Split], parameters: int, environment: Mapping[str, str]
+    ) -> None:
+        self.splits, self.environment = splits, environment
+
+    def measured(self, update: int, values: Mapping[str, float]) -> None:
+        self.told.setdefault(update, []).append(("measured", values))
+
+    def flow(self, update: int, curves: Sequence[Curve]) -> None:
+        self.told.setdefault(update, []).append(("flow", curves))
+
+    def lag(self, update: int, curves: Sequence[Curve]) -> None:
+        self.told.setdefault(update, []).append(("lag", curves))
+
+    def training_flow(self, update: int, curves: Sequence[Curve]) -> None:
+        self.told.setdefault(update, []).append(("training_flow", curves))
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        self.told.setdefault(update, []).append(("measured", {"validation/score": score}))
+
+    def finished(self, result: RunResult) -> None:
+        self.result = result
+
+
+def spec_of(cell: str, updates: int, every: int, seed: int) -> RunSpec:
+    return load_run(
+        {
+            "task": {"name": "copy-memory", "length": 500},
+            "cell": cell,
+            "model": {"hidden_size": 16},
+            "training": {"updates": updates, "eval_every": every, "batch_size": 4},
+            "data": {"validation": 8, "test": 8},
+            "probe": {"log_every": LOG, "batch_size": 4},
+            "seed": seed,
+        }
+    )
+
+
+def replay(tape: Tape, store: Store, experiment: str, parent: str, spec: RunSpec, number: int) -> None:
+    """Write one run as if it had been trained."""
+    assert tape.result is not None
+    random = np.random.default_rng(number)
+    listener = store.listener(experiment, parent, {"longlag.study": STUDY}, f"{number:03d} {spec.cell.name}")
+    listener.started(spec, tape.splits, tape.result.parameters, tape.environment)
+    updates = spec.training.updates
+    for update in (0, 1, *range(LOG, updates + 1, LOG)):
+        like = update if update < LOG else SHORT if update == updates else 40 if update % EVALUATE == 0 else LOG
+        for method, told in tape.told.get(like, ()):
+            getattr(listener, method)(update, _varied(told, random))
+    fields = {"spec": spec, "run_key": spec.run_key, "updates": updates, "score": random.uniform()}
+    listener.finished(tape.result.model_copy(update=fields))
+
+
+def _varied(told: Any, random: np.random.Generator) -> Any:
+    factor = float(np.exp(random.normal()))
+    if isinstance(told, Mapping):
+        return {name: value * factor for name, value in told.items()}
+    return [replace(curve, norms=curve.norms * factor, by_lag=curve.by_lag * factor) for curve in told]
+
+
+def fill(home: Home, runs: int, updates: int) -> None:
+    """The study, in a home of its own."""
+    store = Store.open(home)
+    tapes = {}
+    for cell in CELLS:
+        tapes[cell] = Tape()
+        train(spec_of(cell, SHORT, SHORT // 2, 0), [tapes[cell]])
+    experiment = store.experiment(STUDY)
+    parent = store.parent(experiment, STUDY, {"longlag.study": STUDY, "longlag.study_identity": STUDY}, {})
+    picture = home.root / "picture.png"
+    figures.through_time([0, 1], {"layer1.h": np.ones((2, 9))}, picture)
+    drawn = picture.read_bytes()
+    with patch.object(figures, "through_time", lambda *arguments: arguments[2].write_bytes(drawn)):
+        for number in range(runs):
+            cell = CELLS[number % len(CELLS)]
+            spec = spec_of(cell, updates, EVALUATE, number // len(CELLS))
+            replay(tapes[cell], store, experiment, parent, spec, number)
+    store.end_parent(parent, "FINISHED", {})
+
+
+def size(home: Home) -> str:
+    """Series and points a run, and the size of the database."""
+    store = Store.open(home)
+    run = store.recorded(store.experiment_id(STUDY))[0]
+    names = list(store.client.get_run(run.run_id).data.metrics)
+    points = sum(len(store.history(run.run_id, name)) for name in names)
+    megabytes = (home.root / "mlflow.db").stat().st_size / 1e6
+    return f"{len(names)} series and {points} points in a run, database of {megabytes:.0f} MB"
+
+
+def load(page: Page, url: str, ready: Callable[[Page], None]) -> tuple[float, float, float]:
+    """Seconds until a page is there, those of its slowest request, and MB received."""
+    page.goto("about:blank")
+    done: list[Any] = []
+    page.on("requestfinished", done.append)
+    start = time.perf_counter()
+    page.goto(url)
+    ready(page)
+    seconds = time.perf_counter() - start
+    page.remove_listener("requestfinished", done.append)
+    slowest = max((r.timing["responseEnd"] - r.timing["requestStart"] for r in done), default=0.0) / 1e3
+    return seconds, slowest, sum(r.sizes()["responseBodySize"] for r in done) / 1e6
+
+
+def visit(home: Home, pictures: Path | None) -> list[tuple[str, float, float, float]]:
+    """Every page: its name, median seconds, those of the slowest request, MB."""
+    store = Store.open(home)
+    experiment = store.experiment_id(STUDY)
+    runs = [entry.run_id for entry in store.recorded(experiment)]
+    metric = "gradient_by_lag/layer1.h/last"
+
+    def chart(page: Page) -> None:
+        page.wait_for_selector(TRACE, timeout=WAIT)
+
+    def text(wanted: str) -> Callable[[Page], None]:
+        return lambda page: page.get_by_text(wanted).first.wait_for(timeout=WAIT)
+
+    rows = []
+    with ui(home.root, STUDY, free_port()) as first, tempfile.TemporaryDirectory() as folder:
+        server = first.split("/#")[0]
+        run = f"{server}/#/experiments/{experiment}/runs/{runs[0]}"
+        pages: dict[str, tuple[str, Callable[[Page], None]]] = {
+            "study, saved view": (first, chart),
+            "study, table": (address(server, experiment, "table"), text("000 rnn")),
+            "a run": (f"{run}?workflowType=machine_learning", text("copy-memory")),
+            "a run's charts": (f"{run}/model-metrics?workflowType=machine_learning", chart),
+            f"one curve of {OVERLAID} runs": (curve_address(server, experiment, runs[:OVERLAID], metric), chart),
+        }
+        with opened(Path(folder)) as page:
+            load(page, *pages["study, saved view"])  # the browser keeps MLflow's scripts from here on
+            for name, (url, ready) in pages.items():
+                loads = [load(page, url, ready) for _ in range(LOADS)]
+                rows.append(
+                    (name, statistics.median(s for s, _, _ in loads), max(r for _, r, _ in loads), loads[-1][2])
+                )
+                if pictures:
+                    page.wait_for_timeout(2000)
+                    page.screenshot(path=pictures / f"{name.replace(' ', '-').replace(',', '')}.png")
+            page.goto("about:blank")  # it asks the server for news every some seconds, which is about to end
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ui", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--home", type=Path, help="keep the stores in this folder, and use those that are there")
+    parser.add_argument("--fill", action="store_true", help="write the stores and stop")
+    parser.add_argument("--pictures", type=Path, help="folder for screenshots")
+    options = parser.parse_args(arguments)
+    print(*(f"{key}: {value}" for key, value in machine().items()), sep="\n")
+    with tempfile.TemporaryDirectory() as folder:
+        root = options.home or Path(folder)
+        for runs in (len(CELLS), options.runs):
+            place = root / f"{runs}-runs"
+            if not (place / "home.json").exists():
+                fill(Home.open(place), runs, options.updates)
+            print(f"\n{runs} runs: {size(Home.open(place))}")
+            if options.fill:
+                continue
+            print(f"{'':<26}{'page s':>9}{'request s':>11}{'MB':>7}")
+            for name, seconds, slowest, megabytes in visit(Home.open(place), options.pictures):
+                print(f"{name:<26}{seconds:>9.1f}{slowest:>11.2f}{megabytes:>7.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
