@@ -33,6 +33,7 @@ PATHS = {
     "length": "task.length",
 }
 POINTS = 200
+FORMATS = (".png", ".pdf", ".svg")
 FLOOR, DEEP_FLOOR = 1e-16, 1e-60
 """Where the picture ends, and where it does when number formats are compared."""
 
@@ -131,12 +132,14 @@ def trained(
 
 def show(found: list[Point], asked: Asked, title: str, plot: Path | None, *, threads: int, json: bool) -> None:
     """Measure, then the table or JSON, and the picture."""
+    path = plot or Path(f"gradient-flow-{title.split(',')[0]}.png")
+    if path.suffix not in FORMATS or not path.absolute().parent.is_dir():
+        raise UserError(f"--plot {path}: a file in a folder that is there, ending in {', '.join(FORMATS)}")
     with torch_threads(threads):
         for point in found:
             _measure(point, asked)
     if all(point.error for point in found):
         raise UserError(found[0].error)
-    path = plot or Path(f"gradient-flow-{title.split(',')[0]}.png")
     kind = next(point.flows[0].curves[0].kind for point in found if not point.error)
     _draw(found, asked, title, path, kind)
     if json:

@@ -32,11 +32,15 @@ def report(
         raise none_begun(study, home)
 
     from harness.cli.execute import print_study
+    from harness.registry import UserError
     from harness.search.pictures import draw_all
     from harness.search.report import report as stored
     from harness.tracking.store import Store
 
     result = stored(study, home=opened, tracking_uri=tracking_uri)
     folder = pictures or opened.reports / result.spec.name
-    draw_all(result, Store.open(opened, tracking_uri), folder)
+    try:
+        draw_all(result, Store.open(opened, tracking_uri), folder)
+    except OSError as error:
+        raise UserError(f"the pictures cannot be written to {folder}: {error.strerror}; give --pictures") from error
     print_study(result, opened, json, folder)

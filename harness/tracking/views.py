@@ -21,7 +21,7 @@ TAG = f"mlflow.sharedViewState.{KEY}"
 FILTER = "tags.run_key != ''"  # every run but the study's own
 RUNS = 20
 FLOW = ("horizon", "log10_ratio", "training_horizon", "training_log10_ratio", "lag_horizon", "lag_log10_ratio")
-OPEN = 4  # sections that are shown open
+OPEN = 4  # sections that are shown open; the charts of one are drawn when it comes into sight
 
 
 def save(client: MlflowClient, experiment_id: str) -> bool:
@@ -45,16 +45,18 @@ def view(metrics: set[str]) -> dict[str, Any]:
     outputs_first = sorted((n for n in metrics if n.startswith(f"{throughtime.SECTION}/")), key=_outputs_first)
     last = [n for n in outputs_first if n.endswith(f"/{throughtime.LAST}")]
     others = sorted(n for n in outputs_first if n not in last)
-    learning = [n for n in ("validation/score", "train/loss", "gradient_norm/global") if n in metrics]
-    by_lag = sorted(n for n in metrics if n.startswith(f"{throughtime.LAG_SECTION}/"))
+    by_lag = sorted((n for n in metrics if n.startswith(f"{throughtime.LAG_SECTION}/")), key=_outputs_first)
+    reach = [*(n for n in by_lag if n.endswith(f"/{throughtime.LAST}")), *last][:1]
+    first = [n for n in ("validation/score", "gradient_norm/global", *reach) if n in metrics]
     sections: dict[str, list[tuple[str, str]]] = {
+        "Who learns, and how far the gradient reaches": [(n, "log") for n in first],
         "Gradient norm through time (over the step t), last evaluation": [(n, "log") for n in last],
         "Gradient norm of the loss at one step, over the lag k": [(n, "log") for n in by_lag],
-        "Learning": [(n, "log") for n in learning],
+        "Training loss": [(n, "log") for n in ("train/loss",) if n in metrics],
         "Gradient flow over training": [
             (f"gradient_flow/{n}", "linear") for n in FLOW if f"gradient_flow/{n}" in metrics
         ],
-        "The same at earlier updates": [(n, "log") for n in others],
+        "Gradient norm through time at earlier updates": [(n, "log") for n in others],
         "Quantiles over the examples, over the lag, last evaluation": [
             (n, "log") for n in sorted(metrics) if n.startswith(f"{throughtime.QUANTILE_SECTION}/")
         ],
@@ -66,7 +68,8 @@ def view(metrics: set[str]) -> dict[str, Any]:
     }
     charts: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    for number, (title, lines) in enumerate(sections.items()):
+    for number, (title, wanted) in enumerate(sections.items()):
+        lines = [line for line in wanted if not number or line[0] not in first]  # each chart once
         if lines:
             kept.append(_section(f"longlag-section-{number}", title, number < OPEN))
             charts += [_line(f"{kept[-1]['uuid']}-{i}", kept[-1]["uuid"], *line) for i, line in enumerate(lines)]

@@ -127,7 +127,11 @@ def the_study_opens_on_its_gradient_curves(page: Page, address: str) -> None:
     for cell in CELLS:
         page.get_by_text(f"{cell} depth 1").first.wait_for(timeout=WAIT)
     assert page.get_by_text("3 matching runs").count() == 1, "every run, and not the study's own"
-    assert len(colours(page, 0)) == 3, "a line for every cell, each of its own colour"
+    for metric in ("validation/score", "gradient_norm/global"):
+        page.get_by_text(metric).first.wait_for(timeout=WAIT)
+    page.wait_for_function(f"document.querySelectorAll({json.dumps(TRACE)}).length >= 9", timeout=WAIT)
+    for chart in range(3):  # score, gradient norm and curve, side by side
+        assert len(colours(page, chart)) == 3, "a line for every cell, each of its own colour"
 
 
 def one_chart_holds_the_curve_of_every_cell(page: Page, address: str) -> None:

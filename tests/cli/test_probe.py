@@ -51,6 +51,8 @@ def test_mistakes(longlag: Longlag, tmp_path: Path) -> None:
         ("probe", "adding", "--cell", "lstn"): "lstm",
         ("probe", "adding", "--cell", "rnn", "--dtype", "int8"): "float64, float32, bfloat16, float16",
         ("probe", "adding", "--cell", "lstm", "--init", "wrong"): "init",
+        ("probe", "adding", "--cell", "rnn", "--plot", "x.doc"): ".png, .pdf, .svg",
+        ("probe", "adding", "--cell", "rnn", "--plot", "nowhere/x.png"): "a folder that is there",
         ("probe", "--run", "abc", "--home", str(tmp_path)): "no longlag home",
     }.items():
         told = longlag(*command)

@@ -34,14 +34,19 @@ def test_every_address_asks_for_the_pages_of_model_training() -> None:
     assert overlay["runs"] == '["a", "b"]' and overlay["y_axis_scale"] == "log"
 
 
-def test_the_view_shows_last_curves_first_and_h_before_other_states() -> None:
-    metrics = {f"gradient_through_time/layer1.{s}/{w}" for s in "ch" for w in ("update_000000", "last")}
-    view = views.view({*metrics, "train/loss", "validation/score"})
-    names = [chart["metricKey"] for chart in view["compareRunCharts"]]
-    assert names[:2] == ["gradient_through_time/layer1.h/last", "gradient_through_time/layer1.c/last"]
-    assert set(names) == {*metrics, "train/loss", "validation/score"}
-    sections = {section["uuid"] for section in view["compareRunSections"]}
-    assert {chart["metricSectionId"] for chart in view["compareRunCharts"]} == sections
+def test_the_view_opens_on_score_gradient_norm_and_curve_side_by_side() -> None:
+    through = {f"gradient_through_time/layer1.{s}/{w}" for s in "ch" for w in ("update_000000", "last")}
+    by_lag = {f"gradient_by_lag/layer1.{s}/{w}" for s in "ch" for w in ("update_000000", "last")}
+    learning = {"train/loss", "validation/score", "gradient_norm/global"}
+    for metrics, curve in ((through, "gradient_through_time"), (through | by_lag, "gradient_by_lag")):
+        view = views.view({*metrics, *learning})
+        charts, sections = view["compareRunCharts"], [each["uuid"] for each in view["compareRunSections"]]
+        first = [chart["metricKey"] for chart in charts if chart["metricSectionId"] == sections[0]]
+        assert first == ["validation/score", "gradient_norm/global", f"{curve}/layer1.h/last"]
+        names = [chart["metricKey"] for chart in charts]
+        assert sorted(names) == sorted({*metrics, *learning}), "every chart once"
+        assert {chart["metricSectionId"] for chart in charts} == set(sections)
+    assert names[3:5] == ["gradient_through_time/layer1.h/last", "gradient_through_time/layer1.c/last"]
 
 
 def test_a_port_in_use_is_named_with_another(tmp_path: Path) -> None:
