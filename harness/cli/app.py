@@ -14,6 +14,7 @@ from harness.cli.export import export
 from harness.cli.list import app as list_app
 from harness.cli.probe import probe
 from harness.cli.report import report
+from harness.cli.reproduce import reproduce
 from harness.cli.run import run
 from harness.cli.schema import schema
 from harness.cli.show import show
@@ -30,6 +31,7 @@ A task is a benchmark with a long lag, a cell a recurrence, a run one training, 
   longlag run adding --cell lstm             one run
   longlag sweep adding --cell rnn,lstm,gru --depth 1,2
   longlag probe adding --cell rnn,lstm,gru   gradient flow, in seconds
+  longlag reproduce --list                   papers' comparisons, with verdicts
   longlag list tasks
 """
 
@@ -68,6 +70,7 @@ app.command()(probe)
 app.command()(show)
 app.command()(report)
 app.command()(export)
+app.command()(reproduce)
 app.command()(ui)
 app.command()(schema)
 app.command()(doctor)

@@ -20,7 +20,7 @@ from harness.search.report import run_name
 from harness.search.result import State, Watcher, objective
 from harness.search.runner import Interrupted, Place, execute
 from harness.search.size import sized
-from harness.spec import RunSpec, StudySpec
+from harness.spec import ARM, RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 from harness.training import Listener, Pruned
@@ -164,6 +164,8 @@ class Worker:
             if len(specs) == 1:
                 listeners.append(_Reporter(trial))
             tags = {**self.tags, "longlag.trial": str(trial.number)}
+            if ARM in trial.params:
+                tags[ARM] = str(trial.params[ARM])
             place = Place(self.job.experiment, self.job.parent, tags, run_name(trial.number, spec))
             done = execute(
                 spec,

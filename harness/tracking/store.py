@@ -236,6 +236,23 @@ class Store:
         """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
         return [self._recorded(run) for run in self._runs([experiment_id], newest_first=False) if _is_training(run)]
 
+    def series_names(self, run_id: str) -> list[str]:
+        """The names of everything that a run logged over updates, steps or lags."""
+        return sorted(self.client.get_run(run_id).data.metrics)
+
+    def series(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        """Step and value of everything that a run logged under a name; empty where there is nothing."""
+        return sorted((int(m.step), float(m.value)) for m in self.client.get_metric_history(run_id, name))
+
+    def attach(self, experiment_id: str, identity: str, folder: Path, tags: Mapping[str, str]) -> None:
+        """Keep the files of a folder, as ``report``, with a study's own run, and tags beside them."""
+        query = f"tags.`{describe.IDENTITY}` = '{identity}'"
+        for run in self._runs([experiment_id], query):
+            self.client.log_artifacts(run.info.run_id, str(folder), "report")
+            for key, value in tags.items():
+                self.client.set_tag(run.info.run_id, key, value)
+            return
+
     def get(self, run_id: str) -> Recorded:
         """The run of this id.
 
