@@ -14,12 +14,14 @@ from rich.table import Table
 from harness.cli import display
 from harness.cli.errors import stoppable
 from harness.cli.progress import SweepProgress
+from harness.papers import compare as comparing
 from harness.papers import pages, report_markdown
 from harness.papers.claims import ScaleName
 from harness.papers.cost import Cost
 from harness.papers.report import Report
 from harness.papers.reproduce import How, costs, run
 from harness.papers.spec import PaperSpec, load_paper, names
+from harness.search.result import StudyResult
 from harness.search.runner import open_home
 from harness.search.study import crew
 from harness.tracking.home import Home
@@ -143,6 +145,36 @@ def _tell(content: Report, page: Path, json: bool) -> None:
         table.add_row(*cells, report_markdown.seeds(row), f"[{style}]{verdict}[/{style}]")
     display.console().print(table)
     typer.echo(f"The report: {page}")
+
+
+def print_comparison(first: StudyResult, second: StudyResult, json: bool) -> None:
+    """The points of two studies side by side."""
+    found = comparing.compare(first, second)
+    names = first.spec.name, second.spec.name
+    if json:
+        typer.echo(json_.dumps({"studies": names, "points": comparing.as_json(found)}, indent=2))
+        return
+    table = Table(title=" / ".join(names), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("point", "test score, median \\[interval]", "p", "solved", "updates to solved", "p"):
+        table.add_column(column, overflow="fold", justify="right" if column == "p" else "left")
+    for item in found:
+        one, other = item.first, item.second
+        table.add_row(
+            *(text.replace("[", "\\[") for text in (item.point, f"{one.score}\n{other.score}")),
+            f"{item.p_score:.2g}",
+            f"{one.solved} of {one.runs}\n{other.solved} of {other.runs}",
+            f"{one.updates}\n{other.updates}".replace("[", "\\["),
+            f"{item.p_updates:.2g}",
+        )
+    out = display.console()
+    out.print(table)
+    if not found:
+        out.print("The two studies have no finished trials to compare.")
+        return
+    out.print(
+        "p: two-sided, over seeds; Mann–Whitney for scores, log-rank for updates, both by permutation, not corrected for "
+        "the number of points.", soft_wrap=True,
+    )  # fmt: skip
 
 
 def fields(content: Report, page: Path) -> dict[str, Any]:

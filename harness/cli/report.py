@@ -15,6 +15,12 @@ def report(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for the pictures; `reports/STUDY` of the home if not given.")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Another study: show the points of both side by side.", autocompletion=options.complete_study
+        ),
+    ] = None,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
@@ -24,6 +30,7 @@ def report(
     \b
       longlag report quickstart
       longlag report quickstart --json
+      longlag report quickstart --compare quickstart-2
     """
     from harness.cli.homes import existing, none_begun
 
@@ -38,6 +45,11 @@ def report(
     from harness.tracking.store import Store
 
     result = stored(study, home=opened, tracking_uri=tracking_uri)
+    if compare is not None:
+        from harness.cli.papers import print_comparison
+
+        print_comparison(result, stored(compare, home=opened, tracking_uri=tracking_uri), json)
+        return
     folder = pictures or opened.reports / result.spec.name
     try:
         draw_all(result, Store.open(opened, tracking_uri), folder)

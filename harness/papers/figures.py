@@ -48,7 +48,7 @@ def panels(paper: PaperSpec, record: Record) -> dict[str, list[str]]:
     return result
 
 
-def colours(paper: PaperSpec, arms: Sequence[str]) -> dict[str, str]:
+def colours(paper: PaperSpec, arms: Sequence[str]) -> dict[str, Any]:
     """By arm; the arms of a series, or of one label, share theirs."""
     from matplotlib import colormaps
 

@@ -110,8 +110,7 @@ def study(paper: PaperSpec, scale_name: ScaleName, of: list[Entry], part: str = 
     """The sweep that runs entries: each is a trial of its own, so that workers share the seeds of an arm too."""
     arms: dict[str, dict[str, Any]] = {}
     for entry in of:
-        fields = entry.spec.model_dump(mode="json", exclude_defaults=True)
-        arms[entry.name] = {**fields, "seed": entry.seed}
+        arms[entry.name] = entry.spec.model_dump(mode="json")  # with its seed, and every default spelled out
     return StudySpec(
         name=f"{paper.name}-{scale_name}{part}",
         description=f"{paper.citation.text} Scale {scale_name}: `longlag reproduce {paper.name} --scale {scale_name}`.",
