@@ -4,7 +4,8 @@ Results are drawn from a known truth, at the boundary between a relation and its
 as a study's claims are. A line is one truth:
 
     truth          what the runs are drawn from
-    claim          whether the relation holds there: no, yes, or "edge" where it is neither, and both verdicts are false
+    claim          whether the relation holds there: no, yes, "edge" where it is neither and both verdicts are false, or
+                   "between" a claim and its opposite that are apart: there neither verdict is false
     reproduced     how often, in per cent, with 3, 5 and 10 seeds
     not            how often it is called not reproduced
     bound          at most alpha for every false verdict; "!" marks a rate above it by more than three standard errors
@@ -30,7 +31,7 @@ from harness.papers.verdict import judge
 
 SEEDS = (3, 5, 10)
 Draw = Callable[[np.random.Generator, int], Sequence[float]]
-Truth = Literal["no", "yes", "edge"]
+Truth = Literal["no", "yes", "edge", "between"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ RISES = {"kind": "trend", "arms": ["a", "b", "c"], "quantity": "solved", "direct
 CASES = [
     Case("solved by 1/3 of runs", most(), {"a": yes(1 / 3)}, "no"),
     Case("solved by 2/3 of runs", most(), {"a": yes(2 / 3)}, "yes"),
-    Case("solved by 1/2 of runs", most(), {"a": yes(0.5)}, "edge"),
+    Case("solved by 1/2 of runs", most(), {"a": yes(0.5)}, "between"),
     Case("solved by 0.98 of runs", most(), {"a": yes(0.98)}, "yes"),
     Case("solved by 0.02 of runs", most(), {"a": yes(0.02)}, "no"),
     Case("two arms, 0.98 and 1/3", most("ab"), {"a": yes(0.98), "b": yes(1 / 3)}, "no"),
@@ -156,7 +157,7 @@ def _renamed(of: Claim, case: Case, rename: dict[str, str]) -> Claim:
 
 def false(case: Case, reproduced: float, against: float) -> float:
     """The rate of the verdicts that are false under this truth; the larger one where both are."""
-    return {"no": reproduced, "yes": against, "edge": max(reproduced, against)}[case.claim]
+    return {"no": reproduced, "yes": against, "edge": max(reproduced, against), "between": 0.0}[case.claim]
 
 
 def main() -> None:
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2000, help="studies drawn for each line")
     repeats = parser.parse_args().repeats
     rule = Rule()
-    print(f"{'truth':46}{'claim':>6}" + "".join(f"{f'{n} seeds':>16}" for n in SEEDS))
+    print(f"{'truth':46}{'claim':>8}" + "".join(f"{f'{n} seeds':>16}" for n in SEEDS))
     families = [("family: six at rate 1/3", [CASES[0]] * 6), ("family: six pairs of equal scores", [CASES[7]] * 6)]
     worst = 0.0
     for name, cases in [(case.name, [case]) for case in CASES] + families:
@@ -175,7 +176,7 @@ def main() -> None:
             worst = max(worst, wrong)
             limit = rule.alpha + 3 * math.sqrt(rule.alpha * (1 - rule.alpha) / repeats)
             cells.append(f"{100 * reproduced:6.1f} /{100 * against:5.1f}{'!' if wrong > limit else ' '}")
-        print(f"{name:46}{cases[0].claim:>6}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
+        print(f"{name:46}{cases[0].claim:>8}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
     print(f"reproduced / not reproduced, per cent of {repeats} studies; alpha {100 * rule.alpha:g} %; "
           f"largest rate of a false verdict {100 * worst:.1f} %")  # fmt: skip
 

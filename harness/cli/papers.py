@@ -172,8 +172,8 @@ def print_comparison(first: StudyResult, second: StudyResult, json: bool) -> Non
         out.print("The two studies have no finished trials to compare.")
         return
     out.print(
-        "p: two-sided, over seeds; Mann–Whitney for scores, log-rank for updates, both by permutation, not corrected for "
-        "the number of points.", soft_wrap=True,
+        "p: two-sided, over seeds; Mann–Whitney for scores, log-rank for updates, both by permutation; not corrected "
+        "for the number of points.", soft_wrap=True,
     )  # fmt: skip
 
 

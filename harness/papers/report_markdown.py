@@ -54,7 +54,8 @@ def _head(report: Report) -> list[str]:
     judged = len(counts) - counts.count("not judged")
     told = ", ".join(f"{counts.count(name)} {name}" for name in ("reproduced", "not reproduced", "inconclusive"))
     left = counts.count("not judged")
-    lines += [f"Of {judged} claims judged at this scale: {told}." + (f" {left} not judged." if left else ""), ""]
+    about = f"Of {judged} claims judged at this scale: {told}." if judged else "No claim is judged at this scale."
+    lines += [about + (f" {left} not judged." if left and judged else ""), ""]
     if report.scale.reduced:
         lines += [f"**Reduced at this scale.** {report.scale.reduced}", ""]
     if report.scale.meaning:
@@ -160,7 +161,7 @@ def _study(report: Report) -> list[str]:
     kept["scale"] = fields["scales"][record.scale]
     if record.chosen:
         kept["chosen by search"] = record.chosen
-    text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     return ["## Study", "", "```yaml", text.rstrip(), "```", ""]
 
 

@@ -1,0 +1,227 @@
+"""`longlag reproduce` from end to end on a study of two tiny arms: once, again, and from what was kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.papers import cost, pages, plan, record, report
+from harness.papers.reproduce import How, costs, run
+from harness.papers.spec import PaperSpec, load_paper_fields
+from harness.registry import UserError
+from harness.search.result import Watcher
+from harness.tracking.home import Home
+from harness.tracking.store import Store
+from tests.conftest import TINY
+
+CLAIM: dict[str, Any] = {
+    "id": "C1",
+    "statement": "the LSTM | is better",
+    "source": "Table 1",
+    "certainty": "recalled",
+    "published": "0.1",
+    "relation": {"kind": "lower", "order": ["lstm", "rnn"], "quantity": "score"},
+}
+FIELDS: dict[str, Any] = {
+    "name": "example-2000",
+    "citation": {"authors": "A and B", "year": 2000, "title": "T", "venue": "V"},
+    "summary": "s",
+    "base": {**TINY, "probe": {"log_every": 2}},
+    "parameter": "lag (steps)",
+    "arms": {
+        "rnn": {"series": "rnn", "at": 6, "search": {"space": {"optimizer.lr": [1e-3, 1e-2]}}},
+        "rnn-8": {"like": "rnn", "series": "rnn", "at": 8, "set": {"task.length": 8}},
+        "lstm": {"set": {"cell": "lstm"}},
+    },
+    "scales": {"paper": {"seeds": 9}, "cpu": {"seeds": 2, "reduced": "all", "meaning": "nothing"}},
+    "deviations": [{"what": "It is smaller.", "why": "Time.", "scales": ["cpu"]}],
+    "claims": [
+        CLAIM,
+        {**CLAIM, "id": "C2", "certainty": "read", "relation": {"kind": "most-runs", "all_of": [
+            {"arms": ["rnn"], "quantity": "updates to score 0.5", "below": 3}]}},
+        {**CLAIM, "id": "C3", "scales": ["paper"]},
+    ],
+}  # fmt: skip
+
+
+Done = tuple[How, report.Report, pages.Pages]
+
+
+class Count(Watcher):
+    def __init__(self) -> None:
+        self.trained = 0
+
+    def run_started(self, spec: object) -> None:
+        self.trained += 1
+
+
+@pytest.fixture(scope="module")
+def paper() -> PaperSpec:
+    return load_paper_fields(FIELDS, "example")
+
+
+@pytest.fixture(scope="module")
+def done(paper: PaperSpec, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    how = How(Home.open(tmp_path_factory.mktemp("home")))
+    count = Count()
+    content, written = run(paper, "cpu", how, lambda: count)
+    assert count.trained == 8, "two of the search, and three arms with two seeds"
+    return how, content, written
+
+
+def test_a_second_call_trains_nothing(paper: PaperSpec, done: Done) -> None:
+    how, content, _ = done
+    count = Count()
+    again, _ = run(paper, "cpu", how, lambda: count)
+    assert count.trained == 0 and again.decisions == content.decisions
+    assert all(item.left == 0 and item.seconds is None for item in costs(paper, "cpu", how))
+    assert [(run.run_key, run.values) for run in again.record.runs] == [
+        (run.run_key, run.values) for run in content.record.runs
+    ]
+
+
+def test_what_is_kept(paper: PaperSpec, done: Done) -> None:
+    how, content, written = done
+    kept = record.read(written.data)
+    assert kept == content.record
+    assert {run.arm for run in kept.runs} == set(paper.arms) and len(kept.runs) == 6
+    entry = plan.entries(paper, "cpu", kept.chosen)[0]
+    found = Store.open(how.home).find(entry.spec.run_key)
+    assert found is not None and found.result is not None
+    one = next(run for run in kept.runs if run.run_key == entry.spec.run_key)
+    assert one.values["score"] == found.result.score and one.drawn == kept.chosen["rnn"]
+    assert one.curve and one.curve[-1][0] == one.updates
+    assert kept.flow["lstm"]["after"][0] == (0, 1.0), "the norm over that at lag 0"
+
+
+def test_the_search_takes_the_best_by_validation(done: Done, paper: PaperSpec) -> None:
+    how, content, _ = done
+    store = Store.open(how.home)
+    scores = {}
+    for entry in plan.searched(paper, "cpu"):
+        assert entry.seed == 1000
+        found = store.find(entry.spec.run_key)
+        assert found is not None and found.result is not None
+        mse = found.result.validation["mse"]
+        scores[mse] = dict(entry.drawn)
+    assert content.record.chosen == {"rnn": scores[min(scores)]}
+
+
+def test_the_pages(done: Done, tmp_path: Path) -> None:
+    _, content, written = done
+    text = written.markdown.read_text()
+    assert "0.1 (*unverified*); Table 1" in text and "the LSTM \\| is better" in text
+    assert "It is smaller. *Time.*" in text and "not judged" in text and content.record.spec_hash[:12] in text
+    for name in re.findall(r"\]\(([^)]+\.png)\)", text):
+        assert (written.markdown.parent / name).stat().st_size > 5000
+    html = written.html.read_text()
+    assert html.count("data:image/png;base64,") == 3
+    assert not re.search(r'(src|href)="(?!data:)', html), "nothing comes from elsewhere"
+    # from the kept file alone, the same pages again
+    data = tmp_path / "example-2000.json"
+    data.write_bytes(written.data.read_bytes())
+    rebuilt = report.build(content.paper, record.read(data))
+    again = pages.write(rebuilt, tmp_path)
+    assert again.markdown.read_text() == text and again.data.read_text() == written.data.read_text()
+
+
+def test_mlflow_has_the_report(done: Done) -> None:
+    how, content, _ = done
+    store = Store.open(how.home)
+    experiment = store.experiment_id("example-2000-cpu")
+    runs = store.client.search_runs([experiment], "tags.`longlag.study_identity` != ''")
+    assert runs[0].data.tags["verdict.C2"] == content.decisions["C2"]
+    files = {item.path for item in store.client.list_artifacts(runs[0].info.run_id, "report")}
+    assert {"report/example-2000.html", "report/example-2000.md", "report/example-2000.json"} <= files
+    arms = {run.data.tags.get("arm") for run in store.client.search_runs([experiment])}
+    assert any(arm and arm.startswith("lstm seed 1") for arm in arms)
+
+
+def test_claims_that_changed_since(done: Done) -> None:
+    _, content, _ = done
+    other = {**CLAIM, "relation": {**CLAIM["relation"], "quantity": "test accuracy"}}
+    changed = load_paper_fields({**FIELDS, "claims": [other]}, "example")
+    with pytest.raises(UserError, match="the kept measurements have no 'test accuracy' of arm 'lstm'"):
+        report.build(changed, content.record)
+    milder = load_paper_fields({**FIELDS, "claims": [CLAIM]}, "example")
+    assert report.build(milder, content.record).changed
+
+
+def test_cost(paper: PaperSpec) -> None:
+    entries = plan.entries(paper, "cpu", {})
+    first, *_ = estimates = cost.estimate(entries, lambda spec: spec.seed == 0)
+    assert [item.arm for item in estimates] == ["rnn", "rnn-8", "lstm"]
+    assert first.runs == 2 and first.left == 1 and first.updates == 4
+    assert first.seconds is not None and 0 < first.seconds < 60
+
+
+def test_draws() -> None:
+    spec = {
+        "space": {"optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "model.hidden_size": {"low": 2, "high": 4}}
+    }
+    arms = {"rnn": {"draws": spec}, "lstm": {"set": {"cell": "lstm"}, "draws": spec}}
+    claim = {**CLAIM, "relation": {**CLAIM["relation"]}}
+    paper = load_paper_fields(
+        {**FIELDS, "arms": arms, "scales": {"paper": {"seeds": 40}, "cpu": {"seeds": 2}}, "claims": [claim]}, "example"
+    )
+    entries = plan.entries(paper, "paper", {})
+    rates = [entry.spec.optimizer.lr for entry in entries if entry.arm == "rnn"]
+    assert rates == [entry.spec.optimizer.lr for entry in entries if entry.arm == "lstm"], "the same for both"
+    assert len(set(rates)) == 40 and 1e-4 <= min(rates) < 3e-4 and 3e-3 < max(rates) <= 1e-2
+    assert {entry.spec.model.hidden_size for entry in entries} == {2, 3, 4}
+    assert len({entry.name for entry in entries}) == 80
+
+
+def test_diverged_runs_are_infinitely_bad_in_the_record(tmp_path: Path, done: Any) -> None:
+    _, content, _ = done
+    kept = content.record
+    bad = kept.runs[0].model_copy(
+        update={"outcome": "diverged", "values": {"score": math.inf, "updates to score 0.5": math.inf}}
+    )
+    changed = kept.model_copy(update={"runs": [bad, *kept.runs[1:]]})
+    changed.write(tmp_path / "x.json")
+    assert record.read(tmp_path / "x.json").runs[0].values["score"] == math.inf
+    rebuilt = report.build(content.paper, record.read(tmp_path / "x.json"))
+    row = next(row for row in rebuilt.rows if row.claim.id == "C1")
+    assert "∞" in next(item.text for item in row.measured if item.arm == "rnn")
+    pages.write(rebuilt, tmp_path)
+
+
+def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
+    how, _, _ = done
+    study = tmp_path / "example.yaml"
+    study.write_text(yaml.safe_dump(FIELDS))
+    place = ["--home", str(how.home.root)]
+    plan_only = longlag("reproduce", str(study), "--plan", *place)
+    assert (
+        plan_only.code == 0 and "everything has been run before" in plan_only.out and "judges 2 of 3" in plan_only.out
+    )
+    shown = longlag("reproduce", str(study), "--workers", "1", "--write", str(tmp_path / "kept"), *place)
+    assert shown.code == 0, shown.err
+    assert "inconclusive" in shown.out and "rnn: score" in shown.out and (tmp_path / "kept/example-2000.md").exists()
+    told = json.loads(longlag("reproduce", str(study), "--workers", "1", "--json", *place).out)
+    assert [claim["id"] for claim in told["claims"]] == ["C1", "C2", "C3"] and Path(told["report"]).exists()
+    listed = longlag("reproduce", "--list")
+    assert "arjovsky-2016" in listed.out and listed.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "which paper?"),
+        (["arjovski-2016"], "did you mean 'arjovsky-2016'"),
+        (["arjovsky-2016", "--scale", "cpuu"], "did you mean 'cpu'"),
+        (["--from", "nothing.json"], "cannot read nothing.json"),
+        (["--summary", "nothing.md"], "cannot read nothing.md"),
+        (["nothing.yaml"], "cannot read nothing.yaml"),
+    ],
+)
+def test_mistakes(longlag: Any, arguments: list[str], sentence: str) -> None:
+    answer = longlag("reproduce", *arguments)
+    assert answer.code == 2 and sentence in answer.err and "Traceback" not in answer.err
