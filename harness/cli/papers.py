@@ -89,14 +89,13 @@ def reproduce(
         if asks and not typer.confirm("Begin?", default=True):
             return
         with SweepProgress() as progress:
-            content, written = run(paper, scale, place, lambda: progress)
+            content, written, study = run(paper, scale, place, lambda: progress)
     if write is not None:
         kept = pages.write(content, write, html=False)
         _tell(content, kept.markdown, json)
     else:
         _tell(content, written.html, json)
     if not json:
-        study = f"{paper.name}-{scale}"
         typer.echo(f"Look at the curves: {display.command()} ui {study}{_place(opened, home)}")
 
 

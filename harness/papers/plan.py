@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -107,14 +108,17 @@ def choose(found: list[Entry], results: Mapping[str, RunResult]) -> dict[str, di
 
 
 def study(paper: PaperSpec, scale_name: ScaleName, of: list[Entry], part: str = "") -> StudySpec:
-    """The sweep that runs entries: each is a trial of its own, so that workers share the seeds of an arm too."""
-    arms: dict[str, dict[str, Any]] = {}
-    for entry in of:
-        arms[entry.name] = entry.spec.model_dump(mode="json")  # with its seed, and every default spelled out
+    """The sweep that runs entries: each is a trial of its own, so that workers share the seeds of an arm too.
+
+    A few letters of a hash of all runs end its name: a study whose file has changed is another one, which takes the
+    runs that it shares with the one before from there.
+    """
+    arms = {entry.name: entry.spec.model_dump(mode="json") for entry in sorted(of, key=lambda entry: entry.name)}
+    keys = " ".join(sorted(entry.spec.run_key for entry in of))
     return StudySpec(
-        name=f"{paper.name}-{scale_name}{part}",
+        name=f"{paper.name}-{scale_name}{part}-{hashlib.sha256(keys.encode()).hexdigest()[:6]}",
         description=f"{paper.citation.text} Scale {scale_name}: `longlag reproduce {paper.name} --scale {scale_name}`.",
         base={},
-        arms=arms,
+        arms=arms,  # with seeds, and every default spelled out
         sampler=SamplerSpec(name="grid"),
     )

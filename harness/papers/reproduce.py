@@ -59,13 +59,16 @@ def _chosen_before(paper: PaperSpec, scale: ScaleName, store: Store) -> dict[str
     return plan.choose(of, results)
 
 
-def run(paper: PaperSpec, scale: ScaleName, how: How, watcher: Callable[[], Watcher]) -> tuple[Report, Pages]:
+def run(paper: PaperSpec, scale: ScaleName, how: How, watcher: Callable[[], Watcher]) -> tuple[Report, Pages, str]:
     """Run what has not been run before, judge, write the report, and keep it with the study's own run.
 
     Args:
         paper, scale: what.
         how: where.
         watcher: makes what is told of the progress of a sweep.
+
+    Returns:
+        The report, its files, and the study's name in the tracking store.
 
     Raises:
         UserError: when runs failed: nothing is judged on a part of the seeds.
@@ -83,11 +86,11 @@ def run(paper: PaperSpec, scale: ScaleName, how: How, watcher: Callable[[], Watc
     store = Store.open(how.home, how.tracking_uri)
     kept = record.collect(paper, scale, entries, result, store, chosen, len(searches))
     content = report.build(paper, kept)
-    folder = how.home.root / "reports" / spec.name
+    folder = how.home.root / "reports" / f"{paper.name}-{scale}"
     written = pages.write(content, folder)
     tags = {f"verdict.{claim}": decision for claim, decision in content.decisions.items()}
     store.attach(result.experiment, spec.identity(), folder, tags)
-    return content, written
+    return content, written, spec.name
 
 
 def _sweep(spec: StudySpec, how: How, watcher: Watcher) -> StudyResult:
