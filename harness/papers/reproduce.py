@@ -86,7 +86,7 @@ def run(paper: PaperSpec, scale: ScaleName, how: How, watcher: Callable[[], Watc
     store = Store.open(how.home, how.tracking_uri)
     kept = record.collect(paper, scale, entries, result, store, chosen, len(searches))
     content = report.build(paper, kept)
-    folder = how.home.root / "reports" / f"{paper.name}-{scale}"
+    folder = how.home.reports / f"{paper.name}-{scale}"
     written = pages.write(content, folder)
     tags = {f"verdict.{claim}": decision for claim, decision in content.decisions.items()}
     store.attach(result.experiment, spec.identity(), folder, tags)
