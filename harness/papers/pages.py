@@ -58,7 +58,7 @@ def again(data: Path) -> tuple[PaperSpec, Report]:
 
 def summary(folder: Path, link: str) -> str:
     """A table of all reports kept in a folder: a row a paper, its claims by verdict. `link` goes before file names."""
-    rows = []
+    rows: list[list[str]] = []
     for data in sorted(folder.glob("*.json")):
         paper, content = again(data)
         by_verdict = {name: [i for i, verdict in content.decisions.items() if verdict == name] for name in DECISIONS}
@@ -66,6 +66,8 @@ def summary(folder: Path, link: str) -> str:
         seeds = sorted({len(content.record.of(run.arm)) for run in content.record.runs})
         told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
         rows.append([who, content.record.scale, told, *(", ".join(ids) or "–" for ids in by_verdict.values())])
+    if not rows:
+        return "None is kept so far.\n"
     columns = ["paper", "scale", "seeds", *DECISIONS]
     return "\n".join(report_markdown.table(columns, rows)).rstrip() + "\n"
 

@@ -18,37 +18,7 @@ from harness.registry import UserError
 from harness.search.result import Watcher
 from harness.tracking.home import Home
 from harness.tracking.store import Store
-from tests.conftest import TINY
-
-CLAIM: dict[str, Any] = {
-    "id": "C1",
-    "statement": "the LSTM | is better",
-    "source": "Table 1",
-    "certainty": "recalled",
-    "published": "0.1",
-    "relation": {"kind": "lower", "order": ["lstm", "rnn"], "quantity": "score"},
-}
-FIELDS: dict[str, Any] = {
-    "name": "example-2000",
-    "citation": {"authors": "A and B", "year": 2000, "title": "T", "venue": "V"},
-    "summary": "s",
-    "base": {**TINY, "probe": {"log_every": 2}},
-    "parameter": "lag (steps)",
-    "arms": {
-        "rnn": {"series": "rnn", "at": 6, "search": {"space": {"optimizer.lr": [1e-3, 1e-2]}}},
-        "rnn-8": {"like": "rnn", "series": "rnn", "at": 8, "set": {"task.length": 8}},
-        "lstm": {"set": {"cell": "lstm"}},
-    },
-    "scales": {"paper": {"seeds": 9}, "cpu": {"seeds": 2, "reduced": "all", "meaning": "nothing"}},
-    "deviations": [{"what": "It is smaller.", "why": "Time.", "scales": ["cpu"]}],
-    "claims": [
-        CLAIM,
-        {**CLAIM, "id": "C2", "certainty": "read", "relation": {"kind": "most-runs", "all_of": [
-            {"arms": ["rnn"], "quantity": "updates to score 0.5", "below": 3}]}},
-        {**CLAIM, "id": "C3", "scales": ["paper"]},
-    ],
-}  # fmt: skip
-
+from tests.papers.example import CLAIM, FIELDS, measured
 
 Done = tuple[How, report.Report, pages.Pages]
 
@@ -143,6 +113,15 @@ def test_mlflow_has_the_report(done: Done) -> None:
     assert {"report/example-2000.html", "report/example-2000.md", "report/example-2000.json"} <= files
     arms = {run.data.tags.get("arm") for run in store.client.search_runs([experiment])}
     assert any(arm and arm.startswith("lstm seed 1") for arm in arms)
+
+
+def test_verdicts_from_measurements_that_nobody_made(paper: PaperSpec, tmp_path: Path) -> None:
+    content = report.build(paper, measured())
+    assert content.decisions == {"C1": "reproduced", "C2": "not reproduced", "C3": "not judged"}
+    text = pages.write(content, tmp_path).markdown.read_text()
+    assert "`lstm` score 0.12 [0.1–0.14]<br>`rnn` score 0.92 [0.9–0.94]" in text
+    assert "updates to score 0.5 < 3: 0 of 5 [0–52 %]; median >40 [>40–>40]" in text
+    assert "Of 2 claims judged at this scale: 1 reproduced, 1 not reproduced, 0 inconclusive. 1 not judged." in text
 
 
 def test_claims_that_changed_since(done: Done) -> None:
