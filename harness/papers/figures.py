@@ -81,17 +81,21 @@ def _learning(paper: PaperSpec, record: Record, path: Path) -> bool:
     by_task = panels(paper, record)
     tint = colours(paper, [run.arm for run in record.runs])
     figure, axes = _figure(len(by_task))
+    lowest, highest = 0.5, 1.5
     for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
         for arm in arms:
             updates, low, middle, high = band(record.of(arm))
             if len(updates):
                 axis.fill_between(updates, low, high, color=tint[arm], alpha=0.18, linewidth=0)
                 axis.plot(updates, middle, color=tint[arm], label=label(paper, arm), linewidth=1.6)
+                lowest, highest = min(lowest, low.min()), max(highest, high.max())
         axis.axhline(1, color="0.4", linewidth=0.8, linestyle=":")
         axis.set_yscale("log")
         axis.set_title(task, fontsize=9)
         axis.set_xlabel("update")
         axis.legend(fontsize=7)
+    for axis in axes:  # one scale, so that panels compare
+        axis.set_ylim(lowest * 0.8, highest * 1.25)
     axes[0].set_ylabel("validation score (trivial predictor 1)")
     figure.savefig(path)
     return True

@@ -120,8 +120,9 @@ def rate(condition: Condition, sample: Sample) -> str:
 def median(sample: Sample) -> str:
     """``0.02 [0.01–0.05]``, infinity and what is above the budget said in words."""
     interval = statistics.median_interval(sample.values)
-    middle = averages.median(sample.values)
-    return f"{number(middle, sample)} [{number(interval.low, sample)}–{number(interval.high, sample)}]"
+    middle = number(averages.median(sample.values), sample)
+    low, high = number(interval.low, sample), number(interval.high, sample)
+    return middle if low == middle == high else f"{middle} [{low}–{high}]"
 
 
 def mean(sample: Sample) -> str:
