@@ -6,7 +6,7 @@ as a study's claims are. A line is one truth:
     truth          what the runs are drawn from
     claim          whether the relation holds there: no, yes, "edge" where it is neither and both verdicts are false, or
                    "between" a claim and its opposite that are apart: there neither verdict is false
-    reproduced     how often, in per cent, with 3, 5 and 10 seeds
+    reproduced     how often, in per cent, with 3, 5 and 10 seeds (of parameters four times as many draws)
     not            how often it is called not reproduced
     bound          at most alpha for every false verdict; "!" marks a rate above it by more than three standard errors
 
@@ -36,13 +36,17 @@ Truth = Literal["no", "yes", "edge", "between"]
 
 @dataclass(frozen=True)
 class Case:
-    """One truth: what each arm's runs are drawn from, and whether the relation holds."""
+    """One truth: what each arm's runs are drawn from, and whether the relation holds.
+
+    `effect` makes a run's value of two drawn parameters in [0, 1) and noise instead.
+    """
 
     name: str
     relation: dict[str, Any]
     arms: dict[str, Draw]
     claim: Truth
     budget: float = math.inf
+    effect: Callable[[Any, Any, Any], Any] | None = None
 
 
 def yes(rate: float) -> Draw:
@@ -86,6 +90,8 @@ WITHIN = {"kind": "within", "arm": "a", "quantity": "score", "low": -1, "high": 
 SIMILAR = {"kind": "similar", "arms": ["a", "b"], "quantity": "score", "margin": 1}
 RISES = {"kind": "trend", "arms": ["a", "b", "c"], "quantity": "solved", "direction": "rises"}
 
+MATTERS = {"kind": "importance", "arm": "a", "quantity": "score", "of": "x", "over": "y"}
+
 CASES = [
     Case("solved by 1/3 of runs", most(), {"a": yes(1 / 3)}, "no"),
     Case("solved by 2/3 of runs", most(), {"a": yes(2 / 3)}, "yes"),
@@ -109,6 +115,9 @@ CASES = [
     Case("means apart by the margin", SIMILAR, {"a": normal(0, 0.3), "b": normal(1, 0.3)}, "edge"),
     Case("means equal", SIMILAR, {"a": normal(0, 0.3), "b": normal(0, 0.3)}, "yes"),
     Case("no trend", RISES, {"a": yes(0.5), "b": yes(0.5), "c": yes(0.5)}, "edge"),
+    Case("two parameters, alike", MATTERS, {"a": normal(0)}, "edge", effect=lambda x, y, e: x + y + 0.3 * e),
+    Case("two parameters, neither matters", MATTERS, {"a": normal(0)}, "edge", effect=lambda x, y, e: e),
+    Case("the first alone, a valley", MATTERS, {"a": normal(0)}, "yes", effect=lambda x, y, e: (x - 0.4) ** 2 + e / 50),
     Case("a trend 0.05, 0.5, 0.95", RISES, {"a": yes(0.05), "b": yes(0.5), "c": yes(0.95)}, "yes"),
 ]
 
@@ -134,7 +143,7 @@ def rates(cases: Sequence[Case], seeds: int, repeats: int, rule: Rule) -> tuple[
             renamed.append(_renamed(of, case, rename))
             for arm, draw in case.arms.items():
                 quantity = next(str(q) for name, q in of.relation.uses() if name == arm)
-                samples[(rename[arm], quantity)] = Sample(tuple(draw(rng, seeds)), case.budget)
+                samples[(rename[arm], quantity)] = _sample(case, draw, rng, seeds)
         for verdict in judge(renamed, samples, rule, simulate=False).values():
             decisions.add(verdict.decision)
         reproduced += "reproduced" in decisions
@@ -142,12 +151,28 @@ def rates(cases: Sequence[Case], seeds: int, repeats: int, rule: Rule) -> tuple[
     return reproduced / repeats, against / repeats
 
 
+def _sample(case: Case, draw: Draw, rng: np.random.Generator, seeds: int) -> Sample:
+    values = draw(rng, seeds)
+    if case.effect is None:
+        return Sample(tuple(values), case.budget)
+    seeds *= 4  # a random search has more runs than an arm has seeds
+    x, y, noise = rng.random(seeds), rng.random(seeds), rng.normal(size=seeds)
+    drawn = tuple({"x": float(a), "y": float(b)} for a, b in zip(x, y, strict=True))
+    return Sample(tuple(case.effect(x, y, noise).tolist()), case.budget, drawn)
+
+
+KEPT = ("kind", "quantity", "of", "over")
+"""Fields of a relation that name no arm."""
+
+
 def _renamed(of: Claim, case: Case, rename: dict[str, str]) -> Claim:
     """The claim with arms of its own, so that claims of one family do not share runs."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: item if key in ("kind", "quantity") else walk(item) for key, item in value.items()}
+            return {
+                key: item if key in ("kind", "quantity", "of", "over") else walk(item) for key, item in value.items()
+            }
         if isinstance(value, list):
             return [walk(item) for item in value]
         return rename.get(value, value) if isinstance(value, str) else value

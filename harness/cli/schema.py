@@ -1,4 +1,4 @@
-"""``longlag schema``: the JSON schema of a run's or a study's YAML, for editors."""
+"""``longlag schema``: the JSON schema of a run's, a study's or a paper study's YAML, for editors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import typer
 from harness import registry
 from harness.registry import Kind, UserError, suggestion
 
-KINDS = ("run", "study")
+KINDS = ("run", "study", "paper")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(help="run or study.", autocompletion=lambda: list(KINDS))] = "study",
+    kind: Annotated[str, typer.Argument(help="run, study or paper.", autocompletion=lambda: list(KINDS))] = "study",
 ) -> None:
-    """Print the JSON schema of a run's or a study's YAML, for editors.
+    """Print the JSON schema of a run's, a study's or a paper study's YAML, for editors.
 
     \b
       longlag schema study > study.schema.json
@@ -26,9 +26,10 @@ def schema(
       # yaml-language-server: $schema=study.schema.json
     """
     if kind not in KINDS:
-        hint = suggestion(kind, list(KINDS)) or "; there are 'run' and 'study'"
+        hint = suggestion(kind, list(KINDS)) or "; there are 'run', 'study' and 'paper'"
         raise UserError(f"there is no schema {kind!r}{hint}")
-    typer.echo(json.dumps(run_schema() if kind == "run" else study_schema(), indent=2))
+    made = {"run": run_schema, "study": study_schema, "paper": paper_schema}[kind]()
+    typer.echo(json.dumps(made, indent=2))
 
 
 def run_schema() -> dict[str, Any]:
@@ -70,6 +71,18 @@ def study_schema() -> dict[str, Any]:
     }
     space["additionalProperties"] = {"anyOf": [{"type": "array", "minItems": 1}, ranges]}
     return {"$schema": DIALECT, **result, "$defs": definitions, "title": "A study of longlag"}
+
+
+def paper_schema() -> dict[str, Any]:
+    """Of a `PaperSpec`: its base has a run's fields, its arms and scales set their dotted paths."""
+    from harness.papers.spec import PaperSpec
+
+    run, result = run_schema(), PaperSpec.model_json_schema()
+    fields = {name: field for name, field in run["properties"].items() if name != "seed"}
+    about = result["properties"]["base"]["description"]
+    base = {"type": "object", "description": about, "properties": fields, "additionalProperties": False}
+    result["properties"]["base"] = base
+    return {"$schema": DIALECT, **result, "$defs": {**run["$defs"], **result["$defs"]}, "title": "A paper study"}
 
 
 def component(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -168,7 +168,20 @@ class Trend(Spec):
             yield arm, self.quantity
 
 
-Relation = Annotated[MostRuns | Order | MoreOften | Within | Similar | Trend, Field(discriminator="kind")]
+class Importance(Spec):
+    """Over an arm's draws, one drawn field explains more of a quantity's variance than another."""
+
+    kind: Literal["importance"]
+    arm: str
+    quantity: QuantityField
+    of: str = Field(description="dotted path of a drawn field")
+    over: str = Field(description="dotted path of the other")
+
+    def uses(self) -> Iterator[tuple[str, Quantity]]:
+        yield self.arm, self.quantity
+
+
+Relation = Annotated[MostRuns | Order | MoreOften | Within | Similar | Trend | Importance, Field(discriminator="kind")]
 
 
 class Claim(Spec):

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 Kind = Literal[
     "score", "metric", "beyond", "solved", "updates to solved", "updates to score", "gradient", "seconds", "parameters"
@@ -83,5 +83,10 @@ def parse(text: Any) -> Quantity:
     raise ValueError(f"there is no quantity {words!r}; there are: {', '.join(MEANINGS)}")
 
 
-QuantityField = Annotated[Quantity, BeforeValidator(parse), PlainSerializer(str, return_type=str)]
+QuantityField = Annotated[
+    Quantity,
+    BeforeValidator(parse),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "description": f"one of: {', '.join(MEANINGS)}"}),
+]
 """A quantity in a spec, written as text."""

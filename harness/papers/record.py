@@ -109,7 +109,8 @@ class Record(_Kept):
                         f"needs now; measure again: longlag reproduce {self.paper} --scale {self.scale}"
                     )
                 horizon = float(min(run.budget for run in runs)) if quantity.censored else math.inf
-                result[(arm, str(quantity))] = Sample(tuple(run.values[str(quantity)] for run in runs), horizon)
+                values = tuple(run.values[str(quantity)] for run in runs)
+                result[(arm, str(quantity))] = Sample(values, horizon, tuple(run.drawn for run in runs))
         return result
 
     def write(self, path: Path) -> None:

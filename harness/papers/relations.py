@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.papers import statistics
-from harness.papers.claims import Condition, MoreOften, MostRuns, Order, Relation, Similar, Trend, Within
+from harness.papers.claims import Condition, Importance, MoreOften, MostRuns, Order, Relation, Similar, Trend, Within
 from harness.papers.quantity import Quantity
 
 
@@ -24,10 +24,16 @@ class Sample:
     Args:
         values: one a run; infinity for a number above the budget, or of a run that diverged.
         horizon: the least budget of the runs, for censored quantities.
+        drawn: of each run the values that were drawn for it, by dotted path; empty where nothing is.
     """
 
     values: tuple[float, ...]
     horizon: float = math.inf
+    drawn: tuple[Mapping[str, float], ...] = ()
+
+    def column(self, path: str) -> list[float]:
+        """A drawn field, one value a run."""
+        return [float(values[path]) for values in self.drawn]
 
 
 Samples = Mapping[tuple[str, str], Sample]
@@ -64,6 +70,8 @@ def weigh(relation: Relation, samples: Samples) -> Evidence:
             return _similar(relation, samples)
         case Trend():
             return _trend(relation, samples)
+        case Importance():
+            return _importance(relation, samples)
 
 
 def _all(parts: Sequence[tuple[float, float]], test: str) -> Evidence:
@@ -150,3 +158,13 @@ def _trend(relation: Trend, samples: Samples) -> Evidence:
     up = [[sign * value for value in sample] for sample in values]
     down = [[-value for value in sample] for sample in up]
     return Evidence(statistics.rising(up), statistics.rising(down), "Cuzick's trend test, permuted")
+
+
+def _importance(relation: Importance, samples: Samples) -> Evidence:
+    sample = _get(samples, relation.arm, relation.quantity)
+    first, second = sample.column(relation.of), sample.column(relation.over)
+    return Evidence(
+        statistics.explains_more(sample.values, first, second),
+        statistics.explains_more(sample.values, second, first),
+        "variance explained, parameters exchanged",
+    )

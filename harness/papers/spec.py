@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from harness import specfile
-from harness.papers.claims import Claim, ScaleName
+from harness.papers.claims import Claim, Importance, ScaleName
 from harness.registry import UserError, explain, suggestion
 from harness.spec import Range, RunSpec, Spec, load_run
 
@@ -136,6 +136,12 @@ class PaperSpec(Spec):
                 if arm_name not in self.arms:
                     hint = suggestion(arm_name, known)
                     raise ValueError(f"claims.{claim.id}: no arm {arm_name!r}{hint}")
+            if isinstance(claim.relation, Importance):
+                draws = self.arms[claim.relation.arm].draws
+                drawn = list(draws.space) if draws else []
+                for path in (claim.relation.of, claim.relation.over):
+                    if path not in drawn:
+                        raise ValueError(f"claims.{claim.id}: the arm draws no {path!r}{suggestion(path, drawn)}")
         return self
 
     def layers(self, arm: str, _seen: tuple[str, ...] = ()) -> list[dict[str, Any]]:

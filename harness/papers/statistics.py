@@ -161,6 +161,57 @@ def _orders(total: int) -> NDArray[np.int64]:
     return np.argsort(rng.random((EXACT // 2, total)), axis=1)
 
 
+# -- importances ------------------------------------------------------------------------------------------------------
+
+
+def explained(values: Sequence[float], parameter: Sequence[float]) -> float:
+    """Share of the variance of the values' ranks that a parabola in the parameter's ranks explains: 0 to 1.
+
+    Ranks, so that diverged runs count; a parabola, since the best learning rate lies somewhere in the middle.
+    """
+    return float(_explained(_ranks(values), _ranks(parameter)[None])[0])
+
+
+def explains_more(values: Sequence[float], first: Sequence[float], second: Sequence[float]) -> float:
+    """Against: the first parameter does not explain more of the values than the second.
+
+    The two, as ranks, change places in some of the runs, drawn by chance: where it makes no difference which is which,
+    that changes nothing.
+    """
+    y, a, b = _ranks(values), _ranks(first), _ranks(second)
+    rng = np.random.default_rng(0)
+    swap = rng.random((EXACT // 10, len(y))) < 0.5
+    difference = _explained(y, np.where(swap, b, a)) - _explained(y, np.where(swap, a, b))
+    observed = float(_explained(y, a[None])[0] - _explained(y, b[None])[0])
+    return (int(np.sum(difference >= observed - 1e-9)) + 1) / (len(difference) + 1)
+
+
+def _ranks(values: Sequence[float]) -> Values:
+    from scipy.stats import rankdata
+
+    ranks: Values = rankdata(np.array(values, dtype=np.float64))
+    centred: Values = (ranks - ranks.mean()) / len(ranks)
+    return centred
+
+
+def _explained(y: Values, x: Values) -> Values:
+    """R squared of y ``[n]`` on 1, x and x^2, for every row of x ``[ways, n]``."""
+    first = x - x.mean(1, keepdims=True)
+    second = x**2 - (x**2).mean(1, keepdims=True)
+    size = (first**2).sum(1, keepdims=True)
+    second = second - first * np.divide((first * second).sum(1, keepdims=True), size, where=size > 0, out=size * 0)
+    y = y - y.mean()
+    total = float((y**2).sum())
+    if total == 0:
+        return np.zeros(len(x))
+    result = np.zeros(len(x))
+    for part in (first, second):
+        size = (part**2).sum(1)
+        projected = (part @ y) ** 2
+        result += np.divide(projected, size, where=size > 1e-12, out=np.zeros(len(x)))
+    return result / total
+
+
 # -- means ------------------------------------------------------------------------------------------------------------
 
 

@@ -98,5 +98,6 @@ def more_seeds(relation: Relation, samples: Samples, rule: Rule, claims: int) ->
 
 
 def _grown(sample: Sample, number: int, rng: np.random.Generator) -> Sample:
-    more = rng.choice(np.array(sample.values), number, replace=True)
-    return Sample((*sample.values, *more.tolist()), sample.horizon)
+    more = rng.integers(0, len(sample.values), number).tolist()
+    drawn = sample.drawn and (*sample.drawn, *(sample.drawn[i] for i in more))
+    return Sample((*sample.values, *(sample.values[i] for i in more)), sample.horizon, drawn)

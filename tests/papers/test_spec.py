@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.schema import paper_schema
 from harness.papers.spec import PaperSpec, load_paper, load_paper_fields, names
 from harness.registry import UserError
 
@@ -92,6 +93,14 @@ def test_mistakes_in_relations(relation: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError) as caught:
         load_paper_fields(fields(claims=[claim]), "example")
     assert sentence in str(caught.value)
+
+
+def test_the_schema_knows_every_field() -> None:
+    """For editors: what the shipped files have stands in it, and quantities are text."""
+    made = paper_schema()
+    assert set(fields()) <= set(made["properties"]) and "task" in made["properties"]["base"]["properties"]
+    assert made["$defs"]["Order"]["properties"]["quantity"]["type"] == "string"
+    assert not made["additionalProperties"]
 
 
 def test_unknown_name_and_scale() -> None:

@@ -89,6 +89,20 @@ def test_rising_of_zeros_and_ones() -> None:
     assert statistics.rising(samples) == pytest.approx(exact, abs=4 * math.sqrt(exact / 10_000))
 
 
+def test_explained() -> None:
+    """R squared of a parabola, by NumPy's own fit."""
+    rng = np.random.default_rng(2)
+    x, y = rng.random(40), rng.random(40)
+    a, b = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
+    left = b - np.polyval(np.polyfit(a, b, 2), a)
+    assert statistics.explained(y.tolist(), x.tolist()) == pytest.approx(1 - np.var(left) / np.var(b))
+    assert statistics.explained([1.0] * 5, range(5)) == 0.0
+    valley = [(value - 0.5) ** 2 for value in x]
+    assert statistics.explained(valley, x.tolist()) > 0.8
+    assert statistics.explains_more(valley, x.tolist(), y.tolist()) < 0.01
+    assert statistics.explains_more(valley, y.tolist(), x.tolist()) > 0.99
+
+
 def test_means() -> None:
     values = [1.0, 2.0, 4.0]
     t = (np.mean(values) - 1) / (np.std(values, ddof=1) / math.sqrt(3))
