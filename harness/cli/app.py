@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from harness.cli import errors
+from harness.cli.dashboard import dashboard
 from harness.cli.doctor import doctor
 from harness.cli.export import export
 from harness.cli.list import app as list_app
@@ -72,6 +73,7 @@ app.command()(report)
 app.command()(export)
 app.command()(reproduce)
 app.command()(ui)
+app.command()(dashboard)
 app.command()(schema)
 app.command()(doctor)
 

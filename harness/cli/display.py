@@ -17,6 +17,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.search.importance import Importance
     from harness.search.relation import Relation
     from harness.search.result import StudyResult, TrialResult
     from harness.search.runner import Execution
@@ -107,20 +108,26 @@ def _options(home: Home, uri: str) -> str:
 
 
 def print_study(
-    result: StudyResult, home: Home, relations: Sequence[Relation] = (), pictures: Sequence[Path] = ()
+    result: StudyResult,
+    home: Home,
+    relations: Sequence[Relation] = (),
+    pictures: Sequence[Path] = (),
+    importance: Sequence[Importance] = (),
 ) -> None:
     """The closing table, what to make of it, and what to type next."""
     out = console()
     out.print(study_table(result))
     for trial in result.failed:
         out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
+    if importance:
+        print_importance(out, importance, result)
     if relations:
         print_relations(out, relations)
     for path in pictures:
         out.print(f"picture: {path}", markup=False, soft_wrap=True)
-    if result.remaining:
+    if not result.finished or result.failed:
         out.print(
-            f"{result.total - result.remaining} of {result.total} trials are done; "
+            f"done so far: {standing(result)}; "
             f"continue with: longlag sweep {result.spec.name}{_options(home, result.tracking_uri)}",
             soft_wrap=True,
         )
@@ -135,16 +142,40 @@ def study_table(result: StudyResult) -> Table:
     metrics = {run.spec.task.name: next(iter(run.validation), "") for t in result.trials for run in t.runs}
     metric = f"test {next(iter(metrics.values()))}" if len(metrics) == 1 else "test"
     columns = columns_of(result)
-    title = f"{result.spec.name}: {result.total - result.remaining} of {result.total} trials"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    caption = None
+    if len(result.spec.objectives) > 1:
+        caption = f"● the Pareto front: no other trial is better in all of {', '.join(result.spec.objectives)}"
+    title = f"{result.spec.name}: {standing(result)}"
+    table = Table(
+        title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    if caption:
+        table.add_column("")
     for name in columns.values():
         table.add_column(name, justify="right" if name == "depth" else "left", overflow="fold")
     for name in (metric, "of trivial", "updates to solved", "gradient horizon", "outcome"):
         table.add_column(name, justify="left" if name == "outcome" else "right")
+    extra = [name for name in result.spec.objectives if name != "score"]
+    for name in extra:
+        table.add_column(name, justify="right")
     for trial in result.trials:
         row = trial_row(trial, list(columns), result)
+        row += [number(trial.objectives[name]) if name in trial.objectives else "–" for name in extra]
+        if caption:
+            row = ["●" if trial.number in result.front else "", *row]
         table.add_row(*row, style="bold" if trial.runs and all(r.solved_at for r in trial.runs) else None)
     return table
+
+
+def standing(result: StudyResult) -> str:
+    """How much of what ends a study is done."""
+    spec = result.spec
+    parts = [f"{result.done} trials" if result.total is None else f"{result.done} of {result.total} trials"]
+    if spec.total_updates is not None:
+        parts.append(f"{result.updates:,} of {spec.total_updates:,} updates")
+    if spec.hours is not None:
+        parts.append(f"{duration(3600 * result.hours)} of {duration(3600 * spec.hours)}")
+    return ", ".join(parts)
 
 
 def columns_of(result: StudyResult) -> dict[str, str]:
@@ -179,6 +210,8 @@ def _field(trial: TrialResult, path: str, result: StudyResult) -> str:
     except Exception:
         return "–"  # a failed trial whose point gives no run
     for key in path.split("."):
+        if not isinstance(here, Mapping) or key not in here:
+            return "–"  # an axis that only other choices have
         here = here[key]
     return str(here["name"]) if isinstance(here, Mapping) else str(here)
 
@@ -202,6 +235,8 @@ def horizon(runs: Sequence[RunResult]) -> str:
 
 
 def outcome(trial: TrialResult) -> str:
+    if trial.state == "lost":
+        return "lost: its process died; the next sweep takes it up"
     if trial.state != "complete":
         return trial.state
     outcomes = [run.outcome for run in trial.runs]
@@ -223,6 +258,43 @@ def print_relations(out: Console, relations: Sequence[Relation]) -> None:
         row = {r.outcome: r for r in relations if r.predictor == name}
         table.add_row(name, *(_rho(row[key]) for key in ("solved", "score")), str(row["score"].runs))
     out.print(table)
+
+
+ADAPTIVE = ("tpe", "gp", "cmaes")
+
+
+def print_importance(out: Console, found: Sequence[Importance], result: StudyResult) -> None:
+    """Which axes matter, by both methods; one sentence where nothing can be said."""
+    said = [each for each in found if each.share is not None]
+    reasons = dict.fromkeys(each.reason for each in found if each.share is None)
+    if not said:
+        out.print(f"importance of the axes: not told ({'; '.join(reasons)})", markup=False, soft_wrap=True)
+        return
+    for objective in result.spec.objectives:
+        table = Table(
+            title=f"which axes matter for {objective}: share of its rank's variance explained alone (fANOVA), "
+            "share in reaching the best tenth (PED-ANOVA); 95 % intervals, bootstrap over trials",
+            title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+        )  # fmt: skip
+        for name in ("axis", "fANOVA", "PED-ANOVA", "trials"):
+            table.add_column(name, justify="left" if name == "axis" else "right", overflow="fold")
+        here = {(each.axis, each.method): each for each in found if each.objective == objective}
+        for axis in dict.fromkeys(path for path, _ in here):
+            each = here[axis, "fanova"]
+            name = f"{axis} (where {each.where})" if each.where else axis
+            table.add_row(name, _share(each), _share(here[axis, "ped-anova"]), str(each.trials))
+        out.print(table)
+    if result.spec.sampler.name in ADAPTIVE:
+        out.print(
+            f"({result.spec.sampler.name} looks where it is good: fANOVA is surest on random, qmc or grid trials)",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _share(each: Importance) -> str:
+    if each.share is None or each.low is None or each.high is None:
+        return each.reason
+    return f"{each.share:.2f} ({each.low:.2f} … {each.high:.2f})"
 
 
 def _rho(relation: Relation) -> str:

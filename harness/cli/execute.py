@@ -13,6 +13,7 @@ from harness.cli import display
 from harness.cli.errors import stoppable
 from harness.cli.progress import RunProgress, SweepProgress
 from harness.search import relation
+from harness.search.importance import as_json, importances
 from harness.search.result import StudyResult
 from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
 from harness.search.stopping import graceful
@@ -75,14 +76,19 @@ def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, how: How
         raise typer.Exit(1)
 
 
-def print_study(result: StudyResult, home: Home, json: bool, pictures: Path | None = None) -> None:
-    """The study as it stands, how well gradient flow says who learns, and the pictures that stand in a folder."""
+def print_study(
+    result: StudyResult, home: Home, json: bool, pictures: Path | None = None, importance: bool = False
+) -> None:
+    """The study as it stands, which axes matter, how well gradient flow says who learns, the pictures of a folder."""
     folder = pictures or home.reports / result.spec.name
     drawn = sorted(folder.glob("*.p??")) if folder.is_dir() else []
     relations = relation.relate(result)
+    found = importances(result) if importance else []
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
         fields |= {"relations": relation.as_json(relations), "pictures": [str(path) for path in drawn]}
+        if importance:
+            fields["importance"] = as_json(found)
         typer.echo(json_.dumps(fields, indent=2))
         return
-    display.print_study(result, home, relations, drawn)
+    display.print_study(result, home, relations, drawn, found)

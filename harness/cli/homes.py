@@ -46,8 +46,9 @@ def studies(home: Path | None) -> list[dict[str, Any]]:
             spec, study = ledger.stored(name, opened.optuna_url)
             book = ledger.Ledger(spec, study, ledger.connect(opened.optuna_url))
             done = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in book.trials())
+            of = "" if book.total is None else f" of {book.total}"
             origin = f"built in, begun in {opened.root.name}" if name in rows else f"begun in {opened.root.name}"
-            rows[name] = _row(name, spec.description, origin, f"{done} of {book.total}", spec.space)
+            rows[name] = _row(name, spec.description, origin, f"{done}{of}", spec.space)
     return list(rows.values())
 
 

@@ -131,6 +131,7 @@ class Lane(Watcher):
 
     def finished(self, result: RunResult) -> None:
         self.run.finished(result)
+        self.sweep.updates += result.updates
 
     def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
         self.run.spec = None
@@ -150,7 +151,10 @@ class SweepProgress(Progress):
     def __init__(self) -> None:
         super().__init__(Console(stderr=True, highlight=False))
         self.study: StudySpec | None = None
-        self.done = self.before = self.total = 0
+        self.done = self.before = 0
+        self.total: int | None = None
+        self.updates = self.updates_before = 0
+        self.hours_before = 0.0
         self.began = time.monotonic()
         self.lanes: dict[int, Lane] = {}
         self.latest: list[str] = []
@@ -158,11 +162,16 @@ class SweepProgress(Progress):
     def worker(self, index: int) -> Watcher:
         return self.lanes.setdefault(index, Lane(self))
 
-    def study_started(self, spec: StudySpec, done: int, total: int) -> None:
+    def study_started(self, spec: StudySpec, done: int, total: int | None) -> None:
         self.study, self.done, self.before, self.total = spec, done, done, total
         self.began = time.monotonic()
-        if self.live is None:
-            self.line(f"study {spec.name}: {total} trials{f', {done} of them done before' if done else ''}")
+
+    def budget(self, updates: int, hours: float) -> None:
+        self.updates = self.updates_before = updates
+        self.hours_before = hours
+        if self.live is None and self.study is not None:
+            before = f", {self.done} of them done before" if self.done else ""
+            self.line(f"study {self.study.name}: {self.bounds()}{before}")
 
     # a sweep without workers of its own has one lane
 
@@ -199,19 +208,42 @@ class SweepProgress(Progress):
     def ended(self, trial: str, state: State, objective: float | None, reason: str) -> None:
         again = state == "failed" and reason.startswith(INTERRUPTED)  # it was put back, and is still to be done
         self.done += not again
-        what = f"{share(objective)} of trivial" if objective is not None else f"{state}: {reason}"
+        what = self.objective(objective) if objective is not None else f"{state}: {reason}"
         self.latest = [*self.latest[1 - LATEST :], f"{trial}: {what}"]
         if self.live is None:
             left = self.left()
             still = "" if left is None else f", about {duration(left)} left"
-            self.line(f"[{self.done}/{self.total}] {self.latest[-1]}{still}")
+            of = "" if self.total is None else f"/{self.total}"
+            self.line(f"[{self.done}{of}] {self.latest[-1]}{still}")
+
+    def objective(self, value: float) -> str:
+        name = self.study.objectives[0] if self.study is not None else "score"
+        return f"{share(value)} of trivial" if name == "score" else f"{name} {number(value)}"
+
+    def bounds(self) -> str:
+        """What ends the study."""
+        assert self.study is not None
+        given = {"trials": self.total, "updates": self.study.total_updates, "hours": self.study.hours}
+        return " or ".join(f"{bound:,} {name}" for name, bound in given.items() if bound is not None)
+
+    def used(self) -> list[tuple[float, float, float]]:
+        """Of every bound: how much there is of it, how much is used, and how much of that by this sweep."""
+        if self.study is None:
+            return []
+        passed = time.monotonic() - self.began
+        found = [] if self.total is None else [(self.total, self.done, self.done - self.before)]
+        if self.study.total_updates is not None:
+            found.append((self.study.total_updates, self.updates, self.updates - self.updates_before))
+        if self.study.hours is not None:
+            found.append((self.study.hours * 3600, self.hours_before * 3600 + passed, passed))
+        return [(float(bound), float(used), float(here)) for bound, used, here in found]
 
     def left(self) -> float | None:
-        """Seconds, judging by the trials of this sweep."""
-        here = self.done - self.before
-        if here < 1 or self.done >= self.total:
-            return None
-        return (time.monotonic() - self.began) / here * (self.total - self.done)
+        """Seconds until the first bound is reached, judging by the pace of this sweep."""
+        passed = time.monotonic() - self.began
+        each = [passed / here * (bound - used) for bound, used, here in self.used() if here > 0]
+        soonest = min(each, default=0.0)
+        return soonest if soonest > 0 else None
 
     def render(self) -> RenderableType:
         if self.study is None:
@@ -222,8 +254,10 @@ class SweepProgress(Progress):
         passed = duration(time.monotonic() - self.began)
         head.add_row(
             Text(self.study.name, style="bold"),
-            ProgressBar(total=self.total, completed=self.done, width=24),
-            f"{self.done} of {self.total} trials, {passed}{still}",
+            ProgressBar(
+                total=1.0, completed=max((used / bound for bound, used, _ in self.used()), default=0), width=24
+            ),
+            f"{self.done} of {self.bounds()}, {passed}{still}",
         )
         latest = (Text(f"  {line}", style="dim") for line in self.latest)
         return Group(head, *latest, *(lane.render() for _, lane in sorted(self.lanes.items())))

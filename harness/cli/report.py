@@ -21,11 +21,12 @@ def report(
             help="Another study: show the points of both side by side.", autocompletion=options.complete_study
         ),
     ] = None,
+    importance: Annotated[bool, typer.Option(help="Which axes matter, which takes some seconds; off: without.")] = True,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
 ) -> None:
-    """Show the trials of a study, the best first, and how well gradient flow says who learns.
+    """Show the trials of a study, the best first, which axes matter, and how well gradient flow says who learns.
 
     \b
       longlag report quickstart
@@ -55,4 +56,4 @@ def report(
         draw_all(result, Store.open(opened, tracking_uri), folder)
     except OSError as error:
         raise UserError(f"the pictures cannot be written to {folder}: {error.strerror}; give --pictures") from error
-    print_study(result, opened, json, folder)
+    print_study(result, opened, json, folder, importance)

@@ -63,13 +63,9 @@ def study_schema() -> dict[str, Any]:
         "properties": fields,
         "additionalProperties": False,
     }
-    ranges = {"$ref": "#/$defs/Range"}
     space = result["properties"]["space"]
-    space["properties"] = {
-        path: {"anyOf": [{"type": "array", "minItems": 1, "items": field}, ranges]}
-        for path, field in _paths(fields, definitions)
-    }
-    space["additionalProperties"] = {"anyOf": [{"type": "array", "minItems": 1}, ranges]}
+    space["properties"] = {path: _axis(field, definitions) for path, field in _paths(fields, definitions)}
+    space["additionalProperties"] = _axis({}, definitions)
     return {"$schema": DIALECT, **result, "$defs": definitions, "title": "A study of longlag"}
 
 
@@ -83,6 +79,14 @@ def paper_schema() -> dict[str, Any]:
     base = {"type": "object", "description": about, "properties": fields, "additionalProperties": False}
     result["properties"]["base"] = base
     return {"$schema": DIALECT, **result, "$defs": {**run["$defs"], **result["$defs"]}, "title": "A paper study"}
+
+
+def _axis(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A list of a field's values, a range, or values that exist only for some choices of another axis."""
+    values = {"type": "array", "minItems": 1, "items": field}
+    conditional = definitions["Values"]
+    conditional = {**conditional, "properties": {**conditional["properties"], "values": values}}
+    return {"anyOf": [values, {"$ref": "#/$defs/Range"}, conditional]}
 
 
 def component(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,26 @@ def sweep(
     trials: Annotated[
         int | None, typer.Option(help="Points to try; a grid has an end of its own.", rich_help_panel=LOOP)
     ] = None,
+    total_updates: Annotated[
+        int | None,
+        typer.Option(help="No trial begins after so many updates of all runs together.", rich_help_panel=LOOP),
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="No trial begins after so many hours of work.", rich_help_panel=LOOP)
+    ] = None,
+    enqueue: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="POINT",
+            help='A known point, tried first, such as "{cell: lstm, optimizer.lr: 1e-3}". Repeatable.',
+            rich_help_panel=LOOP,
+            show_default=False,
+        ),
+    ] = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(help="score, updates_to_solved, seconds, parameters: one or several.", rich_help_panel=LOOP),
+    ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="grid, tpe, random, qmc, gp or cmaes.", rich_help_panel=LOOP)
     ] = None,
@@ -98,9 +118,14 @@ def sweep(
         raise UserError(f"{used}: only with a task; to change a study, use --set, such as --set space.cell=[lstm]")
     _axes(fields, axes)
     _settings(fields, settings)
-    for path, value in {"trials": trials, "sampler.name": sampler, "base.training.updates": updates}.items():
+    bounds = {"trials": trials, "total_updates": total_updates, "hours": hours}
+    for path, value in {**bounds, "sampler.name": sampler, "base.training.updates": updates}.items():
         if value is not None:
             specfile.assign(fields, path, value)
+    if objectives is not None:
+        fields["objectives"] = specfile.parse(f"[{objectives}]", "--objectives")
+    if enqueue:
+        fields["enqueue"] = [*(fields.get("enqueue") or []), *(specfile.parse(text, "--enqueue") for text in enqueue)]
     if seeds is not None:
         fields["seeds"] = specfile.parse(f"[{seeds}]", "--seeds")
     if is_task and "sampler" not in fields:

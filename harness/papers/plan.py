@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.papers.claims import ScaleName
 from harness.papers.spec import SEARCH_SEED, DrawSpec, PaperSpec
-from harness.search.result import objective
+from harness.search.objectives import measure
 from harness.spec import Range, RunSpec, SamplerSpec, StudySpec
 from harness.training import RunResult
 
@@ -97,7 +97,7 @@ def choose(found: list[Entry], results: Mapping[str, RunResult]) -> dict[str, di
 
     Of equals the first in the study's file is taken. `results` are by run key.
     """
-    scores = {key: objective(run) for key, run in results.items()}
+    scores = {key: measure("score", run) for key, run in results.items()}
     points: dict[str, list[tuple[dict[str, Any], list[float]]]] = {}
     for entry in found:
         of_arm = points.setdefault(entry.arm, [])

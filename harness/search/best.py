@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.search.result import StudyResult, TrialResult, objective
+from harness.search.objectives import measure
+from harness.search.result import StudyResult, TrialResult
 from harness.training import RunResult
 
 
@@ -14,7 +15,7 @@ class Best:
     """The run whose weights stand for a study.
 
     Args:
-        trial: the best one, by the mean over its seeds of the validation score.
+        trial: the best one, by the study's first objective.
         run_id: of its run with the best validation score.
         result: of that run.
     """
@@ -29,6 +30,6 @@ def best_run(study: StudyResult) -> Best | None:
     trial = study.best
     if trial is None or trial.objective is None or not math.isfinite(trial.objective) or not trial.runs:
         return None
-    scores = [objective(run) for run in trial.runs]
+    scores = [measure("score", run) for run in trial.runs]
     index = scores.index(min(scores))
     return Best(trial, trial.run_ids[index], trial.runs[index])

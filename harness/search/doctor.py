@@ -145,7 +145,7 @@ def _trials(home: Home, repair: bool) -> Iterator[Finding]:
         book = ledger.Ledger(spec, study, storage)
         with book.lock():
             dead = book.rescue() if repair else book.dead()
-        about = f"{book.settled()} of {book.total} trials settled"
+        about = f"{book.standing()} settled"
         if dead:
             numbers = ", ".join(map(str, dead))
             what = "were left running by a dead process" + ("; they are put back" if repair else "")

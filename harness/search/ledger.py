@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import socket
 import warnings
@@ -20,9 +21,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.registry import UserError, suggestion
 from harness.search import samplers, space
-from harness.spec import StudySpec, load_study
+from harness.search.budget import Spent, spent
+from harness.spec import StudySpec, axes, load_study
 
 DEATHS = 3  # of processes in one trial, after which it is a failed one
+FAILURES = 20  # trials in a row, after which a study that only a budget ends is given up
 HEARTBEAT, GRACE = 60, 180  # seconds; tells the dead from the living on other machines, where no process can be seen
 
 
@@ -51,14 +54,14 @@ class Ledger:
         study = optuna.create_study(
             study_name=spec.name,
             storage=storage,
-            direction="minimize",
+            directions=["minimize"] * len(spec.objectives),
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(),
         )
         identity = spec.identity()
         before = study.user_attrs.get("identity")
         if before is None:
-            study.set_metric_names(["score"])
+            study.set_metric_names(list(spec.objectives))
             study.set_user_attr("identity", identity)
         elif before != identity:
             raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
@@ -71,13 +74,25 @@ class Ledger:
         return cls(spec, study, storage)
 
     @property
-    def total(self) -> int:
-        """How many trials the study is to have."""
+    def total(self) -> int | None:
+        """How many trials the study is to have at most; None where only a budget ends it.
+
+        Without `trials`, a space that has an end needs no more of them than it has points.
+        """
         points = space.size(self.spec.space)
-        if self.spec.sampler.name != "grid":
-            return self.spec.trials or 0
-        assert points is not None  # StudySpec refuses a grid over an open range
-        return points if self.spec.trials is None else min(points, self.spec.trials)
+        asked = self.spec.trials
+        if asked is None or (self.spec.sampler.name == "grid" and points is not None):
+            return points if asked is None or points is None else min(points, asked)
+        return asked
+
+    def spent(self) -> Spent:
+        """What it has used up."""
+        everything = self.study.get_trials(deepcopy=False)
+        return spent(current(everything), everything, _is_dead)
+
+    def standing(self) -> str:
+        """How far it is, for people."""
+        return f"{self.settled()} trials" if self.total is None else f"{self.settled()} of {self.total} trials"
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial but those that were taken up again as another one."""
@@ -94,13 +109,39 @@ class Ledger:
         return len({json.dumps(trial.params, sort_keys=True) for trial in finished})
 
     def remaining(self) -> int:
-        """Trials that this process could still begin; those that another one works on are not among them."""
-        running = sum(trial.state is TrialState.RUNNING for trial in self.trials())
-        return max(0, self.total - self.settled() - running)
+        """Trials that this process could begin now; those that another one works on are not among them.
+
+        With a budget, as long as there is room: then one. What had begun before is taken up again in any case.
+        """
+        trials = self.trials()
+        running = sum(trial.state is TrialState.RUNNING for trial in trials)
+        open_ = math.inf if self.total is None else max(0, self.total - self.settled() - running)
+        if self.spec.total_updates is None and self.spec.hours is None:
+            return int(open_)
+        begun = sum(trial.state is TrialState.WAITING and "retry_of" in trial.user_attrs for trial in trials)
+        return int(min(open_, max(begun, 1 if self.spent().room(self.spec) else 0)))
 
     def finished(self) -> bool:
-        """Whether every trial that the study is to have is settled."""
-        return self.settled() >= self.total
+        """Whether every trial that the study is to have is settled, or its budget used up and none running."""
+        if self.total is not None and self.settled() >= self.total:
+            return True
+        return not self.remaining() and not any(trial.state is TrialState.RUNNING for trial in self.trials())
+
+    def only_fails(self) -> str | None:
+        """The reason of the last of `FAILURES` trials that failed in a row, where no number of trials ends a study."""
+        last = [trial for trial in self.trials() if trial.state.is_finished()][-FAILURES:]
+        if self.total is not None or len(last) < FAILURES or any(t.state is not TrialState.FAIL for t in last):
+            return None
+        return str(last[-1].user_attrs.get("reason", "unknown"))
+
+    def enqueue(self) -> None:
+        """Queue the points that the study names, in order, but for those that were queued or tried. Hold the lock."""
+        known = [{**t.system_attrs.get("fixed_params", {}), **t.params} for t in self.study.get_trials(deepcopy=False)]
+        for given in self.spec.enqueue:
+            point = space.encode(axes.point(self.spec.space, given), self.spec.space)
+            if not any(point.items() <= other.items() for other in known):
+                self.study.enqueue_trial(point)
+                known.append(point)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -256,8 +297,12 @@ def no_experimental_warnings() -> Iterator[None]:
 
 
 def _differs(spec: StudySpec, before: dict[str, Any]) -> str:
-    now = spec.model_dump(mode="json")
-    fields = [name for name in ("base", "space", "seeds", "parameters") if before.get(name) != now[name]]
+    now, default = spec.model_dump(mode="json"), {"objectives": ["score"]}
+    fields = [
+        name
+        for name in ("base", "space", "seeds", "parameters", "objectives")
+        if before.get(name, default.get(name)) != now[name]
+    ]
     what = f"another {' and '.join(fields)}" if fields else "another version of its task or cell"
     return (
         f"there is already a study named {spec.name!r}, with {what}; choose another name (`--name`, or `name:` in the "

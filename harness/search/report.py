@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
@@ -38,26 +37,34 @@ def report(name: str, *, home: Home | Path | str | None = None, tracking_uri: st
     store = Store.open(opened, tracking_uri)
     experiment = store.experiment_id(name)
     book = ledger.Ledger(spec, study, ledger.connect(opened.optuna_url))
-    return collect(spec, study, book.total, store, experiment)
+    return collect(book, store, experiment)
 
 
-def collect(spec: StudySpec, study: optuna.Study, total: int, store: Store, experiment: str) -> StudyResult:
+def collect(book: ledger.Ledger, store: Store, experiment: str) -> StudyResult:
     """Optuna's trials with the results that the tracking store holds for them."""
+    spec, study, spent = book.spec, book.study, book.spent()
     runs = store.recorded(experiment)
     recorded = {entry.run_id: entry for entry in runs}
     # a run that its server missed at first has another name than its trial knows
     recorded |= {entry.tags["run_key"]: entry for entry in runs if entry.status == "FINISHED"}
-    trials = [_trial(trial, spec, recorded) for trial in ledger.current(study.get_trials(deepcopy=False))]
+    dead = set(book.dead())
+    trials = [_trial(trial, spec, recorded, trial.number in dead) for trial in book.trials()]
+    several = len(spec.objectives) > 1
+    front = {trial.number for trial in study.best_trials} & {trial.number for trial in trials} if several else set()
     return StudyResult(
         spec=spec,
-        trials=ordered(trials),
-        total=total,
+        trials=ordered(trials, front),
+        front=tuple(sorted(front)),
+        total=book.total,
+        updates=spent.updates,
+        hours=spent.hours,
+        finished=book.finished(),
         experiment=experiment,
         tracking_uri=store.uri,
     )
 
 
-def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded]) -> TrialResult:
+def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded], dead: bool) -> TrialResult:
     names = zip(trial.user_attrs.get("run_ids", []), trial.user_attrs.get("run_keys", []), strict=False)
     found = [recorded.get(run_id) or recorded.get(run_key) for run_id, run_key in names]
     entries = [entry for entry in found if entry is not None]
@@ -66,9 +73,10 @@ def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded]
     return TrialResult(
         number=trial.number,
         point=space.decode(params, spec.space),
-        state=STATES[trial.state],
-        objective=trial.value if trial.state is TrialState.COMPLETE else None,
-        reason=trial.user_attrs.get("reason", ""),
+        state="lost" if dead else STATES[trial.state],
+        objective=trial.values[0] if trial.state is TrialState.COMPLETE else None,
+        objectives=dict(zip(spec.objectives, trial.values or [], strict=False)),
+        reason=trial.user_attrs.get("reason", "the process that ran it is gone" if dead else ""),
         runs=tuple(entry.result for entry in kept if entry.result is not None),
         run_ids=tuple(entry.run_id for entry in kept),
     )
@@ -101,7 +109,7 @@ def parameters(spec: StudySpec) -> dict[str, str]:
     """What the study's own run is said to vary."""
     axes = {}
     for path, axis in spec.space.items():
-        given = [space.label(v) for v in axis] if isinstance(axis, list) else axis.model_dump(exclude_none=True)
+        given = [space.label(v) for v in axis] if isinstance(axis, list) else axis.model_dump(exclude_defaults=True)
         axes[f"space.{path}"] = json.dumps(given)
     seeds = ",".join(str(seed) for seed in spec.seeds)
     return {**axes, "seeds": seeds, "sampler": spec.sampler.name, "pruner": spec.pruner.name}

@@ -8,6 +8,7 @@ import optuna
 
 from harness.registry import UserError
 from harness.spec import PrunerSpec, StudySpec
+from harness.spec.axes import condition
 
 
 def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
@@ -23,7 +24,9 @@ def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
         case "qmc":
             return optuna.samplers.QMCSampler(seed=spec.sampler.seed, warn_independent_sampling=False)
         case "tpe":
-            return optuna.samplers.TPESampler(seed=seed)
+            # with conditions, axes that stand together are sampled together; else all are, and it makes no difference
+            grouped = any(condition(axis) for axis in spec.space.values())
+            return optuna.samplers.TPESampler(seed=seed, group=grouped)
         case "gp":
             return optuna.samplers.GPSampler(seed=seed)
         case "cmaes":

@@ -2,77 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import math
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.registry import UserError
-from harness.spec import Range
+from harness.spec import Range, Space, axes
+from harness.spec.axes import Label, applies, choices, in_order, label, labels, points, size
 
 if TYPE_CHECKING:
     import optuna
 
-Axis = list[Any] | Range
-Space = Mapping[str, Axis]
-Label = str | int | float | bool | None
+__all__ = ["check", "decode", "encode", "label", "labels", "points", "size", "suggest"]
 LARGEST_GRID = 100_000
 
 
-def label(value: Any) -> Label:
-    """What stands for one value of a list: numbers and words as they are, ``lstm(forget_bias=1)`` for a mapping."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, dict) and isinstance(value.get("name"), str):
-        options = [f"{key}={_compact(value[key])}" for key in sorted(value) if key != "name"]
-        return f"{value['name']}({', '.join(options)})" if options else str(value["name"])
-    return _compact(value)
-
-
-def _compact(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def labels(path: str, values: list[Any]) -> dict[Label, Any]:
-    """The values of a list axis by label, in order.
-
-    Raises:
-        UserError: when two values are the same.
-    """
-    result: dict[Label, Any] = {}
-    for value in values:
-        key = label(value)
-        if key in result:  # also for 1, 1.0 and true, which are one choice to Optuna
-            raise UserError(f"space.{path}: the value {_compact(value)} stands twice")
-        result[key] = value
-    return result
-
-
-def last(axis: Range) -> int | float:
-    """The highest value that a range with a step reaches."""
-    if axis.step is None:
-        return axis.high
-    low, high, step = (Decimal(str(bound)) for bound in (axis.low, axis.high, axis.step))
-    reached = low + (high - low) // step * step
-    return int(reached) if axis.whole else float(reached)
-
-
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
-    """Let Optuna choose a point of the space."""
+    """Let Optuna choose a point of the space; an axis that does not exist there is not asked for."""
     point: dict[str, Any] = {}
-    for path, axis in space.items():
-        if isinstance(axis, list):
-            choices = labels(path, axis)
-            point[path] = choices[trial.suggest_categorical(path, list(choices))]
-        elif axis.whole:
+    for path in in_order(space):
+        axis = space[path]
+        if not applies(axis, point):
+            continue
+        values = choices(axis)
+        if values is not None:
+            by_label = labels(path, values)
+            point[path] = by_label[trial.suggest_categorical(path, list(by_label))]
+        elif isinstance(axis, Range) and axis.whole:
             step = 1 if axis.step is None else int(axis.step)
-            point[path] = trial.suggest_int(path, int(axis.low), int(last(axis)), step=step, log=axis.log)
-        else:
+            point[path] = trial.suggest_int(path, int(axis.low), int(axis.last()), step=step, log=axis.log)
+        elif isinstance(axis, Range):
             step_ = None if axis.step is None else float(axis.step)
-            point[path] = trial.suggest_float(path, float(axis.low), float(last(axis)), step=step_, log=axis.log)
-    return point
+            point[path] = trial.suggest_float(path, float(axis.low), float(axis.last()), step=step_, log=axis.log)
+    return {path: point[path] for path in space if path in point}
 
 
 def decode(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
@@ -80,47 +41,23 @@ def decode(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     point = {}
     for path, axis in space.items():
         if path in params:
-            point[path] = labels(path, axis)[params[path]] if isinstance(axis, list) else params[path]
+            values = choices(axis)
+            point[path] = params[path] if values is None else labels(path, values)[params[path]]
     return point
 
 
-def size(space: Space) -> int | None:
-    """How many points the space has; None where a range is open."""
-    total = 1
-    for axis in space.values():
-        if isinstance(axis, list):
-            total *= len(axis)
-        elif axis.step is not None or (axis.whole and not axis.log):
-            total *= math.floor((Decimal(str(last(axis))) - Decimal(str(axis.low))) / Decimal(str(axis.step or 1))) + 1
-        elif axis.low != axis.high:
-            return None
-    return total
-
-
-def points(space: Space) -> Iterator[dict[str, Any]]:
-    """Every point of a space without open ranges, the last axis fastest."""
-
-    def values(axis: Axis) -> list[Any]:
-        if isinstance(axis, list):
-            return axis
-        step = Decimal(str(axis.step or 1))
-        count = int((Decimal(str(last(axis))) - Decimal(str(axis.low))) // step) + 1
-        number = int if axis.whole else float
-        return [number(Decimal(str(axis.low)) + k * step) for k in range(count)]
-
-    for combination in itertools.product(*(values(axis) for axis in space.values())):
-        yield dict(zip(space, combination, strict=True))
+def encode(point: Mapping[str, Any], space: Space) -> dict[str, Label]:
+    """The reverse: what Optuna is told of a point."""
+    return {path: point[path] if choices(space[path]) is None else label(point[path]) for path in point}
 
 
 def check(space: Space, grid: bool) -> None:
     """Refuse what Optuna could not tell apart or not finish.
 
     Raises:
-        UserError: for a value that stands twice, or a grid that no one could wait for.
+        UserError: for a value that stands twice, an axis that never exists, or a grid that no one could wait for.
     """
-    for path, axis in space.items():
-        if isinstance(axis, list):
-            labels(path, axis)
+    axes.check(space)
     total = size(space)
     if grid and (total is None or total > LARGEST_GRID):
         found = "no end of" if total is None else f"{total:,}"

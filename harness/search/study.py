@@ -97,9 +97,12 @@ def _sweep(
 ) -> StudyResult:
     with book.lock():
         book.tidy()
+        book.enqueue()
+    spent = book.spent()
     for watcher in watchers:
         watcher.study_started(job.spec, book.settled(), book.total)
-    count = crew(workers, book.total - book.settled())
+        watcher.budget(spent.updates, spent.hours)
+    count = crew(workers, None if book.total is None else book.total - book.settled())
     try:
         with graceful() as stop:
             try:
@@ -127,7 +130,7 @@ def _sweep(
             f"all trials are done, but the tracking server {store.uri} went away: {kept} runs are kept in "
             f"{Home(job.home).spool}, and the same command delivers them when it is there again"
         ) from error
-    result = collect(job.spec, book.study, book.total, store, job.experiment)
+    result = collect(book, store, job.experiment)
     found = best_run(result)
     if found is not None:
         with suppress(UserError):  # adopted from an older version, which kept no weights
@@ -137,7 +140,7 @@ def _sweep(
     return result
 
 
-def crew(workers: int | Literal["auto"], trials: int) -> int:
+def crew(workers: int | Literal["auto"], trials: int | None) -> int:
     """How many workers: as many as asked for, or one a core that memory is there for; never more than trials.
 
     Raises:
@@ -150,4 +153,4 @@ def crew(workers: int | Literal["auto"], trials: int) -> int:
         raise UserError(f"workers: at least 1, or 'auto', not {workers}")
     else:
         count = workers
-    return max(1, min(count, trials))
+    return count if trials is None else max(1, min(count, trials))

@@ -14,19 +14,21 @@ import optuna
 from pydantic import BaseModel, ConfigDict
 
 from harness.registry import UserError
-from harness.search import ledger, samplers, space
+from harness.search import budget, ledger, samplers, space
 from harness.search.ledger import Ledger
+from harness.search.objectives import mean, measure
 from harness.search.report import run_name
-from harness.search.result import State, Watcher, objective
+from harness.search.result import State, Watcher
 from harness.search.runner import Interrupted, Place, execute
 from harness.search.size import sized
 from harness.spec import ARM, RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Store
-from harness.training import Listener, Pruned
+from harness.training import Listener, Pruned, RunResult
 from harness.training.checkpoint import SECONDS
 
 POLL = 1.0  # seconds between two looks at a study in which every trial is taken
+ALIVE = 20.0  # seconds between two notes that a trial lives
 
 
 RANKED_LAST = 1e9
@@ -98,6 +100,11 @@ class Worker:
                     self.book.rescue()
                     if self.book.finished():
                         return
+                    if (reason := self.book.only_fails()) is not None:
+                        raise UserError(
+                            f"the last {ledger.FAILURES} trials failed ({reason}), and the study has no number of "
+                            "trials that would end it; put that right, or give trials"
+                        )
                     if self.book.remaining():
                         count = len(self.book.study.get_trials(deepcopy=False))
                         self.book.study.sampler = samplers.sampler(self.spec, count)
@@ -114,8 +121,8 @@ class Worker:
 
     # -- one trial --------------------------------------------------------------------------------------------------
 
-    def trial(self, trial: optuna.Trial) -> float:
-        """What Optuna calls: a point, its runs over the seeds, and the mean of their scores."""
+    def trial(self, trial: optuna.Trial) -> float | Sequence[float]:
+        """What Optuna calls: a point, its runs over the seeds, and the mean of their scores, or of every objective."""
         self.number = trial.number
         trial.set_user_attr("process", ledger.holder())
         state: State = "failed"
@@ -123,12 +130,15 @@ class Worker:
         reason = ""
         try:
             point = space.suggest(trial, self.spec.space)
+            if self.spec.total_updates is not None:
+                trial.set_user_attr(budget.HOLDS, self.most(point))
             self.claim.close()  # the point is taken: others may choose
             for watcher in self.watchers:
                 watcher.trial_started(trial.number, point)
-            value = self.runs(trial, self.specs(point))
-            state = "complete"
-            return value
+            runs = self.runs(trial, self.specs(point))
+            values = [mean(name, runs) for name in self.spec.objectives]
+            state, value = "complete", values[0]
+            return values
         except optuna.TrialPruned as pruned:
             state, reason = "pruned", str(pruned)
             raise
@@ -142,6 +152,7 @@ class Worker:
             reason = f"{type(error).__name__}: {error} (traceback in {self.keep_traceback(trial.number)})"
             raise TrialFailed(reason) from error
         finally:
+            trial.set_user_attr(budget.SEEN, time.time())
             if reason:
                 trial.set_user_attr("reason", reason)
             for watcher in self.watchers:
@@ -155,13 +166,22 @@ class Worker:
         except UserError as error:
             raise TrialFailed(str(error)) from error
 
-    def runs(self, trial: optuna.Trial, specs: Sequence[RunSpec]) -> float:
+    def most(self, point: Mapping[str, Any]) -> int:
+        """Updates that a trial may make at most."""
+        try:
+            return len(self.spec.seeds) * self.spec.run(dict(point), self.spec.seeds[0]).training.updates
+        except UserError:  # it will fail at once
+            return 0
+
+    def runs(self, trial: optuna.Trial, specs: Sequence[RunSpec]) -> list[RunResult]:
         trial.set_user_attr("run_keys", [spec.run_key for spec in specs])
+        one_objective = len(self.spec.objectives) == 1
+        results: list[RunResult] = []
         scores: list[float] = []
         run_ids: list[str] = []
         for spec in specs:
-            listeners: list[Listener] = [*self.watchers]
-            if len(specs) == 1:
+            listeners: list[Listener] = [*self.watchers, _Alive(trial)]
+            if len(specs) == 1 and one_objective:  # Optuna takes reports of one number only
                 listeners.append(_Reporter(trial))
             tags = {**self.tags, "longlag.trial": str(trial.number)}
             if ARM in trial.params:
@@ -178,17 +198,19 @@ class Worker:
                 checkpoint_seconds=self.job.checkpoint_seconds,
             )
             run_ids.append(done.run_id)
+            results.append(done.result)
             trial.set_user_attr("run_ids", run_ids)
+            trial.set_user_attr(budget.UPDATES, sum(result.updates for result in results))
             if done.result.outcome == "pruned":
                 raise optuna.TrialPruned(done.result.reason)
-            scores.append(objective(done.result))
-            mean = sum(scores) / len(scores)
-            if len(specs) > 1:
+            scores.append(measure("score", done.result))
+            if len(specs) > 1 and one_objective:
                 paired = self.spec.pruner.name == "wilcoxon"  # it compares seed by seed
-                trial.report(min(scores[-1], RANKED_LAST) if paired else mean, len(scores))
+                so_far = sum(scores) / len(scores)
+                trial.report(min(scores[-1], RANKED_LAST) if paired else so_far, len(scores))
                 if len(scores) < len(specs) and trial.should_prune():
                     raise optuna.TrialPruned(f"after {len(scores)} of {len(specs)} seeds")
-        return mean
+        return results
 
     def run_started(self, spec: RunSpec) -> None:
         for watcher in self.watchers:
@@ -200,6 +222,19 @@ class Worker:
         path = folder / f"{self.spec.name}-trial{number}.txt"
         path.write_text(traceback.format_exc(), encoding="utf-8")
         return path
+
+
+class _Alive(Listener):
+    """Notes now and then that a trial lives, so that after a crash it is known how long it did."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+        self.last = time.monotonic()
+
+    def measured(self, update: int, values: Mapping[str, float]) -> None:
+        if time.monotonic() - self.last > ALIVE:
+            self.last = time.monotonic()
+            self.trial.set_user_attr(budget.SEEN, time.time())
 
 
 class _Reporter(Listener):

@@ -211,7 +211,8 @@ def test_what_a_killed_process_left_running_is_put_back(study: dict[str, Any], t
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     interim = report(study["name"], home=home)
-    assert sorted(trial.state for trial in interim.trials) == ["complete", "running"]
+    assert sorted(trial.state for trial in interim.trials) == ["complete", "lost"]
+    assert (interim.finished, interim.remaining) == (False, 3)
     result, trained = sweep(study, home)
     assert len(trained) == 3
     assert [trial.state for trial in result.trials] == ["complete"] * 4

@@ -1,4 +1,4 @@
-"""The configuration types: what a run and a study are, their canonical form and their identity."""
+"""What a run is: its fields, its canonical form and its identity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from pydantic import (
 
 from harness import registry
 from harness.registry import Kind, UserError
-from harness.specfile import assign
 
 UnitInterval = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -354,145 +353,6 @@ class RunSpec(Spec):
         return hashlib.sha256(identity.encode()).hexdigest()
 
 
-class Range(Spec):
-    """Numbers between two bounds, both included; whole numbers when all of its bounds are."""
-
-    low: int | float
-    high: int | float
-    log: bool = Field(False, description="uniform in the logarithm")
-    step: int | float | None = Field(None, gt=0, description="only low, low + step, ...")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if self.low > self.high:
-            raise ValueError(f"low ({self.low}) is above high ({self.high})")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a logarithmic range starts above 0, not at {self.low}")
-        if self.log and self.step is not None:
-            raise ValueError("a logarithmic range has no step")
-        return self
-
-    @property
-    def whole(self) -> bool:
-        return all(isinstance(bound, int) for bound in (self.low, self.high, self.step) if bound is not None)
-
-
-class SamplerSpec(Spec):
-    """How Optuna proposes points. ``grid`` visits every point of a space without open ranges once."""
-
-    name: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = "tpe"
-    seed: Seed = 0
-
-
-class PrunerSpec(Spec):
-    """When Optuna gives up on a trial early."""
-
-    name: Literal["none", "median", "hyperband", "wilcoxon"] = "none"
-    startup_trials: int = Field(5, ge=0, description="median: trials that are never pruned")
-    warmup_updates: int = Field(0, ge=0, description="median: updates before a trial may be pruned")
-    p_threshold: float = Field(
-        0.1, gt=0, le=1, description="wilcoxon: signed-rank test over the seeds against the best trial"
-    )
-
-
-ARM = "arm"
-"""The axis of a study's space that its arms make."""
-
-
-class StudySpec(Spec):
-    """A search over runs: a base run, the fields that vary, the seeds of every point, and how to search."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    description: str = ""
-    base: dict[str, Any] = Field(description="a run's fields (see RunSpec); the space overrides them")
-    arms: dict[str, dict[str, Any]] = Field(
-        default_factory=dict,
-        description="named conditions: a name -> dotted path of a run's field, or `seed` -> value, over those of the "
-        "base; they make the axis `arm` of the space",
-    )
-    space: dict[str, list[Any] | Range] = Field(
-        default_factory=dict, description="dotted path of a run's field -> list of values, or a range"
-    )
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="every point is run with each of them")
-    parameters: PositiveInt | None = Field(
-        None, description="equal size: every point gets the hidden size whose parameter count is nearest to this"
-    )
-    trials: PositiveInt | None = Field(None, description="points to try; grid: all of them when not given")
-    sampler: SamplerSpec = SamplerSpec()
-    pruner: PrunerSpec = PrunerSpec()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _arm_axis(cls, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("arms"), dict) and value["arms"]:
-            space = value.get("space") or {}
-            if isinstance(space, dict) and ARM not in space:
-                return {**value, "space": {ARM: list(value["arms"]), **space}}
-        return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError(f"seeds stand twice: {list(value)}")
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> StudySpec:
-        if "seed" in self.base or "seed" in self.space:
-            raise ValueError("seeds of a study go into its field 'seeds'")
-        named = self.space.get(ARM, [])
-        unknown = [name for name in named if name not in self.arms] if isinstance(named, list) else [named]
-        if unknown:
-            raise ValueError(f"space.{ARM}: should name some of the study's arms, not {unknown[0]!r}")
-        for path, axis in self.space.items():
-            if isinstance(axis, list) and not axis:
-                raise ValueError(f"space.{path}: has no values")
-            if self.sampler.name == "grid" and isinstance(axis, Range) and axis.step is None and not axis.whole:
-                raise ValueError(f"space.{path}: a grid needs a list of values, or a range with a step")
-        if self.pruner.name == "wilcoxon" and len(self.seeds) < 3:
-            raise ValueError("pruner: wilcoxon compares seeds, and needs three of them or more")
-        if self.parameters is not None and "model.hidden_size" in self.space:
-            raise ValueError("parameters: the hidden size is solved for, so it cannot be an axis of the space as well")
-        if self.sampler.name != "grid" and self.trials is None:
-            raise ValueError(f"trials: how many points should the {self.sampler.name} sampler try?")
-        return self
-
-    def run(self, point: dict[str, Any], seed: int) -> RunSpec:
-        """The run at one point of the space. Shorter paths are set first: ``cell`` before ``cell.forget_bias``.
-
-        An arm that names a seed is run with that one.
-        """
-        data: dict[str, Any] = dict(self.base)
-        arm = self.arms[point[ARM]] if ARM in point else {}
-        for fields in (arm, {path: value for path, value in point.items() if path != ARM}):
-            for path in sorted(fields, key=lambda path: path.count(".")):
-                assign(data, path, fields[path])
-        return load_run({"seed": seed, **data})
-
-    def first(self) -> RunSpec:
-        """The run at the first value of every axis, with the first seed."""
-        return self.run(self.corner(), self.seeds[0])
-
-    def corner(self) -> dict[str, Any]:
-        """The first value of every axis."""
-        return {path: axis[0] if isinstance(axis, list) else axis.low for path, axis in self.space.items()}
-
-    def identity(self) -> str:
-        """SHA-256 of what makes it the same search: base, space and seeds, but not how many trials.
-
-        The base enters as the run that it gives, so that a default that is spelled out does not change the identity,
-        and a new version of a task or cell does.
-        """
-        fields = self.model_dump(mode="json", include={"space", "seeds"})
-        identity = [self.first().run_key, list(fields["space"].items()), fields["seeds"]]
-        if self.parameters is not None:
-            identity.append(self.parameters)
-        if self.arms:
-            identity.append([self.run({**self.corner(), ARM: arm}, self.seeds[0]).run_key for arm in self.arms])
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
 def load_run(data: Any, where: str = "run") -> RunSpec:
     """A validated run spec.
 
@@ -502,33 +362,10 @@ def load_run(data: Any, where: str = "run") -> RunSpec:
     try:
         return RunSpec.model_validate(data)
     except ValidationError as error:
-        raise UserError(registry.explain(error, where, _innermost(RunSpec, error))) from error
+        raise UserError(registry.explain(error, where, innermost(RunSpec, error))) from error
 
 
-def load_study(data: Any, where: str = "study") -> StudySpec:
-    """A validated study spec; the run at its first point is validated too, and with every other value of one axis.
-
-    Raises:
-        UserError: one sentence naming every field that is wrong.
-    """
-    try:
-        study = StudySpec.model_validate(data)
-    except ValidationError as error:
-        raise UserError(registry.explain(error, where, _innermost(StudySpec, error))) from error
-    try:
-        study.first()
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    for path, axis in study.space.items():
-        for value in axis[1:] if isinstance(axis, list) else [axis.high]:
-            try:
-                study.run({**study.corner(), path: value}, study.seeds[0])
-            except UserError as error:
-                raise UserError(f"{where}: space.{path}: {error}") from error
-    return study
-
-
-def _innermost(model: type[BaseModel], error: ValidationError) -> type[BaseModel]:
+def innermost(model: type[BaseModel], error: ValidationError) -> type[BaseModel]:
     """The model that the first unknown field was written into, for its list of fields."""
     for item in error.errors(include_url=False):
         if item["type"] == "extra_forbidden":
