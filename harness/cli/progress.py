@@ -231,12 +231,14 @@ class SweepProgress(Progress):
         if self.study is None:
             return []
         passed = time.monotonic() - self.began
-        found = [] if self.total is None else [(self.total, self.done, self.done - self.before)]
+        found: list[tuple[float, float, float]] = []
+        if self.total is not None:
+            found.append((self.total, self.done, self.done - self.before))
         if self.study.total_updates is not None:
             found.append((self.study.total_updates, self.updates, self.updates - self.updates_before))
         if self.study.hours is not None:
             found.append((self.study.hours * 3600, self.hours_before * 3600 + passed, passed))
-        return [(float(bound), float(used), float(here)) for bound, used, here in found]
+        return found
 
     def left(self) -> float | None:
         """Seconds until the first bound is reached, judging by the pace of this sweep."""
