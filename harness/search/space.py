@@ -32,7 +32,8 @@ def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
             point[path] = trial.suggest_int(path, int(axis.low), int(axis.last()), step=step, log=axis.log)
         elif isinstance(axis, Range):
             step_ = None if axis.step is None else float(axis.step)
-            point[path] = trial.suggest_float(path, float(axis.low), float(axis.last()), step=step_, log=axis.log)
+            found = trial.suggest_float(path, float(axis.low), float(axis.last()), step=step_, log=axis.log)
+            point[path] = axis.exact(found)
     return {path: point[path] for path in space if path in point}
 
 
@@ -41,8 +42,10 @@ def decode(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     point = {}
     for path, axis in space.items():
         if path in params:
-            values = choices(axis)
-            point[path] = params[path] if values is None else labels(path, values)[params[path]]
+            if isinstance(axis, Range):
+                point[path] = axis.exact(params[path])
+            else:
+                point[path] = labels(path, choices(axis) or [])[params[path]]
     return point
 
 

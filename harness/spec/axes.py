@@ -81,6 +81,14 @@ class Range(Spec):
         number, step = int if self.whole else float, Decimal(str(self.step or 1))
         return [number(Decimal(str(self.low)) + k * step) for k in range(self.count() or 0)]
 
+    def exact(self, value: float) -> int | float:
+        """The value with a step as one writes it: 0.9, not 0.8999999999999999, which would be another run."""
+        if self.step is None:
+            return value
+        low, step = Decimal(str(self.low)), Decimal(str(self.step))
+        exact = low + round((Decimal(str(value)) - low) / step) * step
+        return int(exact) if self.whole else float(exact)
+
     def holds(self, value: Any) -> bool:
         """Whether a value lies in it."""
         if isinstance(value, bool) or not isinstance(value, int | float) or (self.whole and value != int(value)):

@@ -207,7 +207,7 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
     try:
         study.first()
     except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise UserError(f"{where}: {error}{_conditional(study, str(error))}") from error
     for path, axis in study.space.items():
         fixed = axes.reach(study.space, path) or {}
         values = axes.choices(axis)
@@ -215,7 +215,7 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
             try:
                 study.run(axes.complete(study.space, {**fixed, path: value}), study.seeds[0])
             except UserError as error:
-                raise UserError(f"{where}: space.{path}: {error}{_conditional(study, path, str(error))}") from error
+                raise UserError(f"{where}: space.{path}: {error}{_conditional(study, str(error))}") from error
     for number, given in enumerate(study.enqueue, 1):
         try:
             study.run(axes.complete(study.space, axes.point(study.space, given)), study.seeds[0])
@@ -224,9 +224,9 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
     return study
 
 
-def _conditional(study: StudySpec, path: str, sentence: str) -> str:
+def _conditional(study: StudySpec, sentence: str) -> str:
     """What to do about an axis that some choices of another one have no field for."""
-    below = [other for other in study.space if other.startswith(f"{path}.") or path.startswith(f"{other}.")]
-    if "no field" not in sentence or not below:
-        return ""
-    return "; an axis that only some choices have needs a condition, as in {when: {cell: lstm}, values: [0, 1]}"
+    for path, axis in study.space.items():
+        if f"no field {path.rpartition('.')[2]!r}" in sentence and not axes.condition(axis):
+            return f"; if only some choices have {path}, give it a condition: {{when: {{cell: lstm}}, values: [0, 1]}}"
+    return ""

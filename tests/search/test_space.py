@@ -171,7 +171,7 @@ def test_the_size_of_a_space_too_large_to_list() -> None:
         ({"cell.forget_bias": {"when": {}, "values": [0]}}, "a plain list of values needs no mapping"),
         ({"cell.forget_bias": {"when": {"cell": "lstm"}, "values": []}}, "values: List should have at least 1"),
         ({"cell.forget_bias": {"when": {"cell": "lstm"}, "values": [1, 1.0]}}, "the value 1.0 stands twice"),
-        ({"cell.forget_bias": [0, 1]}, r"no field 'forget_bias'.*needs a condition, as in \{when: \{cell: lstm\}"),
+        ({"cell.forget_bias": [0, 1]}, r"no field 'forget_bias'.*give it a condition: \{when: \{cell: lstm\}"),
         ({"cell.forget_bias": {"when": {"cell": "rnn"}, "values": [0]}}, "no field 'forget_bias'"),
         ({"model.depth": {"when": {"model.residual": True}, "values": [1]},
           "model.residual": {"when": {"model.depth": 1}, "values": [True]}}, "hang on one another"),
