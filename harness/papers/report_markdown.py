@@ -114,7 +114,21 @@ def _runs(report: Report) -> list[str]:
         "The score is the task's first metric, 0 for a perfect model and 1 for the trivial predictor. Every seed is "
         "shown, diverged runs are counted as infinitely bad."
     )
-    return ["## Arms", "", about, "", *table(columns, rows)]
+    return ["## Arms", "", about, "", *table(columns, rows), *_searched(report)]
+
+
+def _searched(report: Report) -> list[str]:
+    """What the searches took, and whether it stands at the end of what was searched."""
+    lines = []
+    for arm, chosen in report.record.chosen.items():
+        search = report.paper.arms[arm].search if arm in report.paper.arms else None
+        told = []
+        for path, value in chosen.items():
+            values = search.space.get(path, []) if search else []
+            end = len(values) > 2 and value in (values[0], values[-1])
+            told.append(f"{path} = {value}{' (at an end of what was searched)' if end else ''}")
+        lines.append(f"- Searched first, with seeds of its own: `{arm}`, {', '.join(told)}.")
+    return [*lines, ""] if lines else []
 
 
 def solved(runs: Sequence[RunRecord]) -> str:

@@ -38,7 +38,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    for command in ("run", "sweep", "list", "show", "report", "ui", "schema"):
+    for command in ("run", "sweep", "list", "show", "report", "reproduce", "ui", "schema"):
         assert command in done.stdout
 
 
@@ -48,7 +48,7 @@ def test_import_harness_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["run", "sweep", "show", "report", "ui", "schema"])
+@pytest.mark.parametrize("command", ["run", "sweep", "show", "report", "reproduce", "ui", "schema"])
 def test_every_commands_help_teaches_by_example(command: str, longlag: Longlag) -> None:
     done = longlag(command, "--help")
     assert done.code == 0
