@@ -24,7 +24,8 @@ def result(seed: int, score: float, solved: int | None, outcome: str = "budget")
 def study(name: str, points: dict[str, list[RunResult]]) -> StudyResult:
     trials = tuple(
         TrialResult(
-            number=number, point={"cell": cell}, state="complete", objective=0.1, reason="", runs=tuple(runs), run_ids=()
+            number=number, point={"cell": cell}, state="complete", objective=0.1, reason="", runs=tuple(runs),
+            run_ids=(),
         )
         for number, (cell, runs) in enumerate(points.items())
     )  # fmt: skip
