@@ -154,7 +154,7 @@ class MlflowListener(Listener):
                 (folder / name).write_bytes(data)
             for kept in (self._flow, self._lag, self._training):
                 if kept.updates:
-                    kept.write(folder)
+                    kept.write(folder, map=kept is not self._flow or not self._training.updates)
             status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
             try:
                 self._reach()

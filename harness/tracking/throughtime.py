@@ -169,14 +169,14 @@ class Flow:
                 result[f"{name}/by_step"] = _narrow(norms)
         return result
 
-    def write(self, folder: Path) -> None:
-        """The arrays (safetensors) and the picture into `folder`."""
+    def write(self, folder: Path, map: bool = True) -> None:
+        """The arrays (safetensors) and the picture into `folder`; without the map where there is a denser one."""
         from safetensors.numpy import save
 
         from harness.tracking import figures
 
         (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": MEANING}))
-        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm)
+        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm, map=map)
 
 
 class Training(Flow):
@@ -207,13 +207,13 @@ class Training(Flow):
         super().restore(state)
         self._every, self._seen = state["every"], state["seen"]
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, map: bool = True) -> None:
         """The arrays, compressed (``numpy.load``), and the picture into `folder`."""
         from harness.tracking import figures
 
         arrays: dict[str, Any] = dict(self.arrays())
         np.savez_compressed(folder / f"{self.name}.npz", **arrays)
-        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm)
+        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm, lines=False)
 
 
 def _stack(rows: Sequence[Values]) -> Values:
