@@ -5,7 +5,8 @@ as a study's claims are. A line is one truth:
 
     truth          what the runs are drawn from
     claim          whether the relation holds there: no, yes, "edge" where it is neither and both verdicts are false, or
-                   "between" a claim and its opposite that are apart: there neither verdict is false
+                   "between" a claim and its opposite that are apart: there neither verdict is false; "spread":
+                   equal middles and unequal spreads, which the tests by ranks do not allow for: shown, not bounded
     reproduced     how often, in per cent, with 3, 5 and 10 seeds (of parameters four times as many draws)
     not            how often it is called not reproduced
     bound          at most alpha for every false verdict; "!" marks a rate above it by more than three standard errors
@@ -31,7 +32,7 @@ from harness.papers.verdict import judge
 
 SEEDS = (3, 5, 10)
 Draw = Callable[[np.random.Generator, int], Sequence[float]]
-Truth = Literal["no", "yes", "edge", "between"]
+Truth = Literal["no", "yes", "edge", "between", "spread"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ CASES = [
     Case("two arms, both 2/3", most("ab"), {"a": yes(2 / 3), "b": yes(2 / 3)}, "yes"),
     Case("scores equal", LOWER, {"a": normal(0), "b": normal(0)}, "edge"),
     Case("scores equal, heavy tails, 1 in 5 diverges", LOWER, {"a": heavy(0, 0.2), "b": heavy(0, 0.2)}, "edge"),
+    Case("scores equal, spreads 1 to 10", LOWER, {"a": normal(0), "b": normal(0, 10)}, "spread"),
     Case("scores lower by 3 sd", LOWER, {"a": normal(0), "b": normal(3)}, "yes"),
     Case("scores higher by 3 sd", LOWER, {"a": normal(3), "b": normal(0)}, "no"),
     Case("chain, second pair equal", CHAIN, {"a": normal(0), "b": normal(5), "c": normal(5)}, "edge"),
@@ -182,7 +184,7 @@ def _renamed(of: Claim, case: Case, rename: dict[str, str]) -> Claim:
 
 def false(case: Case, reproduced: float, against: float) -> float:
     """The rate of the verdicts that are false under this truth; the larger one where both are."""
-    return {"no": reproduced, "yes": against, "edge": max(reproduced, against), "between": 0.0}[case.claim]
+    return {"no": reproduced, "yes": against, "edge": max(reproduced, against), "between": 0.0, "spread": 0.0}[case.claim]
 
 
 def main() -> None:
