@@ -184,7 +184,8 @@ def _renamed(of: Claim, case: Case, rename: dict[str, str]) -> Claim:
 
 def false(case: Case, reproduced: float, against: float) -> float:
     """The rate of the verdicts that are false under this truth; the larger one where both are."""
-    return {"no": reproduced, "yes": against, "edge": max(reproduced, against), "between": 0.0, "spread": 0.0}[case.claim]
+    wrong = {"no": reproduced, "yes": against, "edge": max(reproduced, against)}
+    return wrong.get(case.claim, 0.0)
 
 
 def main() -> None:
