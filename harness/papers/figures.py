@@ -15,6 +15,8 @@ from harness.papers.statistics import rate_interval
 
 COLUMNS = 3
 FLOOR, CEILING = 1e-6, 1e2
+VANISHED = 1e-12
+"""Gradient ratios below it run out of the picture."""
 Drawer = Callable[[Any, Sequence[str]], None]
 
 
@@ -161,6 +163,7 @@ def _gradient(paper: PaperSpec, record: Record, path: Path) -> bool:
         return False
     tint = colours(paper, [run.arm for run in record.runs])
     figure, axes = _figure(len(by_task))
+    lowest = 1.0
     for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
         for arm in arms:
             flow: Mapping[str, list[tuple[int, float]]] = record.flow[arm]
@@ -168,11 +171,14 @@ def _gradient(paper: PaperSpec, record: Record, path: Path) -> bool:
                 if flow.get(when):
                     lags, norms = zip(*flow[when], strict=True)
                     name = label(paper, arm) if when == "after" or "after" not in flow else None
-                    axis.plot(lags, np.clip(norms, 1e-12, 1e6), style, color=tint[arm], label=name, linewidth=1.4)
+                    axis.plot(lags, norms, style, color=tint[arm], label=name, linewidth=1.4)
+                    lowest = min(lowest, *norms)
         axis.set_yscale("log")
         axis.set_title(task, fontsize=9)
         axis.set_xlabel("lag (steps)")
         axis.legend(fontsize=7)
+    for axis in axes:
+        axis.set_ylim(bottom=max(lowest, VANISHED) / 2)
     axes[0].set_ylabel("‖∂L/∂h‖ over that at lag 0\n(dashed: before training)")
     figure.savefig(path)
     return True
