@@ -33,6 +33,7 @@ from harness.spec.axes import applies, choices, condition
 from harness.spec.study import Objective
 
 Method = Literal["fanova", "ped-anova"]
+NAMES: dict[Method, str] = {"fanova": "fANOVA", "ped-anova": "PED-ANOVA"}
 FEWEST: dict[Method, int] = {"fanova": 12, "ped-anova": 30}
 """Trials below which nothing is said; PED-ANOVA looks at a tenth of them."""
 RESAMPLES: dict[Method, int] = {"fanova": 40, "ped-anova": 100}
@@ -113,7 +114,7 @@ def _of(
         return [Importance(objective, method, path, where, len(trials), reason=reason) for path in asked]
 
     if len(trials) < FEWEST[method]:
-        return silent(f"{len(trials)} trials; {FEWEST[method]} are the fewest")
+        return silent(f"{len(trials)} trials; {NAMES[method]} needs {FEWEST[method]}")
     ranks = _ranks([trial.objectives[objective] for trial in trials])
     if len(set(ranks.tolist())) < 2:
         return silent("the objective is the same in all trials")

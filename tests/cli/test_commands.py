@@ -259,8 +259,12 @@ def test_sweep_report_and_show_tell_the_same(longlag: Longlag, shared_home: Path
     assert "told: 4 of 4 trials" in done.out
     assert f"longlag ui told --home {shared_home}" in done.out
     assert "[4/4] trial " in done.err
-    assert longlag("report", "told", "--home", str(shared_home)).out == done.out
+    assert longlag("report", "told", "--no-importance", "--home", str(shared_home)).out == done.out
+    importance = "importance of the axes: not told (4 trials; fANOVA needs 12; 4 trials; PED-ANOVA needs 30)"
+    assert importance in longlag("report", "told", "--home", str(shared_home)).out
     report = parsed(longlag("report", "told", "--home", str(shared_home), "--json"))
+    told = report.pop("importance")
+    assert {(each["share"], each["axis"]) for each in told} == {(None, "cell"), (None, "model.depth")}
     assert parsed(longlag(*command, "--json")) == report
     assert len(report["trials"]) == 4 and report["remaining"] == 0
     lines = [line for line in done.out.splitlines() if "adam" in line]

@@ -109,7 +109,7 @@ def test_an_axis_with_a_condition_is_judged_where_it_exists() -> None:
 def test_too_few_trials_give_a_sentence_and_no_number() -> None:
     found = importances(study(AXES, lambda point: point["clip.norm"], 11))
     assert {each.share for each in found} == {None}
-    assert {each.reason for each in found if each.method == "fanova"} == {"11 trials; 12 are the fewest"}
+    assert {each.reason for each in found if each.method == "fanova"} == {"11 trials; fANOVA needs 12"}
     found = importances(study(AXES, lambda point: 1.0, 40))
     assert {each.reason for each in found} == {"the objective is the same in all trials"}
     assert {each.low for each in found} == {None}
