@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from harness import specfile
+from harness.spec import axes, load_study
 from tests.cli.conftest import Done, Longlag
 
 GRID = ["adding", "--cell", "rnn,gru", "--depth", "1,2", "--seeds", "0"]
@@ -213,6 +216,24 @@ def test_the_schema_describes_the_built_in_study(longlag: Longlag) -> None:
     assert not valid(schema, schema, {**study, "base": {**study["base"], "modle": {}}})
     assert "optimizer.lr" not in schema["properties"]["base"]["properties"]
     assert "model.depth" in schema["properties"]["space"]["properties"]
+
+
+def test_the_studies_in_the_documentation_are_valid_and_the_schema_knows_their_fields(longlag: Longlag) -> None:
+    schema = parsed(longlag("schema"))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "sweeps.md").read_text()
+    texts = re.findall(r"```yaml\n(name: .*?)```", page, re.DOTALL)
+    specs = []
+    for text in texts:
+        fields = specfile.parse(text, "docs/sweeps.md")
+        specs.append(load_study(fields))
+        assert valid(schema, schema, fields), fields["name"]
+        assert not valid(schema, schema, {**fields, "objectives": ["speed"]})
+        assert not valid(schema, schema, {**fields, "hours": "ten"})
+    by_name = {spec.name: spec for spec in specs}
+    assert axes.size(by_name["forget-bias"].space) == 40
+    assert len(by_name) == len(texts) == 6
+    wrong = {"cell.forget_bias": {"when": {"cell": "lstm"}, "value": [0]}}
+    assert not valid(schema, schema, {"name": "x", "base": {}, "space": wrong})
 
 
 # -- run, sweep, report -----------------------------------------------------------------------------------------------
