@@ -270,10 +270,10 @@ def print_importance(out: Console, found: Sequence[Importance], result: StudyRes
     if not said:
         out.print(f"importance of the axes: not told ({'; '.join(reasons)})", markup=False, soft_wrap=True)
         return
-    for objective in result.spec.objectives:
+    for objective in dict.fromkeys(each.objective for each in said):
         table = Table(
             title=f"which axes matter for {objective}: share of its rank's variance explained alone (fANOVA), "
-            "share in reaching the best tenth (PED-ANOVA); 95 % intervals, bootstrap over trials",
+            "share in reaching the best tenth (PED-ANOVA); 95 % intervals by a bootstrap over trials",
             title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
         )  # fmt: skip
         for name in ("axis", "fANOVA", "PED-ANOVA", "trials"):

@@ -36,10 +36,11 @@ Method = Literal["fanova", "ped-anova"]
 NAMES: dict[Method, str] = {"fanova": "fANOVA", "ped-anova": "PED-ANOVA"}
 FEWEST: dict[Method, int] = {"fanova": 12, "ped-anova": 30}
 """Trials below which nothing is said; PED-ANOVA looks at a tenth of them."""
-RESAMPLES: dict[Method, int] = {"fanova": 40, "ped-anova": 100}
+RESAMPLES: dict[Method, int] = {"fanova": 20, "ped-anova": 50}
 """Of the bootstrap; a forest takes its time."""
 TREES, TREES_RESAMPLED = 64, 16
-LEVEL = 0.95
+WIDTH = 1.96
+"""Standard errors to either side of an estimate: 95%."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Importance:
         where: the condition under which the axis exists, in words; empty for one that always does.
         trials: how many were looked at.
         share: see this module's text; None where `reason` says why there is no number.
-        low, high: 95% interval, percentile bootstrap over the trials, each resample with a forest of its own seed.
-            Resampling repeats trials, which a forest fits the more closely: where the estimate falls outside, the
-            interval is widened to it.
+        low, high: the share plus and minus 1.96 standard errors, cut at 0 and 1. The standard error is that of a
+            bootstrap over the trials, each resample with a forest of its own seed and fewer trees: the forest's own
+            randomness is in it. With shares near 0 or 1 the interval is a rough one.
         reason: why there is no number.
     """
 
@@ -131,9 +132,9 @@ def _of(
     result = []
     for path in asked:
         values = [each[path] for each in drawn if path in each]
-        ends = np.quantile(values or [point.get(path, 0.0)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         share = float(point.get(path, 0.0))
-        low, high = min(float(ends[0]), share), max(float(ends[1]), share)
+        error = float(np.std(values, ddof=1)) if len(values) > 1 else 1.0
+        low, high = max(0.0, share - WIDTH * error), min(1.0, share + WIDTH * error)
         result.append(Importance(objective, method, path, where, len(trials), share, low, high))
     return result
 
