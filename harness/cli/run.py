@@ -81,7 +81,7 @@ def run(
     """
     given = {"cell": cell, "hidden_size": hidden_size, "depth": depth, "optimizer": optimizer, "lr": lr}
     given |= {"updates": updates, "batch_size": batch_size, "device": device, "seed": seed}
-    fields = _fields(task, spec, given, set_ or [])
+    fields = fields_of(task, spec, given, set_ or [])
 
     from harness.spec import load_run
 
@@ -93,7 +93,7 @@ def run(
     execute.one_run(checked, home, tracking_uri, how, force=force, json=json)
 
 
-def _fields(task: str | None, file: Path | None, given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+def fields_of(task: str | None, file: Path | None, given: dict[str, Any], settings: list[str]) -> dict[str, Any]:
     """A run's fields from the file, the task and the options, in this order."""
     from harness import specfile
     from harness.registry import UserError

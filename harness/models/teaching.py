@@ -69,6 +69,9 @@ def outputs_of(
         history = torch.cat([start.unsqueeze(0), decoder.encode(batch.targets[:-1], like.dtype)])
         return decoder.whole(history, memory, state, batch.answered, told)
     taught = (torch.rand(batch.batch, generator=coin) < share).to(start.device).unsqueeze(-1)
+    if not decoder.early and not decoder.stack.composition.dropout:
+        history = mixed(decoder, batch, memory, state, taught)
+        return decoder.whole(history, memory, state, batch.answered, told)
     previous, output, numbers = start, None, []
     for record, layer in zip(told or [], decoder.stack.initial_state(1), strict=False):
         record.allocate(tuple(layer), len(batch.targets), batch.batch)
@@ -81,6 +84,25 @@ def outputs_of(
         own = decoder.encode(decoder.likeliest(now.detach()), like.dtype)
         previous = torch.where(taught, true, own)
     return torch.stack(numbers)
+
+
+@torch.no_grad()
+def mixed(decoder: Decoder, batch: Tensors, memory: Memory, state: StackState | None, taught: Tensor) -> Tensor:
+    """The encoded outputs before each step, ``[U, B, O]``: the true ones, or where not `taught` the model's likeliest.
+
+    No gradient flows through them, so that the pass that has one can take them as known, all steps at once.
+    """
+    like = next(decoder.parameters())
+    true = decoder.encode(batch.targets[:-1], like.dtype)
+    previous, output = decoder.start(batch.batch, like), None
+    if bool(taught.all()):
+        return torch.cat([previous.unsqueeze(0), true])
+    history = [previous]
+    for target in true:
+        numbers, state, output = decoder.step(previous, memory, state, output)
+        previous = torch.where(taught, target, decoder.encode(decoder.likeliest(numbers), like.dtype))
+        history.append(previous)
+    return torch.stack(history)
 
 
 def watch(state: dict[str, Tensor], record: StateGradients, step: int) -> None:
