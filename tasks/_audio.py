@@ -37,6 +37,10 @@ def read_audio(path: Path, rate: int) -> Array:
             if sound.channels != 1:
                 raise DataError(f"{path}: has {sound.channels} channels, not one")
             samples: Array = sound.read(dtype="float64")
+            if len(samples) < sound.frames:
+                raise DataError(
+                    f"{path}: is cut off: its header promises {sound.frames} samples, it has {len(samples)}"
+                )
     except soundfile.SoundFileError as error:
         raise DataError(f"{path}: is no recording that libsndfile reads, or is cut off: {error}") from None
     if not len(samples):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def features(path: str) -> dict[str, Array]:
         raise
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
         raise DataError(f"{path}: is no .npz archive of plain arrays, or damaged ({error})") from error
     if names.ndim != 1 or values.ndim != 2 or len(names) != len(values) or values.dtype.kind not in "fiu":
         raise DataError(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness.task import DataError
 from tasks._audio import SUFFIXES
-from tasks._textfiles import field, lines, records, whole
+from tasks._textfiles import field, lines, records, rows, whole
 
 PARTS = {
     "train": "training",
@@ -134,16 +132,19 @@ def _beside(folder: Path) -> Iterator[Listed]:
 
 
 def _listed(table: Path) -> Iterator[Listed]:
-    numbered: Iterator[tuple[int, Any]]
-    if table.suffix == ".csv":
-        rows = csv.DictReader(line for _, line in lines(str(table)))
-        numbered = ((rows.line_num, row) for row in rows)
-    else:
-        numbered = records(str(table))
+    numbered = _table(table) if table.suffix == ".csv" else records(str(table))
     for number, row in numbered:
         where = f"{table}, line {number}"
         split = row.get("split") if isinstance(row, dict) else None
         yield where, field(row, FILE, where), field(row, TEXT, where), str(split or "")
+
+
+def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file by column, with their lines."""
+    table = rows(str(path))
+    _, header = next(table, (0, []))
+    for number, row in table:
+        yield number, dict(zip(header, row, strict=False))
 
 
 def divided(recordings: Sequence[Recording], share: float) -> list[str]:

@@ -91,26 +91,50 @@ def write(words: Array, hands: Array) -> tuple[Array, Array]:
         hands: slant, width and size ``[B, 3]``.
 
     Returns:
-        Offsets from the point before and lifting, float64 ``[T, B, 3]``, the first from the origin, in heights of an
+        Offsets from the point before and lifting, float32 ``[T, B, 3]``, the first from the origin, in heights of an
         x; and the numbers of points ``[B]``.
     """
-    shapes, advances = letters()
-    sizes = np.diff(shapes.starts)[words]
-    ends = sizes.cumsum(1)
-    lengths = ends[:, -1]
+    shapes, exits = _moves()
+    size_of = np.diff(shapes.starts)[words].T
+    ends = size_of.cumsum(0)
+    lengths = ends[-1]
     step = np.arange(int(lengths.max()))[:, None]
     exists = step < lengths
-    slot = np.where(exists, (step[..., None] >= ends).sum(-1), 0)
+    slot = np.zeros(exists.shape, dtype=np.int64)  # the last letter's also after the end
+    for end in ends[:-1]:
+        slot += step >= end
     column = np.arange(len(words))
-    place = np.where(exists, step - (ends - sizes)[column, slot] + shapes.starts[words[column, slot]], 0)
-    left = (advances[words].cumsum(1) - advances[words])[column, slot]
-    x, y, lift = np.moveaxis(shapes.values[place], -1, 0)
-    slant, width, size = hands.T
-    drawn = np.stack([size * (width * (x + left) + slant * y), size * y], -1)
-    offsets = np.diff(drawn, axis=0, prepend=np.zeros((1, len(words), 2)))
-    written = np.concatenate([offsets, lift[..., None]], -1)
+    first = ends - size_of
+    place = (shapes.starts[words.T] - first).ravel().take(slot * len(words) + column)
+    place += step
+    written = shapes.values.take(place, 0, mode="clip")
+    for previous, here in zip(words.T, first[1:], strict=False):
+        written[here, column, :2] += exits[previous]
+    slant, width, size = hands.T.astype(np.float32)
+    x, y = written[..., 0], written[..., 1]
+    x *= width * size
+    x += y * (slant * size)
+    y *= size
     written[~exists] = 0
     return written, lengths
+
+
+@cache
+def _moves() -> tuple[Ragged, Array]:
+    """What the pen does from point to point, float32.
+
+    Returns:
+        of all letters, the offset to each point and its lifting, ``[N, 3]``; a letter is entered from where its left
+        edge meets the baseline. And from each one's last point the offset to where the next is entered, ``[26, 2]``.
+    """
+    drawn, advances = letters()
+    moves, exits = [], []
+    for letter, advance in enumerate(advances):
+        points = drawn.values[drawn.starts[letter] : drawn.starts[letter + 1]]
+        steps = np.diff(points[:, :2], axis=0, prepend=np.zeros((1, 2)))
+        moves.append(np.column_stack([steps, points[:, 2]]).astype(np.float32))
+        exits.append([advance, 0] - points[-1, :2])
+    return Ragged.of(moves), np.array(exits, dtype=np.float32)
 
 
 def hands(rng: np.random.Generator, size: int) -> Array:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from harness.task import Array
-from tasks._speaker import mel
+from tasks._voice import mel
 
 HOP, WINDOW = 0.010, 0.025
 """Seconds from frame to frame, and of the Hamming window around each."""

@@ -40,8 +40,10 @@ class Scale:
 
     def scaled(self, offsets: Array) -> Array:
         """Offsets in standard deviations, and liftings as they are, float32."""
-        points = [(offsets[..., :2] - self.mean) / self.deviation, offsets[..., 2:]]
-        return np.concatenate(points, axis=-1, dtype=np.float32)
+        points = offsets.astype(np.float32)
+        points -= np.append(self.mean, 0).astype(np.float32)
+        points *= np.append(1 / self.deviation, 1).astype(np.float32)
+        return points
 
     def unscaled(self, offsets: Array) -> Array:
         return np.concatenate([offsets[..., :2] * self.deviation + self.mean, offsets[..., 2:]], -1)

@@ -68,17 +68,20 @@ class Grammar:
             the symbols ``[at least length, size]``, and where each walk first meets an outer E (with `length` None).
         """
         codes = []
-        state, last, walked = np.full(size, 256 * begin), np.full(size, -1), 0
-        while walked < length if length is not None else (last < 0).any():
+        state, walking = np.full(size, 256 * begin), np.ones(size, dtype=bool)
+        while len(codes) * STEPS < length if length is not None else walking.any():
             code = state + rng.integers(0, 256, size)
             if length is None:
-                place = self.ends[code]
-                last = np.where((last < 0) & (place < STEPS), walked + place, last)
+                walking &= self.ends.take(code) == STEPS
             codes.append(code)
-            state = self.jump[code]
-            walked += STEPS
-        symbols = self.text[np.stack(codes)]
-        return np.ascontiguousarray(symbols.swapaxes(1, 2)).reshape(-1, size), last
+            state = self.jump.take(code)
+        blocks = np.array(codes)
+        symbols = np.ascontiguousarray(self.text[blocks].swapaxes(1, 2)).reshape(-1, size)
+        if length is not None:
+            return symbols, np.full(size, -1)
+        ends = self.ends.take(blocks)
+        first = (ends < STEPS).argmax(0)
+        return symbols, STEPS * first + ends[first, np.arange(size)]
 
     def read(self, symbols: Array, begin: int) -> Array:
         """The states ``[T, B]`` that symbols ``[T, B]`` lead to, one after the other, from `begin`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -82,7 +83,7 @@ def _npz(path: Path) -> Rolls:
                     pieces[split].append(checked(content[name], f"{path}, {name}"))
     except DataError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: is no archive of plain arrays, or a damaged one ({error})") from error
     return pieces
 

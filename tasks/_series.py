@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from functools import cache
 from importlib.util import find_spec
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.task import Array, DataError
-from tasks._textfiles import lines
+from tasks._textfiles import rows
 
 PACKAGED = {
     "sunspots": ("SUNACTIVITY", "f67889b1d9002cd5227f0e0ef54e35b419cdd85a31279adef6f73fb41e5c0a9b"),
@@ -49,18 +48,16 @@ def column_of(path: str, column: str | None = None, gaps: bool = False) -> Array
     Raises:
         DataError: for anything that is no number, naming file and line.
     """
-    rows = csv.reader(text for _, text in lines(path))
-    header = next(rows, None)
+    table = rows(path)
+    _, header = next(table, (0, None))
     if header is None:
         raise DataError(f"{path}: is empty")
     if column is not None and column not in header:
         raise DataError(f"{path}, line 1: there is no column {column!r}; there are {', '.join(map(repr, header))}")
     index = len(header) - 1 if column is None else header.index(column)
     values = []
-    for row in rows:
-        where = f"{path}, line {rows.line_num}"
-        if not row:
-            continue
+    for number, row in table:
+        where = f"{path}, line {number}"
         if len(row) <= index:
             raise DataError(f"{where}: has {len(row)} columns, not {len(header)}")
         if gaps and not row[index]:

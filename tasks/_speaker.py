@@ -1,4 +1,4 @@
-"""A synthetic speaker: a phonotactic grammar, durations, formants that glide, frames like a log-mel spectrum."""
+"""A synthetic speaker: a phonotactic grammar, durations, accents, and what its sounds are made of."""
 
 from __future__ import annotations
 
@@ -52,17 +52,12 @@ SLOTS = 5
 """Of a syllable: two onset phones, vowel, coda, pause."""
 TRACT, GAIN, TILT, RATE = 0.16, 0.3, 0.4, 0.2
 """How much speakers differ: natural logs of formants and rate, loudness and its slope over the bands, all uniform."""
-FLOOR = 2e-3
-"""Power of silence, in every band."""
-SCALE = 1 / 3
-"""Units of a frame to a neper of power."""
 LOCUS = (500.0, 1500.0)
 """Where formants rest in silence, Hz."""
 HUMS = (700, 2400, 1100, 1650, 3200)
 """The upper resonance of each accent's hum, Hz."""
-GLIDE = 3
-CLOSURE = 0.6
-"""Share of a plosive before its burst."""
+KINDS = ("silence", *(phone[1] for phone in _PHONES), *["hum"] * len(HUMS))
+"""Of every sound: those of `NAMES`, then the hums."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +86,19 @@ class Plan:
         total: Array = self.frames.sum(0)
         return total
 
-    def slots(self) -> Array:
-        """The slot of every frame, ``[T, B]``; after the end, S."""
-        return _at(np.cumsum(self.frames, 0), int(self.lengths.max()))
+    @property
+    def cells(self) -> Array:
+        """Where the frames of one utterance after the other lie in a flat ``[T, B]``, ``[N]``."""
+        lengths = self.lengths
+        size, ends = len(lengths), lengths.cumsum()
+        step = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+        cells: Array = step * size + np.repeat(np.arange(size), lengths)
+        return cells
 
-    def labels(self, slots: Array) -> Array:
+    def labels(self) -> Array:
         """The class at every frame, ``[T, B]``; silence after the end."""
-        padded = np.concatenate([self.phones, np.full((1, self.phones.shape[1]), SILENCE)])
-        labels: Array = np.take_along_axis(padded, slots, 0)
+        labels = np.full((int(self.lengths.max()), len(self.lengths)), SILENCE)
+        labels.ravel()[self.cells] = np.repeat(self.phones.T.ravel(), self.frames.T.ravel())
         return labels
 
     def spoken(self) -> tuple[Array, Array]:
@@ -114,16 +114,8 @@ def pack(values: Array, kept: Array) -> tuple[Array, Array]:
     return top.astype(np.int64), counts.astype(np.int64)
 
 
-def _at(ends: Array, steps: int) -> Array:
-    """Which of the consecutive pieces that end (exclusively) at ``ends [S, B]`` each step is in; S past the last."""
-    counts = np.zeros((steps + 1, ends.shape[1]), dtype=np.int64)
-    np.add.at(counts, (ends, np.arange(ends.shape[1])), 1)
-    passed: Array = np.cumsum(counts[:steps], 0)
-    return passed
-
-
 @cache
-def _tables() -> tuple[Array, Array, Array]:
+def tables() -> tuple[Array, Array, Array]:
     """Onsets ``[n, 2]`` and codas ``[n]`` as classes, -1 for none; and what sounds are, ``[20 + 5, 7]``."""
     index = {name: k for k, name in enumerate(NAMES)}
     onsets = np.array([[index[c] for c in onset] + [-1] * (2 - len(onset)) for onset in ONSETS])
@@ -147,7 +139,7 @@ def plan(rng: np.random.Generator, size: int, fewest: int, most: int, accents: i
             from 0) sounds as vowel ``k - a`` does. 0: no hum, and every vowel sounds as itself.
         pause: frames of silence after the hum.
     """
-    onsets, codas, facts = _tables()
+    onsets, codas, facts = tables()
     shape = (most, size)
     phones = np.full((most, SLOTS, size), -1)
     phones[:, :2] = onsets[rng.integers(0, len(onsets), shape)].swapaxes(1, 2)
@@ -178,82 +170,3 @@ def plan(rng: np.random.Generator, size: int, fewest: int, most: int, accents: i
         rng.uniform(-TRACT, TRACT, size),
         rng.uniform(-1, 1, (size, 2)) * (GAIN, TILT),
     )
-
-
-def mel(hertz: Array | float) -> Array:
-    """Stevens, Volkmann and Newman's pitch scale in O'Shaughnessy's form, 2595 log10(1 + f / 700)."""
-    return np.asarray(2595 * np.log10(1 + np.asarray(hertz) / 700))
-
-
-LOWEST, HIGHEST = float(mel(100)), float(mel(7500))
-GRID = 64
-"""Places on the mel scale where a resonance may stand."""
-
-
-@cache
-def _spectra(bands: int) -> tuple[Array, Array, Array]:
-    """Power in every band of the lower resonance, of the upper one, and of noise, ``[GRID, bands]`` each."""
-    centre = np.linspace(LOWEST, HIGHEST, bands)
-    place = np.linspace(LOWEST, HIGHEST, GRID)[:, None]
-    distance = centre - place
-    fall = np.exp(-(centre - LOWEST) / 900)
-    lower, upper = 1 / (1 + (distance / 90) ** 2), 1 / (1 + (distance / 110) ** 2)
-    noise = np.exp(-((distance / 350) ** 2))
-    return (lower * fall).astype(np.float32), (0.7 * upper * fall**0.5).astype(np.float32), noise.astype(np.float32)
-
-
-def _place(hertz: Array) -> Array:
-    """The nearest place of the grid."""
-    return np.rint((mel(hertz).clip(LOWEST, HIGHEST) - LOWEST) * ((GRID - 1) / (HIGHEST - LOWEST))).astype(np.intp)
-
-
-def _smooth(values: Array, half: int) -> Array:
-    """The mean over ``2 half + 1`` steps around each, the ends repeated: ``[T, ...]``."""
-    padded = np.concatenate([values[:1]] * (half + 1) + [values] + [values[-1:]] * half)
-    total = np.cumsum(padded, 0, dtype=np.float64)
-    return (total[2 * half + 1 :] - total[: -2 * half - 1]) / (2 * half + 1)
-
-
-def render(said: Plan, slots: Array, bands: int, glide: int = GLIDE) -> Array:
-    """The frames of what is said, float32 ``[N, bands]`` for the N frames that exist, in the order of ``[T, B]``.
-
-    Log power, about -1 to 1, without noise of the line. The formants of neighbouring sounds run into each other over
-    ``2 glide + 1`` frames, voicing and noise over three; a plosive is a closure and, after `CLOSURE` of it, a burst.
-    """
-    facts, size = _tables()[2], slots.shape[1]
-    sounds = np.concatenate([said.sounds, np.full((1, size), SILENCE)])
-    ends = np.cumsum(said.frames, 0)
-    bursts = np.concatenate([ends - np.rint(said.frames * (1 - CLOSURE)).astype(np.int64), ends[-1:]])
-    at = np.take_along_axis(sounds, slots, 0)
-    closed = _plosive()[at] & (np.arange(len(slots))[:, None] < np.take_along_axis(bursts, slots, 0))
-    formants = _smooth(facts[:, :2].take(at, 0), glide) * np.exp(said.tract)[:, None]
-    amplitude = facts[:, 2:4].take(at, 0)
-    amplitude[closed, 1] = 0
-    exists = np.flatnonzero(slots < len(said.frames))
-    power_of = _smooth(amplitude, 1).reshape(-1, 2).take(exists, 0).astype(np.float32) ** 2
-    place = _place(formants.reshape(-1, 2).take(exists, 0))
-    lower, upper, noise = _spectra(bands)
-    power = lower.take(place[:, 0], 0)
-    power += upper.take(place[:, 1], 0)
-    power *= power_of[:, :1]
-    noisy = noise.take(_noise_places().take(at.ravel().take(exists)), 0)
-    noisy *= power_of[:, 1:]
-    power += noisy
-    power += np.float32(FLOOR)
-    frames: Array = np.log(power, out=power)
-    frames *= np.float32(SCALE)
-    gain, slope = 1 + said.loudness[:, :1], said.loudness[:, 1:] * np.linspace(-1, 1, bands)
-    frames += (gain + slope).astype(np.float32).take(exists % size, 0)
-    return frames
-
-
-@cache
-def _plosive() -> Array:
-    """Which sounds are plosives."""
-    kinds = ["silence", *(phone[1] for phone in _PHONES), *["hum"] * len(HUMS)]
-    return np.array([kind == "plosive" for kind in kinds])
-
-
-@cache
-def _noise_places() -> Array:
-    return _place(_tables()[2][:, 4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
@@ -54,6 +55,19 @@ def lines(path: str) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}: the archive is truncated or damaged after line {number}") from error
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from error
+
+
+def rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """The fields of every row of a CSV file with the number of the line that it ends in; empty lines are passed over.
+
+    Raises:
+        DataError: as `lines`, and where the file is no CSV.
+    """
+    reader = csv.reader(line for _, line in lines(path))
+    try:
+        yield from ((reader.line_num, row) for row in reader if row)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: is no CSV ({error})") from error
 
 
 def whole(path: str) -> str:

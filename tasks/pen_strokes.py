@@ -79,6 +79,7 @@ class PenStrokes(Task):
     lifted behind the point; targets the same, one point later. The loss is -ln of the density, nats a point.
     """
 
+    version = 2
     Options = PenStrokesOptions
     hindsight = True
 
@@ -130,7 +131,9 @@ class PenStrokes(Task):
         offsets, lengths = letters.write(words, hands)
         exists = np.arange(len(offsets))[:, None] < lengths
         points = self._scale.scaled(offsets)
-        points[..., :2] += np.float32(self.options.jitter) * rng.standard_normal(points[..., :2].shape, np.float32)
+        noise = rng.standard_normal(points[..., :2].shape, np.float32)
+        noise *= np.float32(self.options.jitter)
+        points[..., :2] += noise
         points[~exists] = 0
         if not self._synthesis:
             return _shifted(points, lengths)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from math import sqrt
 from typing import Self
 
 import numpy as np
@@ -11,8 +10,9 @@ from pydantic import Field, model_validator
 
 from harness.task import Array, Batch
 from harness.task import Options as TaskOptions
-from tasks._speaker import HUMS, NAMES, Plan, plan, render
+from tasks._speaker import HUMS, NAMES, Plan, plan
 from tasks._speech import Labels, SpeechTask, delayed
+from tasks._voice import render
 
 COUNTED = 20_000
 """Utterances that the share of each phone is counted over."""
@@ -68,6 +68,7 @@ class SpeechFrames(SpeechTask):
     counted frames; or ``[U, B]`` for CTC, class 0 being the blank.
     """
 
+    version = 2
     Options = SpeechFramesOptions
 
     @property
@@ -85,19 +86,11 @@ class SpeechFrames(SpeechTask):
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         said = self.plan(rng, size)
-        slots, lengths = said.slots(), said.lengths
-        frames = render(said, slots, self.bands)
-        if self.options.noise:  # uniform: three times as fast to draw as normal, and no matter to the task
-            noise = rng.random(frames.shape, dtype=np.float32)
-            noise -= np.float32(0.5)
-            noise *= np.float32(self.options.noise * sqrt(12))
-            frames += noise
-        inputs = np.zeros((*slots.shape, self.bands), np.float32)
-        inputs.reshape(-1, self.bands)[np.flatnonzero(slots < len(said.frames))] = frames
+        inputs = render(said, self.bands, noise=self.options.noise, rng=rng)
         if self.by_frame:
-            return delayed(inputs, said.labels(slots), lengths, self.options.delay, said.opening)
+            return delayed(inputs, said.labels(), said.lengths, self.options.delay, said.opening)
         phones, count = said.spoken()
-        return Batch(inputs, phones, lengths, target_lengths=count)
+        return Batch(inputs, phones, said.lengths, target_lengths=count)
 
     def shares(self) -> Array:
         return _shares(self.options.syllables)

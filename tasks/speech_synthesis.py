@@ -12,8 +12,9 @@ from pydantic import Field
 
 from harness.task import Answer, Array, Baseline, Batch, Both, MappingKind, Metric, Nothing, Signature, Task
 from harness.task import Options as TaskOptions
-from tasks._speaker import NAMES, RATE, SCALE, SLOTS, Plan, pack, plan, render
+from tasks._speaker import NAMES, RATE, SLOTS, Plan, pack, plan
 from tasks._speech import sketch, wrapped
+from tasks._voice import SCALE, render
 
 VOICE = 3
 """Numbers that describe a voice: vocal tract, loudness, slope."""
@@ -61,6 +62,7 @@ class SpeechSynthesis(Task):
     say on its own, reading back its own frames, is its `distortion`.
     """
 
+    version = 2
     Options = SpeechSynthesisOptions
     metrics = (
         Metric("mse", "min", "squared units of log power / 3", "of the next frame, given the true ones before it"),
@@ -111,10 +113,7 @@ class SpeechSynthesis(Task):
     def speak(self, batch: Batch) -> tuple[Array, Array]:
         """The frames ``[U, B, bands]`` that the inputs ask for, and how many they are."""
         said = self.read(batch)
-        slots = said.slots()
-        frames = np.zeros((*slots.shape, self.options.bands), np.float32)
-        frames[slots < len(said.frames)] = render(said, slots, self.options.bands)
-        return frames, said.lengths
+        return render(said, self.options.bands), said.lengths
 
     @property
     def criterion(self) -> str:
@@ -195,5 +194,5 @@ class SpeechSynthesis(Task):
 def _moments(syllables: int, bands: int) -> tuple[Array, float]:
     """The mean frame, and the variance of the bands around it, in the mean over the bands."""
     said = plan(np.random.default_rng(0), COUNTED, syllables, syllables)
-    frames = render(said, said.slots(), bands).astype(np.float64)
+    frames = render(said, bands).reshape(-1, bands)[said.cells].astype(np.float64)
     return frames.mean(0).astype(np.float32), float(frames.var(0).mean())

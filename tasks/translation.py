@@ -138,10 +138,13 @@ def _drawn(options: TranslationOptions, rng: np.random.Generator, size: int, buc
 
 def _hash(words: Array) -> Array:
     """A number ``[B]`` for each source ``[T, B]``."""
-    mixed = np.zeros(words.shape[1], dtype=np.uint64)
+    mixed, high = np.zeros((2, words.shape[1]), dtype=np.uint64)
+    factor, shift = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
     for row in words.astype(np.uint64):
-        mixed = (mixed ^ row) * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(29)
+        mixed ^= row
+        mixed *= factor
+        np.right_shift(mixed, shift, high)
+        mixed ^= high
     return mixed
 
 
@@ -222,9 +225,9 @@ class _Sentence:
 
     def packed(self) -> tuple[Array, Array]:
         """The words that are there, in order: int64 ``[slots, B]``, zeros behind them, and lengths ``[B]``."""
-        words, exists = np.stack(self.words), np.stack(self.exists)
-        place = exists.cumsum(0) - 1
+        slots = len(self.words)
+        words, exists = (np.concatenate(each).reshape(slots, -1).T for each in (self.words, self.exists))
+        lengths = exists.sum(1)
         packed = np.zeros(words.shape, dtype=np.int64)
-        slot, column = np.nonzero(exists)
-        packed[place[slot, column], column] = words[slot, column]
-        return packed, place[-1] + 1
+        packed[np.arange(slots) < lengths[:, None]] = words[exists]  # both in order: one sentence after the other
+        return packed.T, lengths

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +59,40 @@ def check_symbols(values: Array, shape: tuple[int, ...], symbols: int) -> None:
     """Whole numbers from 0 to ``symbols - 1`` in that shape."""
     assert values.shape == shape and values.dtype == np.int64
     assert values.min() >= 0 and values.max() < symbols
+
+
+def sequences(batch: Batch, task: Task) -> set[bytes]:
+    """Every example as bytes, without its padding."""
+    found = set()
+    for b in range(batch.size):
+        steps = batch.steps if batch.lengths is None else int(batch.lengths[b])
+        answer = len(batch.targets) if batch.target_lengths is None else int(batch.target_lengths[b])
+        target = batch.targets[:answer, b] if task.signature.by_step else batch.targets[b]
+        parts = [batch.inputs[:steps, b], target]
+        parts += [batch.tokens[:steps, b]] if batch.tokens is not None else []
+        parts += [batch.context[b]] if batch.context is not None else []
+        found.add(b"|".join(part.tobytes() for part in parts))
+    return found
+
+
+def interpreted(call: Callable[[], object]) -> int:
+    """Instructions that Python itself interprets in a call: a count of loops that no other load disturbs."""
+    call()  # what is prepared once
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 class TaskConformance:
@@ -147,10 +187,18 @@ class TaskConformance:
         assert np.array_equal(task.trivial(blinded(batch, inputs=True)), task.trivial(batch))
 
     def test_splits_are_fixed_and_apart(self, task: Task) -> None:
-        """The same draws from the same generator, and no sequence of the one split in the other or in training."""
+        """The same draws from the same generator; and what a task holds out is in one split alone."""
         validation, test = (task.split(name, np.random.default_rng(3), SIZE) for name in ("validation", "test"))
         assert same(validation, task.split("validation", np.random.default_rng(3), SIZE))
         assert 1 <= validation.size <= SIZE and 1 <= test.size <= SIZE
+        if type(task).split is not Task.split:
+            parts = [sequences(batch, task) for batch in (draw(task, size=500), validation, test)]
+            assert not any(one & other for one, other in itertools.combinations(parts, 2))
+
+    def test_drawing_does_not_loop_over_examples(self, task: Task) -> None:
+        """Ten times the examples take far less than ten times the steps of the interpreter."""
+        few, many = (interpreted(lambda size=size: draw(task, size=size)) for size in (40, 400))
+        assert many < 2 * few + 500, f"{few} instructions for 40 examples, {many} for 400"
 
     def test_baseline_is_what_the_trivial_predictor_scores(self, task: Task) -> None:
         """Within four standard errors of the mean over forty batches of 500; exactly where the score does not vary."""

@@ -12,8 +12,8 @@ from scipy import stats
 
 from harness.cells.lstm import LSTM
 from harness.models import Model, Tensors, build, loss
+from harness.models.decoder import Memory
 from harness.models.losses import ctc, mixture_density, per_output
-from harness.models.teaching import outputs_of
 from harness.registry import UserError
 from harness.spec import ModelSpec
 from harness.task import Batch, Both, MappingKind, Nothing, Reals, Signature, Tokens
@@ -116,14 +116,32 @@ def test_scheduled_teacher_forcing_mixes_by_example() -> None:
     torch.testing.assert_close(model(batch), taught)
 
 
-def test_the_mixed_path_with_true_history_is_the_quick_one() -> None:
-    model, batch = model_of(WORDS), tensors(words())
-    state, memory = model._read(batch, None)  # type: ignore[operator]
-    quick = outputs_of(model.decoder, batch, memory, state, 1.0, seeded(), None)  # type: ignore[arg-type]
-    sure = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0)).item()  # below 1, above every draw
-    slow = outputs_of(model.decoder, batch, memory, state, sure, seeded(), None)  # type: ignore[arg-type]
-    assert batch.answered is not None
-    torch.testing.assert_close(slow[batch.answered], quick[batch.answered])
+@pytest.mark.parametrize("decoder", [{}, {"attention": "luong"}, {"attention": "bahdanau"}, {"network": "one"}])
+def test_a_mixed_history_gives_the_outputs_and_gradients_of_single_steps(decoder: dict[str, Any]) -> None:
+    model, batch = model_of(WORDS, decoder={**decoder, "teacher_forcing": 0.5}).train(), tensors(words())
+    model.coin.manual_seed(1)  # type: ignore[operator, union-attr]
+    taught = torch.rand(batch.batch, generator=torch.Generator().manual_seed(1)) < 0.5
+    assert taught.any() and not taught.all()
+    found = model(batch)
+    read = model._read(batch, None)  # type: ignore[operator]
+    state, memory = (read, Memory()) if decoder.get("network") == "one" else read
+    previous, output, steps = model.decoder.start(batch.batch, found), None, []  # type: ignore[operator, union-attr]
+    for target in batch.targets:
+        numbers, state, output = model.decoder.step(previous, memory, state, output)  # type: ignore[operator, union-attr]
+        steps.append(numbers)
+        symbols = torch.where(taught, target, numbers.argmax(-1))
+        previous = model.decoder.encode(symbols, numbers.dtype)  # type: ignore[operator, union-attr]
+    exists = batch.answered
+    assert exists is not None
+    wanted = torch.stack(steps)
+    torch.testing.assert_close(found[exists], wanted[exists])
+    parameters = list(model.parameters())
+    for one, other in zip(
+        torch.autograd.grad(found[exists].square().sum(), parameters),
+        torch.autograd.grad(wanted[exists].square().sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_attention_makes_a_difference_and_ignores_padding() -> None:

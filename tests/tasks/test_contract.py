@@ -7,14 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
 import pytest
 
+from benchmarks import quickstarts
 from harness import registry
 from harness.registry import UserError
 from harness.spec import TaskSpec
-from harness.task import Task
+from harness.task import Batch, Task
 from harness.testing import TaskConformance
 from harness.testing.tasks import draw, same
+from tasks.adding import Adding
 from tests.tasks import corpora
 
 
@@ -81,3 +84,34 @@ def test_page_names_every_option_choice_and_metric(spec: TaskSpec, task: Task) -
     for word in (*fields, *choices, *(metric.name for metric in task.metrics)):
         assert f"`{word}`" in page
     assert f"longlag run {spec.name} " in page
+
+
+@pytest.mark.parametrize("cell", quickstarts.CELLS)
+@pytest.mark.parametrize("name", [name for name in quickstarts.tasks(None) if name != "speech-corpus"])
+def test_the_first_command_of_a_page_runs_with_either_cell(name: str, cell: str) -> None:
+    """Its fields make a run; that it beats the trivial predictor is measured by ``benchmarks.quickstarts``."""
+    if lacking(name):
+        pytest.skip(lacking(name))
+    words = quickstarts.command(name)
+    assert words[0] == name and words[1] == "--cell"
+    spec = quickstarts.quick_start(name, cell)
+    assert (spec.task.name, spec.cell.name, spec.seed) == (name, cell, 0)
+
+
+def test_the_suite_notices_loops_over_examples_and_splits_that_share() -> None:
+    class Looping(Adding):
+        def sample(self, rng: np.random.Generator, size: int) -> Batch:
+            each = [super(Looping, self).sample(rng, 1) for _ in range(size)]
+            return Batch(np.concatenate([b.inputs for b in each], 1), np.concatenate([b.targets for b in each]))
+
+    class Leaking(Adding):
+        def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
+            return self.sample(np.random.default_rng(0), size)
+
+    suite = TaskConformance()
+    suite.test_drawing_does_not_loop_over_examples(Adding())
+    with pytest.raises(AssertionError, match="instructions for 40 examples"):
+        suite.test_drawing_does_not_loop_over_examples(Looping())
+    suite.test_splits_are_fixed_and_apart(Adding())
+    with pytest.raises(AssertionError):
+        suite.test_splits_are_fixed_and_apart(Leaking())

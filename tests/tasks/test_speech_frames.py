@@ -10,8 +10,9 @@ import pytest
 from harness.registry import UserError
 from harness.spec import TaskSpec
 from harness.task import Batch, MappingKind, Reals, Task
-from tasks._speaker import CODAS, NAMES, ONSETS, SLOTS, VOWELS, mel, plan, render
+from tasks._speaker import CODAS, NAMES, ONSETS, SLOTS, VOWELS, plan
 from tasks._speech import error_rate, runs
+from tasks._voice import mel, render
 
 
 def frames(**options: object) -> Task:
@@ -44,8 +45,7 @@ def test_syllables_are_those_of_the_grammar() -> None:
 
 def test_labels_are_the_phones_for_as_long_as_they_last() -> None:
     said = plan(np.random.default_rng(1), 50, 1, 5, accents=2, pause=7)
-    slots = said.slots()
-    labels = said.labels(slots)
+    labels = said.labels()
     for b, length in enumerate(said.lengths):
         assert labels[:length, b].tolist() == np.repeat(said.phones[:, b], said.frames[:, b]).tolist()
         assert not labels[length:, b].any()
@@ -66,21 +66,43 @@ def test_the_hum_alone_tells_the_accents_apart() -> None:
     hum = first.sounds.copy()
     hum[0] = len(NAMES) + 1 - accent
     other = replace(first, sounds=hum)
-    slots = first.slots()
-    after = np.broadcast_to(np.arange(len(slots))[:, None] >= first.opening, slots.shape)[slots < len(first.frames)]
-    one, two = render(first, slots, 16), render(other, slots, 16)
+    after = np.arange(int(first.lengths.max()))[:, None] >= first.opening
+    one, two = render(first, 16), render(other, 16)
     assert np.array_equal(one[after], two[after])
     assert np.abs(one[~after] - two[~after]).max() > 0.5
+
+
+def test_an_utterance_sounds_the_same_in_any_company() -> None:
+    said = plan(np.random.default_rng(5), 40, 1, 5, accents=2, pause=7)
+    together = render(said, 16)
+    for b, length in enumerate(said.lengths):
+        alone = replace(
+            said,
+            **{name: getattr(said, name)[:, b : b + 1] for name in ("phones", "sounds", "frames")},
+            **{name: getattr(said, name)[b : b + 1] for name in ("opening", "tract", "loudness")},
+        )
+        assert np.array_equal(render(alone, 16)[:, 0], together[:length, b])
+        assert not together[length:, b].any()
+
+
+def test_noise_has_its_spread_and_comes_on_top() -> None:
+    said = plan(np.random.default_rng(6), 300, 3, 5)
+    clean, noisy = render(said, 16), render(said, 16, noise=0.15, rng=np.random.default_rng(0))
+    exists = np.arange(len(clean))[:, None] < said.lengths
+    noise = (noisy - clean)[exists].astype(np.float64)
+    assert not noisy[~exists].any()
+    assert noise.mean() == pytest.approx(0, abs=4 * 0.15 / np.sqrt(noise.size))
+    assert noise.std() == pytest.approx(0.15, rel=0.005)
+    assert np.abs(noise).max() <= 0.15 * np.sqrt(3) + 1e-6
 
 
 @pytest.mark.parametrize(("phone", "hertz"), [("i", 280), ("a", 750), ("o", 480), ("m", 250)])
 def test_the_first_formant_is_where_it_belongs(phone: str, hertz: float) -> None:
     said = plan(np.random.default_rng(3), 400, 1, 1)
     quiet = replace(said, tract=np.zeros(400), loudness=np.zeros((400, 2)))
-    slots = quiet.slots()
-    spoken = quiet.labels(slots)[slots < len(quiet.frames)] == NAMES.index(phone)
+    spoken = quiet.labels() == NAMES.index(phone)
     centres = np.linspace(float(mel(100)), float(mel(7500)), 40)
-    spectrum = render(quiet, slots, 40, glide=0)[spoken].mean(0)
+    spectrum = render(quiet, 40, glide=0)[spoken].mean(0)
     low = centres < float(mel(1.35 * hertz + 100))
     assert abs(centres[low][spectrum[low].argmax()] - float(mel(hertz))) < 90
 
