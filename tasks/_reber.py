@@ -67,7 +67,7 @@ class Grammar:
         Returns:
             the symbols ``[at least length, size]``, and where each walk first meets an outer E (with `length` None).
         """
-        codes = []
+        codes: list[Array] = []
         state, walking = np.full(size, 256 * begin), np.ones(size, dtype=bool)
         while len(codes) * STEPS < length if length is not None else walking.any():
             code = state + rng.integers(0, 256, size)

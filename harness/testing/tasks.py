@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -188,7 +189,7 @@ class TaskConformance:
 
     def test_splits_are_fixed_and_apart(self, task: Task) -> None:
         """The same draws from the same generator; and what a task holds out is in one split alone."""
-        validation, test = (task.split(name, np.random.default_rng(3), SIZE) for name in ("validation", "test"))
+        validation, test = (task.split(n, np.random.default_rng(k), SIZE) for k, n in ((3, "validation"), (4, "test")))
         assert same(validation, task.split("validation", np.random.default_rng(3), SIZE))
         assert 1 <= validation.size <= SIZE and 1 <= test.size <= SIZE
         if type(task).split is not Task.split:
@@ -196,9 +197,9 @@ class TaskConformance:
             assert not any(one & other for one, other in itertools.combinations(parts, 2))
 
     def test_drawing_does_not_loop_over_examples(self, task: Task) -> None:
-        """Ten times the examples take far less than ten times the steps of the interpreter."""
-        few, many = (interpreted(lambda size=size: draw(task, size=size)) for size in (40, 400))
-        assert many < 2 * few + 500, f"{few} instructions for 40 examples, {many} for 400"
+        """Ten times the examples take far less than ten times the steps of the interpreter; blocks of them are fine."""
+        few, many = (interpreted(partial(draw, task, 0, size)) for size in (40, 400))
+        assert many < 5 * few, f"{few} instructions for 40 examples, {many} for 400"
 
     def test_baseline_is_what_the_trivial_predictor_scores(self, task: Task) -> None:
         """Within four standard errors of the mean over forty batches of 500; exactly where the score does not vary."""
