@@ -140,6 +140,28 @@ def test_diverged_runs_are_results_and_every_sampler_lives_with_them(
     assert result.trials[-1].objective == math.inf
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cmaes"])
+def test_every_sampler_searches_ranges_lives_with_divergence_and_goes_on(
+    sampler: str, study: dict[str, Any], shared_home: Path
+) -> None:
+    lr = {"low": 1e-3, "high": 1e12, "log": True}
+    search = {
+        **study,
+        "base": {**study["base"], "optimizer": "sgd"},
+        "space": {"optimizer.lr": lr, "optimizer.momentum": {"low": 0.0, "high": 0.9}},
+        "sampler": {"name": sampler},
+    }
+    first, _ = sweep({**search, "trials": 6}, shared_home)
+    result, trained = sweep({**search, "trials": 11}, shared_home)
+    assert len(trained) == 5
+    assert {trial.state for trial in result.trials} == {"complete"}
+    assert len(set(points(result))) == 11 and set(points(first)) < set(points(result))
+    outcomes = [run.outcome for trial in result.trials for run in trial.runs]
+    assert 0 < outcomes.count("diverged") < 11
+    for trial in result.trials:
+        assert (trial.objective == math.inf) == (trial.runs[0].outcome == "diverged")
+
+
 def test_a_run_that_raises_fails_its_trial_and_is_tried_again_next_time(
     study: dict[str, Any], shared_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
