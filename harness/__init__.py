@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from harness.search import StudyResult, Watcher
+    from harness.search import Dask, StudyResult, Watcher
     from harness.spec import RunSpec, StudySpec
     from harness.training import Listener, RunResult
 
@@ -45,8 +45,10 @@ def sweep(
     *,
     home: Path | str | None = None,
     tracking_uri: str | None = None,
+    storage: str | None = None,
     threads: int = 1,
     workers: int | Literal["auto"] = 1,
+    executor: Dask | None = None,
     watchers: Sequence[Watcher] = (),
 ) -> StudyResult:
     """Run a study, or what remains of it; see `harness.search.sweep`.
@@ -65,5 +67,12 @@ def sweep(
     from harness.search import sweep as implementation
 
     return implementation(
-        spec, home=home, tracking_uri=tracking_uri, threads=threads, workers=workers, watchers=watchers
+        spec,
+        home=home,
+        tracking_uri=tracking_uri,
+        storage=storage,
+        threads=threads,
+        workers=workers,
+        executor=executor,
+        watchers=watchers,
     )

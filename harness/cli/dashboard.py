@@ -20,6 +20,7 @@ def dashboard(
         bool, typer.Option("--open/--no-open", help="Whether to open a browser.", show_default=True)
     ] = True,
     home: options.Home = None,
+    storage: options.Storage = None,
 ) -> None:
     """Start optuna-dashboard on the studies and print its address. Ctrl-C ends it.
 
@@ -32,9 +33,11 @@ def dashboard(
     from harness.cli.homes import existing, none_begun
 
     opened = existing(home)
-    if opened is None:
+    if opened is None and storage is None:
         raise none_begun(study, home)
 
     from harness.search.dashboard import serve
+    from harness.search.runner import open_home
 
-    serve(opened, study, port, open_browser and sys.stdout.isatty(), announce=typer.echo)
+    wanted = open_browser and sys.stdout.isatty()
+    serve(opened or open_home(home), study, port, wanted, announce=typer.echo, storage=storage)

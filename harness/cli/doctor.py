@@ -16,6 +16,8 @@ def doctor(
     ] = False,
     json: options.Json = False,
     home: options.Home = None,
+    tracking_uri: options.TrackingUri = None,
+    storage: options.Storage = None,
 ) -> None:
     """Look at the installation and the home; exit code 1 where something is wrong.
 
@@ -31,7 +33,7 @@ def doctor(
 
     from harness.search.doctor import examine
 
-    found = list(examine(opened, repair))
+    found = list(examine(opened, repair, storage, tracking_uri))
     if json:
         typer.echo(json_.dumps([finding.model_dump() for finding in found], indent=2))
     else:

@@ -13,11 +13,13 @@ from harness.cli import display
 from harness.cli.errors import stoppable
 from harness.cli.progress import RunProgress, SweepProgress
 from harness.search import relation
+from harness.search.cluster import Dask
 from harness.search.importance import as_json, importances
 from harness.search.result import StudyResult
 from harness.search.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
 from harness.search.stopping import graceful
 from harness.search.study import sweep
+from harness.search.trouble import clear
 from harness.spec import RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -32,6 +34,9 @@ class How:
     workers: int | Literal["auto"]
     threads: int
     checkpoint_seconds: float
+    storage: str | None = None
+    heartbeat_seconds: int | None = None
+    executor: Dask | None = None
 
 
 def one_run(spec: RunSpec, home: Path | None, tracking_uri: str | None, how: How, *, force: bool, json: bool) -> None:
@@ -39,7 +44,13 @@ def one_run(spec: RunSpec, home: Path | None, tracking_uri: str | None, how: How
     opened = open_home(home)
     store = Store.open(opened, tracking_uri)
     place = Place(store.experiment(RUNS, NOTE))
-    with stoppable(AGAIN), torch_threads(how.threads), graceful() as stop, RunProgress(spec) as progress:
+    with (
+        clear(opened.root),
+        stoppable(AGAIN),
+        torch_threads(how.threads),
+        graceful() as stop,
+        RunProgress(spec) as progress,
+    ):
         done = execute(
             spec,
             store,
@@ -66,12 +77,16 @@ def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, how: How
             spec,
             home=opened,
             tracking_uri=tracking_uri,
+            storage=how.storage,
             threads=how.threads,
             workers=how.workers,
+            executor=how.executor,
             checkpoint_seconds=how.checkpoint_seconds,
+            heartbeat_seconds=how.heartbeat_seconds,
             watchers=[progress],
         )
-    print_study(result, opened, json)
+    with clear(opened.root):
+        print_study(result, opened, json)
     if result.failed:
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ def existing(home: Path | None) -> Home | None:
     return Home.open(folder(home), create=False)
 
 
-def studies(home: Path | None) -> list[dict[str, Any]]:
-    """Built-in studies and those begun under this home, by name."""
+def studies(home: Path | None, storage: str | None = None) -> list[dict[str, Any]]:
+    """Built-in studies and those begun under this home, or in this storage, by name."""
     from harness import specfile
     from harness.cli import studies as built_in
 
@@ -36,20 +37,31 @@ def studies(home: Path | None) -> list[dict[str, Any]]:
     for name in built_in.names():
         fields = specfile.parse(built_in.text(name), name)
         rows[name] = _row(name, str(fields.get("description", "")), "built in", "not begun", fields.get("space", {}))
-    opened = existing(home)
-    if opened is not None:
+    url = kept(home, storage)
+    if url is not None:
         from optuna.trial import TrialState
 
-        from harness.search import ledger
+        from harness.search.ledger import Ledger, names
 
-        for name in ledger.names(opened.optuna_url):
-            spec, study = ledger.stored(name, opened.optuna_url)
-            book = ledger.Ledger(spec, study, ledger.connect(opened.optuna_url))
-            done = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in book.trials())
+        place = folder(home).absolute().name if storage is None else "the storage"
+        for name in names(url):
+            book = Ledger.stored(name, url)
+            with closing(book.storage):
+                done = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in book.trials())
             of = "" if book.total is None else f" of {book.total}"
-            origin = f"built in, begun in {opened.root.name}" if name in rows else f"begun in {opened.root.name}"
-            rows[name] = _row(name, spec.description, origin, f"{done}{of}", spec.space)
+            origin = f"built in, begun in {place}" if name in rows else f"begun in {place}"
+            rows[name] = _row(name, book.spec.description, origin, f"{done}{of}", book.spec.space)
     return list(rows.values())
+
+
+def kept(home: Path | None, storage: str | None) -> str | None:
+    """Where studies are kept: the storage given, else the home's; None where there is none yet."""
+    if storage is not None:
+        from harness.search.storage import address
+
+        return address(storage)
+    opened = existing(home)
+    return None if opened is None else opened.optuna_url
 
 
 def _row(name: str, description: str, origin: str, trials: str, space: Any) -> dict[str, Any]:

@@ -49,12 +49,12 @@ def cells(json: options.Json = False) -> None:
 
 
 @app.command()
-def studies(json: options.Json = False, home: options.Home = None) -> None:
-    """List the built-in studies, and those begun under this home."""
+def studies(json: options.Json = False, home: options.Home = None, storage: options.Storage = None) -> None:
+    """List the built-in studies, and those begun under this home or in this storage."""
     from harness.cli.homes import studies as known
 
     columns = {"name": "study", "about": "what it asks", "trials": "trials", "from": "from"}
-    _show(known(home), columns, json)
+    _show(known(home, storage), columns, json)
 
 
 def _baseline(task: Any) -> dict[str, Any]:

@@ -63,7 +63,19 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
+        envvar="LONGLAG_TRACKING_URI",
         help="An MLflow server, such as http://localhost:5000, instead of the home's own store.",
+        rich_help_panel=WHERE,
+        show_default=False,
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="LONGLAG_STORAGE",
+        help="Where studies are kept, such as postgresql://user@host/database, so that many machines work on one; "
+        "instead of the home's own.",
         rich_help_panel=WHERE,
         show_default=False,
     ),
@@ -99,6 +111,17 @@ Checkpoints = Annotated[
         min=0,
         help="Between two checkpoints, from which a killed run goes on.",
         rich_help_panel=LOOP,
+    ),
+]
+Heartbeat = Annotated[
+    int | None,
+    typer.Option(
+        "--heartbeat-seconds",
+        min=1,
+        help="Between two signs of life of a trial; after three missed ones another machine takes it over. Kept with "
+        "the study. [dim]Default: 60[/dim]",
+        rich_help_panel=LOOP,
+        show_default=False,
     ),
 ]
 

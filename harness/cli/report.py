@@ -25,6 +25,7 @@ def report(
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
+    storage: options.Storage = None,
 ) -> None:
     """Show the trials of a study, the best first, which axes matter, and how well gradient flow says who learns.
 
@@ -36,20 +37,23 @@ def report(
     from harness.cli.homes import existing, none_begun
 
     opened = existing(home)
-    if opened is None:
+    if opened is None and storage is None:
         raise none_begun(study, home)
 
     from harness.cli.execute import print_study
     from harness.registry import UserError
     from harness.search.pictures import draw_all
     from harness.search.report import report as stored
+    from harness.search.runner import open_home
     from harness.tracking.store import Store
 
-    result = stored(study, home=opened, tracking_uri=tracking_uri)
+    opened = opened or open_home(home)
+    result = stored(study, home=opened, tracking_uri=tracking_uri, storage=storage)
     if compare is not None:
         from harness.cli.papers import print_comparison
 
-        print_comparison(result, stored(compare, home=opened, tracking_uri=tracking_uri), json)
+        other = stored(compare, home=opened, tracking_uri=tracking_uri, storage=storage)
+        print_comparison(result, other, json)
         return
     folder = pictures or opened.reports / result.spec.name
     try:

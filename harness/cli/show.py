@@ -92,11 +92,11 @@ def study(name: str, home: Path | None) -> dict[str, Any]:
     else:
         import yaml
 
-        from harness.search import ledger
+        from harness.search.ledger import Ledger
 
-        opened = homes.existing(home)
-        assert opened is not None  # it was found there
-        spec, _ = ledger.stored(name, opened.optuna_url)
+        url = homes.kept(home, None)
+        assert url is not None  # it was found there
+        spec = Ledger.stored(name, url).spec
         text = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
     return {"kind": "study", "name": name, "from": row["from"], "trials": row["trials"], "yaml": text}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json as json_
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,6 +13,9 @@ from harness import registry
 from harness.cli import options, studies
 from harness.cli.options import FIELDS, LOOP
 from harness.registry import UserError
+
+if TYPE_CHECKING:
+    from harness.search.cluster import Dask
 
 AXES = {
     "cell": "cell",
@@ -86,11 +89,33 @@ def sweep(
         str | None, typer.Option(help="Of the study; with a task, made from the options if not given.")
     ] = None,
     workers: options.Workers = "auto",
+    executor: Annotated[
+        Literal["local", "dask"],
+        typer.Option(help="Where workers are: on this machine, or on a Dask cluster.", rich_help_panel=LOOP),
+    ] = "local",
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LONGLAG_SCHEDULER",
+            help="With dask: its address, such as tcp://host:8786, or the path of its scheduler file.",
+            rich_help_panel=LOOP,
+        ),
+    ] = None,
+    resources: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=N,…",
+            help="With dask: what each worker takes of what Dask's workers were started with, such as GPU=1.",
+            rich_help_panel=LOOP,
+        ),
+    ] = None,
     threads: options.Threads = 1,
     checkpoint_seconds: options.Checkpoints = 30.0,
+    heartbeat_seconds: options.Heartbeat = None,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
+    storage: options.Storage = None,
 ) -> None:
     """Search over cells, depths, optimizers and any other field.
 
@@ -112,7 +137,7 @@ def sweep(
     given = {"cell": cell, "depth": depth, "hidden_size": hidden_size, "optimizer": optimizer, "lr": lr}
     axes = {AXES[key]: specfile.parse(f"[{text}]", option(key)) for key, text in given.items() if text is not None}
     settings = list(set_ or [])
-    fields, is_task = find(study, home)
+    fields, is_task = find(study, home, storage)
     if axes and not is_task:
         used = ", ".join(option(key) for key, text in given.items() if text is not None)
         raise UserError(f"{used}: only with a task; to change a study, use --set, such as --set space.cell=[lstm]")
@@ -140,15 +165,37 @@ def sweep(
 
     from harness.cli import execute
 
-    how = execute.How(options.workers(workers), threads, checkpoint_seconds)
+    placed = _dask(executor, scheduler, resources)
+    how = execute.How(options.workers(workers), threads, checkpoint_seconds, storage, heartbeat_seconds, placed)
     execute.study(spec, home, tracking_uri, how, json=json)
+
+
+def _dask(executor: str, scheduler: str | None, resources: str | None) -> Dask | None:
+    """The cluster that is meant; None for this machine."""
+    if executor == "local":
+        if resources is not None:
+            raise UserError("--resources: only with --executor dask")
+        return None
+    if scheduler is None:
+        raise UserError("--executor dask: which cluster? Give --scheduler, such as tcp://host:8786 (docs/scaling.md)")
+    from harness.search.cluster import Dask
+
+    taken: dict[str, float] = {}
+    for part in (resources or "").split(","):
+        name, _, number = part.partition("=")
+        try:
+            if part.strip():
+                taken[name.strip()] = float(number)
+        except ValueError:
+            raise UserError(f"--resources: should be NAME=NUMBER,…, such as GPU=1, not {resources!r}") from None
+    return Dask(scheduler, taken)
 
 
 def option(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
-def find(target: str, home: Path | None) -> tuple[dict[str, Any], bool]:
+def find(target: str, home: Path | None, storage: str | None = None) -> tuple[dict[str, Any], bool]:
     """The study's fields, and whether `target` was only the name of a task.
 
     Raises:
@@ -168,26 +215,24 @@ def find(target: str, home: Path | None) -> tuple[dict[str, Any], bool]:
             raise UserError(f"there is no file {target}{near or ' (`longlag list studies` lists the built-in ones)'}")
         return specfile.read(path), False
     known = [*studies.names(), *registry.names("task")]
-    begun = _begun(target, home)
+    begun = _begun(target, home, storage)
     if isinstance(begun, dict):
         return begun, False
     hint = registry.suggestion(target, known + begun) or "; `longlag list studies` and `longlag list tasks` show them"
     raise UserError(f"there is no file, study or task named {target!r}{hint}")
 
 
-def _begun(name: str, home: Path | None) -> dict[str, Any] | list[str]:
-    """The fields of a study begun before under this home, or the names of those that were."""
-    from harness.cli.homes import existing
+def _begun(name: str, home: Path | None, storage: str | None) -> dict[str, Any] | list[str]:
+    """The fields of a study begun before under this home, or in this storage, or the names of those that were."""
+    from harness.cli.homes import kept
 
-    opened = existing(home)
-    if opened is None:
+    url = kept(home, storage)
+    if url is None:
         return []
-    from harness.search import ledger
+    from harness.search.ledger import Ledger, names
 
-    known = ledger.names(opened.optuna_url)
-    if name not in known:
-        return known
-    return ledger.stored(name, opened.optuna_url)[0].model_dump(mode="json")
+    known = names(url)
+    return Ledger.stored(name, url).spec.model_dump(mode="json") if name in known else known
 
 
 def _axes(fields: dict[str, Any], axes: dict[str, list[Any]]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from harness.registry import UserError
-from harness.search import ledger
+from harness.search.ledger import Ledger
+from harness.search.storage import connect, where
 from harness.tracking.home import Home
 
 if TYPE_CHECKING:
@@ -27,13 +28,16 @@ class _Quiet(WSGIRequestHandler):
         """A line for every request would bury the address."""
 
 
-def server(home: Home, study: str | None = None, port: int = 8080) -> tuple[WSGIServer, str]:
+def server(
+    home: Home, study: str | None = None, port: int = 8080, storage: str | None = None
+) -> tuple[WSGIServer, str]:
     """The server, which listens already, and the address to open.
 
     Args:
         home: whose studies are shown.
         study: to open on; the list of all when not given.
         port: on the loopback interface; 0 takes a free one.
+        storage: where studies are kept, instead of the home.
 
     Raises:
         UserError: when optuna-dashboard is not installed, there is no such study, or the port is in use.
@@ -42,15 +46,15 @@ def server(home: Home, study: str | None = None, port: int = 8080) -> tuple[WSGI
         from optuna_dashboard import wsgi
     except ImportError as error:
         raise UserError("the dashboard needs the package optuna-dashboard: pip install 'longlag[dashboard]'") from error
-    if home.optuna_url.startswith("sqlite") and not (home.root / "optuna.db").exists():
+    if storage is None and not (home.root / "optuna.db").exists():
         raise UserError(f"no study has been begun in {home.root} yet; run a sweep first")
-    storage = ledger.connect(home.optuna_url)
+    database = connect(where(home, storage))
     page = "/dashboard"
     if study is not None:
-        ledger.stored(study, home.optuna_url)
-        page += f"/studies/{storage.get_study_id_from_name(study)}"
+        Ledger.stored(study, where(home, storage)).storage.close()
+        page += f"/studies/{database.get_study_id_from_name(study)}"
     try:
-        listening = make_server(HOST, port, read_only(wsgi(storage)), _Server, _Quiet)
+        listening = make_server(HOST, port, read_only(wsgi(database)), _Server, _Quiet)
     except PermissionError as error:
         raise UserError(f"port {port} is reserved for the administrator; take one above 1023") from error
     except OSError as error:
@@ -66,9 +70,10 @@ def serve(
     port: int = 8080,
     open_browser: bool = False,
     announce: Callable[[str], None] = print,
+    storage: str | None = None,
 ) -> None:
     """Run it until Ctrl-C; `announce` is told the address, alone in a line."""
-    listening, address = server(home, study, port)
+    listening, address = server(home, study, port, storage)
     with listening:
         announce(address)
         announce("Ctrl-C ends it.")

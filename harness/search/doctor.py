@@ -13,13 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-import optuna
 from pydantic import BaseModel, ConfigDict
 
 from harness import registry
 from harness.kernels.compiled import toolchain
-from harness.search import ledger
-from harness.spec import StudySpec, load_study
+from harness.registry import UserError
+from harness.search.ledger import Ledger, names
+from harness.search.storage import where
 from harness.tracking.home import Home
 from harness.tracking.spool import Spool
 from harness.tracking.store import Store
@@ -45,8 +45,17 @@ class Finding(BaseModel):
     about: str
 
 
-def examine(home: Home | None, repair: bool = False) -> Iterator[Finding]:
-    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and spool."""
+def examine(
+    home: Home | None, repair: bool = False, storage: str | None = None, tracking_uri: str | None = None
+) -> Iterator[Finding]:
+    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and spool.
+
+    Args:
+        home: to look at; None where there is none yet.
+        repair: put right what can be.
+        storage: database of the studies, instead of the home's own.
+        tracking_uri: an MLflow server or store, instead of the home's own.
+    """
     yield from _machine()
     if home is None:
         yield Finding(what="home", state="note", about="none yet")
@@ -58,8 +67,13 @@ def examine(home: Home | None, repair: bool = False) -> Iterator[Finding]:
         whole = whole and finding.state == "ok"
         yield finding
     if whole:
-        yield from _trials(home, repair)
-        yield from _runs(home, repair)
+        books: dict[Ledger, set[int]] = {}
+        if storage is not None or (home.root / "optuna.db").exists():
+            yield from _trials(where(home, storage), repair, books)
+        if tracking_uri is not None or (home.root / "mlflow.db").exists():
+            yield from _runs(Store.open(home, tracking_uri), repair, books)
+        for book in books:
+            book.storage.close()
     yield from _checkpoints(home, repair)
     parcels = len(Spool(home.spool).parcels())
     if parcels:
@@ -85,9 +99,9 @@ def _machine() -> Iterator[Finding]:
         state="ok" if cells["compiled"] else "note",
         about=compiler or "none: gated cells run on the plain loop, several times slower",
     )
-    for kernel, names in cells.items():
-        if names:
-            yield Finding(what=f"{kernel} kernel", state="ok", about=", ".join(names))
+    for kernel, members in cells.items():
+        if members:
+            yield Finding(what=f"{kernel} kernel", state="ok", about=", ".join(members))
 
 
 def _by_kernel() -> dict[str, list[str]]:
@@ -130,21 +144,17 @@ def _integrity(path: Path) -> Finding:
     return Finding(what=path.name, state="wrong", about=about)
 
 
-def _trials(home: Home, repair: bool) -> Iterator[Finding]:
-    """Trials that a dead process left running."""
-    if not (home.root / "optuna.db").exists():
-        return
-    storage = ledger.connect(home.optuna_url)
-    for name in optuna.get_all_study_names(storage):
-        sampler = optuna.samplers.RandomSampler()
-        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
-        if "spec" not in study.user_attrs:
-            yield Finding(what=f"study {name}", state="note", about="was interrupted while it was being made")
+def _trials(url: str, repair: bool, books: dict[Ledger, set[int]]) -> Iterator[Finding]:
+    """Trials that a dead process left running; their numbers go into `books`."""
+    for name in names(url):
+        try:
+            book = Ledger.stored(name, url)
+        except UserError as error:
+            yield Finding(what=f"study {name}", state="note", about=str(error))
             continue
-        spec: StudySpec = load_study(study.user_attrs["spec"], f"study {name!r}")
-        book = ledger.Ledger(spec, study, storage)
         with book.lock():
             dead = book.rescue() if repair else book.dead()
+        books[book] = set(dead)
         about = f"{book.standing()} settled"
         if dead:
             numbers = ", ".join(map(str, dead))
@@ -154,15 +164,16 @@ def _trials(home: Home, repair: bool) -> Iterator[Finding]:
         yield Finding(what=f"study {name}", state=state, about=about)
 
 
-def _runs(home: Home, repair: bool) -> Iterator[Finding]:
+def _runs(store: Store, repair: bool, books: dict[Ledger, set[int]]) -> Iterator[Finding]:
     """Runs that a dead process left RUNNING."""
-    if not (home.root / "mlflow.db").exists():
-        return
-    store = Store.open(home)
-    dead = store.dead()
+
+    def running() -> dict[str, set[int]]:
+        return {book.spec.name: book.running() - dead for book, dead in books.items()}
+
+    dead = store.dead(trials=running)
     if dead and repair:
         for experiment in {run.info.experiment_id for run in dead}:
-            store.bury(experiment)
+            store.bury(experiment, running)
     if dead:
         what = "are marked as killed" if repair else "were left RUNNING by a dead process"
         yield Finding(what="runs", state="repaired" if repair else "wrong", about=f"{len(dead)} {what}")

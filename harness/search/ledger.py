@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
 import socket
-import warnings
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -22,14 +18,14 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.registry import UserError, suggestion
 from harness.search import samplers, space
 from harness.search.budget import Spent, spent
+from harness.search.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
 from harness.spec import StudySpec, axes, load_study
 
 DEATHS = 3  # of processes in one trial, after which it is a failed one
 FAILURES = 20  # trials in a row, after which a study that only a budget ends is given up
-HEARTBEAT, GRACE = 60, 180  # seconds; tells the dead from the living on other machines, where no process can be seen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ledger:
     """A study in Optuna's storage.
 
@@ -41,37 +37,82 @@ class Ledger:
 
     spec: StudySpec
     study: optuna.Study
-    storage: optuna.storages.BaseStorage
+    storage: Storage
 
     @classmethod
-    def open(cls, spec: StudySpec, url: str) -> Ledger:
+    def open(cls, spec: StudySpec, url: str, heartbeat: int | None = None) -> Ledger:
         """Create the study, or take up the one of this name.
 
+        Args:
+            spec: the study.
+            url: of its database.
+            heartbeat: seconds between two signs of life of a trial, kept with the study for all its hosts.
+
         Raises:
-            UserError: when the study of this name is another search.
+            UserError: when the study of this name is another search, or has another heartbeat.
         """
         storage = connect(url)
-        study = optuna.create_study(
-            study_name=spec.name,
-            storage=storage,
-            directions=["minimize"] * len(spec.objectives),
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(),
-        )
-        identity = spec.identity()
-        before = study.user_attrs.get("identity")
-        if before is None:
-            study.set_metric_names(list(spec.objectives))
-            study.set_user_attr("identity", identity)
-        elif before != identity:
-            raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
-        study.set_user_attr("spec", spec.model_dump(mode="json"))
-        with no_experimental_warnings():
+        storage.heartbeat_stale_trial_callback = put_back
+        with no_experimental_warnings(), _closed_if_refused(storage), storage.lock(_lock_name(spec.name)):
+            study = optuna.create_study(
+                study_name=spec.name,
+                storage=storage,
+                directions=["minimize"] * len(spec.objectives),
+                load_if_exists=True,
+                sampler=optuna.samplers.RandomSampler(),
+            )
+            identity = spec.identity()
+            before = study.user_attrs.get("identity")
+            if before is None:
+                study.set_metric_names(list(spec.objectives))
+                study.set_user_attr("identity", identity)
+            elif before != identity:
+                raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
+            book = cls(spec, study, storage)
+            beats = book.agree("heartbeat", HEARTBEAT if before is None and heartbeat is None else heartbeat)
+            storage.beat(beats or HEARTBEAT)
+            study.set_user_attr("spec", spec.model_dump(mode="json"))
             first = samplers.sampler(spec, 0)
             study = optuna.load_study(
                 study_name=spec.name, storage=storage, sampler=first, pruner=samplers.pruner(spec)
             )
         return cls(spec, study, storage)
+
+    @classmethod
+    def stored(cls, name: str, url: str) -> Ledger:
+        """A study that was begun before, by name.
+
+        Raises:
+            UserError: when there is none, naming the nearest.
+        """
+        storage = connect(url)
+        with _closed_if_refused(storage):
+            study = _study(name, storage)
+            if study is None:
+                known = optuna.get_all_study_names(storage)
+                hint = suggestion(name, known) or ("" if known else "; none has been begun")
+                raise UserError(f"there is no study named {name!r} here{hint} (`longlag list studies`)")
+            if "spec" not in study.user_attrs:
+                raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was made")
+        storage.beat(study.user_attrs.get("heartbeat", HEARTBEAT))
+        return cls(load_study(study.user_attrs["spec"], f"study {name!r}"), study, storage)
+
+    def agree(self, what: str, value: Any) -> Any:
+        """Keep with the study what all its hosts have to have in common; None takes what was agreed upon.
+
+        Raises:
+            UserError: when it was another value.
+        """
+        agreed = self.study.user_attrs.get(what)
+        if agreed is None:
+            if value is not None:
+                self.study.set_user_attr(what, value)
+            return value
+        if value is not None and value != agreed:
+            raise UserError(
+                f"the study {self.spec.name!r} was begun with {what} {agreed}, not {value}; all its hosts keep to that"
+            )
+        return agreed
 
     @property
     def total(self) -> int | None:
@@ -145,24 +186,8 @@ class Ledger:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Held by one process at a time, on whatever machine, while it counts what remains and takes a trial.
-
-        Given back when the process dies. A file beside a SQLite database, an advisory lock of PostgreSQL.
-        """
-        engine = self.storage.engine if isinstance(self.storage, optuna.storages.RDBStorage) else None
-        if engine is not None and engine.dialect.name == "sqlite" and engine.url.database:
-            with Path(f"{engine.url.database}.lock").open("a") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-        elif engine is not None and engine.dialect.name == "postgresql":
-            number = zlib.crc32(f"longlag {self.spec.name}".encode())
-            with engine.connect() as connection:
-                connection.exec_driver_sql(f"SELECT pg_advisory_lock({number})")
-                try:
-                    yield
-                finally:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_unlock({number})")
-        else:
+        """Held by one process at a time, on whatever machine, while it counts what remains and takes a trial."""
+        with self.storage.lock(_lock_name(self.spec.name)):
             yield
 
     def put_back(self, number: int | None) -> None:
@@ -172,17 +197,27 @@ class Ledger:
                 self._lost(trial)
 
     def dead(self) -> list[int]:
-        """The numbers of trials that a dead process of this machine left running. Hold the lock."""
+        """The numbers of trials that a dead process left running: of this machine one that is gone, of others one that
+        gives no sign of life. Hold the lock.
+        """
         return [trial.number for trial in self._dead()]
 
     def _dead(self) -> list[FrozenTrial]:
+        silent = self.storage.silent(self.study)
         everything = self.study.get_trials(deepcopy=False)
-        return [trial for trial in everything if trial.state is TrialState.RUNNING and _is_dead(trial)]
+        running = [trial for trial in everything if trial.state is TrialState.RUNNING]
+        return [trial for trial in running if trial.number in silent or _is_dead(trial)]
+
+    def running(self) -> set[int]:
+        """The numbers of trials that are running."""
+        return {trial.number for trial in self.trials() if trial.state is TrialState.RUNNING}
+
+    def taken_over(self, number: int | None) -> bool:
+        """Whether somebody else took this trial for dead, and queued its point again."""
+        return number is not None and number in _replaced(self.study.get_trials(deepcopy=False))
 
     def rescue(self) -> list[int]:
         """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock."""
-        with no_experimental_warnings():
-            optuna.storages.fail_stale_trials(self.study)  # of other machines, by their heartbeat
         dead = self._dead()
         for trial in dead:
             deaths = trial.user_attrs.get("deaths", 0) + 1
@@ -203,23 +238,27 @@ class Ledger:
 
     def _lost(self, trial: FrozenTrial, **attributes: Any) -> None:
         """Queue a trial again, then fail it: in between it could die with this process, and must not be forgotten."""
-        if trial.number not in {other.user_attrs.get("retry_of") for other in self.study.get_trials(deepcopy=False)}:
+        if trial.number not in _replaced(self.study.get_trials(deepcopy=False)):
             put_back(self.study, trial, **attributes)
         if trial.state is TrialState.RUNNING:
             self._quiet().tell(trial.number, state=TrialState.FAIL)
 
     def _quiet(self) -> optuna.Study:
         """The study with a sampler that does not stop a loop that is not running."""
-        return optuna.load_study(
-            study_name=self.spec.name, storage=self.storage, sampler=optuna.samplers.RandomSampler()
-        )
+        study = _study(self.spec.name, self.storage)
+        assert study is not None
+        return study
 
 
 def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The trials without those that were taken up again as another one."""
     trials = list(trials)
-    replaced = {trial.user_attrs.get("retry_of") for trial in trials}
+    replaced = _replaced(trials)
     return [trial for trial in trials if trial.number not in replaced]
+
+
+def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:
+    return {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
 
 
 def put_back(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
@@ -250,50 +289,30 @@ def _is_dead(trial: FrozenTrial) -> bool:
         return True
 
 
-def connect(url: str) -> optuna.storages.RDBStorage:
-    """Optuna's storage in a database."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    arguments = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    with no_experimental_warnings():
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs=arguments,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=GRACE,
-            heartbeat_stale_trial_callback=put_back,
-        )
-
-
 def names(url: str) -> list[str]:
     """The studies in a storage."""
-    return sorted(optuna.get_all_study_names(connect(url)))
+    with closing(connect(url)) as storage:
+        return sorted(optuna.get_all_study_names(storage))
 
 
-def stored(name: str, url: str) -> tuple[StudySpec, optuna.Study]:
-    """A study that was begun before, by name.
-
-    Raises:
-        UserError: when there is none, naming the nearest.
-    """
-    storage = connect(url)
+def _study(name: str, storage: Storage) -> optuna.Study | None:
     try:
-        study = optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
+        return optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
     except KeyError:
-        known = optuna.get_all_study_names(storage)
-        hint = suggestion(name, known) or ("" if known else "; none has been begun")
-        raise UserError(f"there is no study named {name!r} here{hint} (`longlag list studies`)") from None
-    if "spec" not in study.user_attrs:
-        raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was being made")
-    return load_study(study.user_attrs["spec"], f"study {name!r}"), study
+        return None
 
 
 @contextmanager
-def no_experimental_warnings() -> Iterator[None]:
-    """Optuna warns that heartbeats and some samplers may change in a later release: pyproject.toml bounds it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", message="Clip non-finite values")  # of diverged runs, by the gp sampler
+def _closed_if_refused(storage: Storage) -> Iterator[None]:
+    try:
         yield
+    except BaseException:
+        storage.close()
+        raise
+
+
+def _lock_name(study: str) -> str:
+    return f"longlag {study}"
 
 
 def _differs(spec: StudySpec, before: dict[str, Any]) -> str:

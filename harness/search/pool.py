@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import queue
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import Any
 
+from harness.hosting.process import DONE, LOOK, MISTAKE, PATIENCE, STOPPED, Process, how, last_words
 from harness.registry import UserError
 from harness.search.events import hand_on
 from harness.search.ledger import Ledger
 from harness.search.result import Watcher
 from harness.search.runner import Interrupted
-from harness.search.worker import DONE, MISTAKE, STOPPED, Job
-
-PATIENCE = 5  # workers in a row that may end before one of them finishes a trial
-LOOK = 0.5  # seconds
+from harness.search.worker import Job
 
 
 class Pool:
@@ -41,8 +33,8 @@ class Pool:
     ) -> None:
         self.job, self.book, self.watchers, self.stop = job, book, watchers, stop
         self.lanes = [[watcher.worker(index) for watcher in watchers] for index in range(count)]
-        self.processes: dict[int, subprocess.Popen[str]] = {}
-        self.lines: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
+        self.processes: dict[int, Process] = {}
+        self.events: queue.SimpleQueue[tuple[int, list[Any]]] = queue.SimpleQueue()
         self.deaths = 0
         self.mistake: str | None = None
         self.said_stop = False
@@ -62,10 +54,11 @@ class Pool:
                 if self.stop() and not self.said_stop:
                     self.said_stop = True
                     for process in self.processes.values():
-                        _close(process.stdin)
+                        process.stop()
                 for index, process in list(self.processes.items()):
-                    if process.poll() is not None:
-                        self.ended(index, process.returncode)
+                    code = process.poll()
+                    if code is not None:
+                        self.ended(index, code)
             self.listen(time.monotonic())
         except BaseException:
             self.kill()
@@ -76,42 +69,20 @@ class Pool:
             raise Interrupted("stopped by hand")
 
     def start(self, index: int) -> None:
-        """A worker, in a session of its own: Ctrl-C in the terminal reaches this process alone."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.job.threads)}
-        with self.log(index).open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "harness.search.process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                env=environment,
-                start_new_session=True,
-            )
-        self.processes[index] = process
-        assert process.stdin is not None and process.stdout is not None
-        with suppress(BrokenPipeError):  # it died at once; `ended` will see it
-            process.stdin.write(self.job.model_dump_json() + "\n")
-            process.stdin.flush()
-        threading.Thread(target=self.read, args=(index, process.stdout), daemon=True).start()
-
-    def read(self, index: int, stream: IO[str]) -> None:
-        with stream:
-            for line in stream:
-                self.lines.put((index, line))
+        self.processes[index] = Process(
+            self.job.model_dump_json(),
+            self.job.threads,
+            self.log(index),
+            lambda what: self.events.put((index, what)),
+        )
 
     def listen(self, until: float) -> None:
         """Hand on what the workers tell, for a while."""
         while True:
             try:
-                index, line = self.lines.get(timeout=max(0.01, until - time.monotonic()))
+                index, what = self.events.get(timeout=max(0.01, until - time.monotonic()))
             except queue.Empty:
                 return
-            try:
-                what = json.loads(line)
-            except ValueError:  # it was killed within the line
-                continue
             if what[0] == "mistake":
                 self.mistake = what[1]
                 continue
@@ -124,22 +95,21 @@ class Pool:
 
     def ended(self, index: int, code: int) -> None:
         """Replace a worker that died; after a mistake of the user's stop the others."""
-        process = self.processes.pop(index)
-        _close(process.stdin)
+        del self.processes[index]
         if code in (DONE, STOPPED):
             return
         if code == MISTAKE:
             for other in self.processes.values():
-                _close(other.stdin)
+                other.stop()
             return
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
         for watcher in self.watchers:
-            watcher.worker_died(index, f"{how}; see {self.log(index)}")
+            watcher.worker_died(index, f"{how(code)}; see {self.log(index)}")
         with self.book.lock():
             self.book.rescue()
         self.deaths += 1
         if self.deaths >= PATIENCE:
-            raise RuntimeError(f"{self.deaths} workers in a row died ({how}), see {self.log(index)}")
+            log = self.log(index)
+            raise RuntimeError(f"{self.deaths} workers in a row died ({how(code)}; {log}: {last_words(log)})")
         if not self.said_stop and not self.book.finished():
             self.start(index)
 
@@ -147,20 +117,9 @@ class Pool:
         """All at once; what they had in hand is put back."""
         for process in self.processes.values():
             process.kill()
-        for process in self.processes.values():
-            process.wait()
-            _close(process.stdin)
         self.processes.clear()
         with self.book.lock():
             self.book.rescue()
 
     def log(self, index: int) -> Path:
-        folder = self.job.home / "logs"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{self.job.spec.name}-worker{index + 1}.txt"
-
-
-def _close(stream: IO[str] | None) -> None:
-    if stream is not None:
-        with suppress(OSError):
-            stream.close()
+        return self.job.home / "logs" / f"{self.job.spec.name}-worker{index + 1}.txt"

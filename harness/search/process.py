@@ -1,19 +1,22 @@
-"""A worker as a process of its own: ``python -m harness.search.process``, started by `harness.search.pool`."""
+"""A worker as a process of its own: ``python -m harness.search.process``, started by `harness.hosting`."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import threading
 
+from harness.hosting.process import DONE, MISTAKE, STOPPED
 from harness.registry import UserError
-from harness.search import ledger
 from harness.search.events import Teller
 from harness.search.ledger import Ledger
 from harness.search.runner import torch_threads
 from harness.search.stopping import graceful
-from harness.search.worker import DONE, MISTAKE, STOPPED, Job, Worker
+from harness.search.storage import no_experimental_warnings, shared
+from harness.search.trouble import clear
+from harness.search.worker import Job, Worker
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 
@@ -32,11 +35,11 @@ def main() -> int:
 
         threading.Thread(target=watch_parent, daemon=True).start()
         try:
-            home = Home(job.home)
-            store = Store.open(home, job.tracking_uri)
-            with torch_threads(job.threads), ledger.no_experimental_warnings():
-                with home.lock():
-                    book = Ledger.open(job.spec, job.optuna_url)
+            elsewhere(job)
+            home = Home.open(job.home)
+            with clear(job.home, job.optuna_url), torch_threads(job.threads), no_experimental_warnings():
+                store = Store.open(home, job.tracking_uri)
+                book = Ledger.open(job.spec, job.optuna_url)
                 Worker(job, book, store, [teller], stop).go()
         except KeyboardInterrupt:
             return STOPPED
@@ -44,6 +47,20 @@ def main() -> int:
             teller.tell("mistake", str(error))
             return MISTAKE
     return DONE
+
+
+def elsewhere(job: Job) -> None:
+    """Refuse to work on another machine with what only the first one reaches.
+
+    Raises:
+        UserError: when the study or the runs are kept in files there.
+    """
+    if socket.gethostname() == job.host:
+        return
+    if not shared(job.optuna_url):
+        raise UserError(f"the study is kept in a file on {job.host}: workers elsewhere need --storage postgresql://…")
+    if job.tracking_uri is None or job.tracking_uri.startswith("sqlite"):
+        raise UserError(f"the runs are kept in a file on {job.host}: workers elsewhere need --tracking-uri http://…")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.search import ledger, space
+from harness.search.ledger import Ledger
 from harness.search.result import State, StudyResult, TrialResult, ordered
 from harness.search.runner import open_home
+from harness.search.storage import where
 from harness.spec import ARM, RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Recorded, Store
@@ -26,18 +29,19 @@ STATES: dict[TrialState, State] = {
 }
 
 
-def report(name: str, *, home: Home | Path | str | None = None, tracking_uri: str | None = None) -> StudyResult:
+def report(
+    name: str, *, home: Home | Path | str | None = None, tracking_uri: str | None = None, storage: str | None = None
+) -> StudyResult:
     """A study that was begun before, as it stands.
 
     Raises:
         UserError: when there is none of this name.
     """
     opened = open_home(home)
-    spec, study = ledger.stored(name, opened.optuna_url)
+    book = Ledger.stored(name, where(opened, storage))
     store = Store.open(opened, tracking_uri)
-    experiment = store.experiment_id(name)
-    book = ledger.Ledger(spec, study, ledger.connect(opened.optuna_url))
-    return collect(book, store, experiment)
+    with closing(book.storage):
+        return collect(book, store, store.experiment_id(name))
 
 
 def collect(book: ledger.Ledger, store: Store, experiment: str) -> StudyResult:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from harness.registry import UserError
+from harness.search.trouble import clear
 from harness.spec import RunSpec, load_run
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -89,9 +90,9 @@ def run(
     spec = spec if isinstance(spec, RunSpec) else load_run(dict(spec))
     check(spec)
     opened = open_home(home)
-    store = Store.open(opened, tracking_uri)
-    place = Place(store.experiment(RUNS, NOTE))
-    with torch_threads(threads):
+    with clear(opened.root), torch_threads(threads):
+        store = Store.open(opened, tracking_uri)
+        place = Place(store.experiment(RUNS, NOTE))
         return execute(spec, store, opened, place, force=force, listeners=listeners).result
 
 

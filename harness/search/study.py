@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from harness.registry import UserError
-from harness.search import ledger, pictures, space
+from harness.search import pictures, space
 from harness.search.best import best_run
+from harness.search.cluster import Cluster, Dask
 from harness.search.ledger import Ledger
 from harness.search.pool import Pool
 from harness.search.report import collect, note, parameters, summary
 from harness.search.result import StudyResult, Watcher
 from harness.search.runner import RUNS, Interrupted, check, open_home, torch_threads
 from harness.search.stopping import graceful
+from harness.search.storage import no_experimental_warnings, shared, where
+from harness.search.trouble import clear
 from harness.search.worker import Job, Worker
 from harness.spec import StudySpec, load_study
 from harness.tracking import models
@@ -36,9 +40,12 @@ def sweep(
     *,
     home: Home | Path | str | None = None,
     tracking_uri: str | None = None,
+    storage: str | None = None,
     threads: int = 1,
     workers: int | Literal["auto"] = 1,
+    executor: Dask | None = None,
     checkpoint_seconds: float | None = SECONDS,
+    heartbeat_seconds: int | None = None,
     watchers: Sequence[Watcher] = (),
 ) -> StudyResult:
     """Run a study, or what remains of it: asking again for the same study continues it.
@@ -47,10 +54,14 @@ def sweep(
         spec: a `StudySpec`, or its fields as a mapping.
         home: folder of the results; ``LONGLAG_HOME`` or ``./longlag-home`` when not given.
         tracking_uri: an MLflow server or store, instead of the home's own.
+        storage: ``postgresql://user@host/database``, where several machines keep the study, instead of the home's own.
         threads: of torch, in each worker; a run's numbers may depend on it in their last bits.
         workers: processes that run trials side by side; with 1 it is this one, ``auto`` takes one a core. A run's
             numbers never depend on it; which points an adaptive sampler proposes does.
+        executor: a Dask cluster to place them on, not this machine; ``auto`` is then one a thread of its workers.
         checkpoint_seconds: between two checkpoints of a run; None keeps none.
+        heartbeat_seconds: between two signs of life of a trial in the storage, 60 if not given; after three missed
+            ones another machine takes it over. Kept with the study.
         watchers: told how the sweep goes on.
 
     Returns:
@@ -72,28 +83,38 @@ def sweep(
     space.check(spec.space, spec.sampler.name == "grid")
     check(spec.first())
     opened = open_home(home)
-    store = Store.open(opened, tracking_uri)
-    with ledger.no_experimental_warnings():
-        with opened.lock():  # two processes that make the tables at once would break one another
-            book = Ledger.open(spec, opened.optuna_url)
-        experiment = store.experiment(spec.name, note(spec))
-        tags = {"longlag.study": spec.name, "longlag.study_identity": spec.identity()}
-        parent = store.parent(experiment, spec.name, tags, parameters(spec))
+    url = where(opened, storage)
+    with clear(opened.root, url), no_experimental_warnings(), ExitStack() as stack:
+        store = Store.open(opened, tracking_uri)
+        book = Ledger.open(spec, url, heartbeat_seconds)
+        stack.callback(book.storage.close)
+        if shared(url):
+            book.agree("tracking", store.uri if store.local else "a server")
+        with book.lock():  # two that make the experiment at once would make two, or fail
+            experiment = store.experiment(spec.name, note(spec))
+            tags = {"longlag.study": spec.name, "longlag.study_identity": spec.identity()}
+            parent = store.parent(experiment, spec.name, tags, parameters(spec))
         job = Job(
             spec=spec,
             home=opened.root,
-            optuna_url=opened.optuna_url,
+            optuna_url=url,
             tracking_uri=tracking_uri,
+            host=socket.gethostname(),
             experiment=experiment,
             parent=parent,
             threads=threads,
             checkpoint_seconds=checkpoint_seconds,
         )
-        return _sweep(job, workers, book, store, watchers)
+        return _sweep(job, workers, executor, book, store, watchers)
 
 
 def _sweep(
-    job: Job, workers: int | Literal["auto"], book: Ledger, store: Store, watchers: Sequence[Watcher]
+    job: Job,
+    workers: int | Literal["auto"],
+    executor: Dask | None,
+    book: Ledger,
+    store: Store,
+    watchers: Sequence[Watcher],
 ) -> StudyResult:
     with book.lock():
         book.tidy()
@@ -106,7 +127,9 @@ def _sweep(
     try:
         with graceful() as stop:
             try:
-                if count > 1:
+                if executor is not None and not book.finished():
+                    Cluster(job, None if workers == "auto" else count, book, watchers, stop, executor).go()
+                elif count > 1:
                     Pool(job, count, book, watchers, stop).go()
                 else:
                     with torch_threads(job.threads):
@@ -116,12 +139,12 @@ def _sweep(
                     raise
     except BaseException as error:
         with suppress(Exception):  # a store that is gone must not hide what went wrong
-            store.bury(job.experiment)
+            store.bury(job.experiment, lambda: {job.spec.name: book.running()})
             store.end_parent(job.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
         raise
     try:
         store.deliver()
-        store.bury(job.experiment)
+        store.bury(job.experiment, lambda: {job.spec.name: book.running()})
     except Exception as error:
         kept = len(Spool(Home(job.home).spool).parcels())
         if store.local or not kept:
@@ -133,7 +156,7 @@ def _sweep(
     result = collect(book, store, job.experiment)
     found = best_run(result)
     if found is not None:
-        with suppress(UserError):  # adopted from an older version, which kept no weights
+        with suppress(UserError), book.lock():  # adopted from an older version, which kept no weights
             models.log_best(store, job.experiment, job.spec.name, found.run_id)
     drawn = pictures.draw_all(result, store, Home(job.home).reports / job.spec.name)
     store.end_parent(job.parent, "FAILED" if result.failed else "FINISHED", summary(result), drawn)

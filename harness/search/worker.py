@@ -6,7 +6,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import optuna
 from pydantic import BaseModel, ConfigDict
 
 from harness.registry import UserError
-from harness.search import budget, ledger, samplers, space
+from harness.search import budget, ledger, samplers, space, trouble
 from harness.search.ledger import Ledger
 from harness.search.objectives import mean, measure
 from harness.search.report import run_name
@@ -33,7 +33,6 @@ ALIVE = 20.0  # seconds between two notes that a trial lives
 
 RANKED_LAST = 1e9
 """In place of infinity, the score of a diverged run, where only ranks count and Optuna takes no infinity."""
-DONE, STOPPED, MISTAKE = 0, 130, 2  # how a worker process ends, if not by death
 
 
 class Job(BaseModel):
@@ -44,6 +43,7 @@ class Job(BaseModel):
         home: folder of the results.
         optuna_url: where the study is kept.
         tracking_uri: the MLflow store; None for the home's own.
+        host: where the sweep was started; what is kept in files is there.
         experiment: the study's, there.
         parent: the study's own run, there.
         threads: of torch.
@@ -56,6 +56,7 @@ class Job(BaseModel):
     home: Path
     optuna_url: str
     tracking_uri: str | None
+    host: str
     experiment: str
     parent: str
     threads: int = 1
@@ -108,16 +109,24 @@ class Worker:
                     if self.book.remaining():
                         count = len(self.book.study.get_trials(deepcopy=False))
                         self.book.study.sampler = samplers.sampler(self.spec, count)
-                        self.book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
+                        self.one()
                         continue
                 finally:
                     self.claim.close()
                 time.sleep(POLL)
         except BaseException:
-            with self.book.lock():
+            with suppress(Exception), self.book.lock():  # a database that is gone must not hide what went wrong
                 self.book.put_back(self.number)
             raise
         raise Interrupted("stopped by hand")
+
+    def one(self) -> None:
+        """One trial, whatever becomes of it."""
+        try:
+            self.book.study.optimize(self.trial, n_trials=1, catch=(TrialFailed,))
+        except Exception:
+            if not self.book.taken_over(self.number):  # while this machine slept, or was cut off
+                raise
 
     # -- one trial --------------------------------------------------------------------------------------------------
 
@@ -149,12 +158,22 @@ class Worker:
             reason = str(error) or "interrupted"
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error} (traceback in {self.keep_traceback(trial.number)})"
+            stops = trouble.sentence(error, self.job.home, self.job.optuna_url)
+            if stops is not None:
+                reason = stops
+                raise UserError(reason) from error
+            if self.book.taken_over(trial.number):
+                reason = "it gave no sign of life for a while, and another process took it over"
+            else:
+                what = "out of memory: " if trouble.memory(error) else ""
+                where = self.keep_traceback(trial.number)
+                reason = f"{what}{type(error).__name__}: {error} (traceback in {where})"
             raise TrialFailed(reason) from error
         finally:
-            trial.set_user_attr(budget.SEEN, time.time())
-            if reason:
-                trial.set_user_attr("reason", reason)
+            with suppress(Exception):  # a full disk, or a trial that was taken over
+                trial.set_user_attr(budget.SEEN, time.time())
+                if reason:
+                    trial.set_user_attr("reason", reason)
             for watcher in self.watchers:
                 watcher.trial_ended(trial.number, state, value, reason)
 

@@ -111,7 +111,7 @@ def _prepare(uri: str, artifacts: Path) -> None:
     from alembic.util.exc import CommandError
 
     tables: Any = import_module("mlflow.store.db.utils")  # carries no types
-    tables._logger.setLevel(logging.WARNING)
+    tables._logger.setLevel(logging.CRITICAL)  # what it logs as an error, with a traceback, it raises as well
     engine = tables.create_sqlalchemy_engine_with_retry(uri)
     try:
         revision = tables._get_schema_version(engine)

@@ -23,6 +23,7 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 IDENTITY = "longlag.study_identity"
 STUDY = "longlag.study"
+TRIAL = "longlag.trial"
 ADOPTED = "longlag.adopted_from"
 LAYOUT = "longlag.layout"
 DIGEST_LIMIT = 36

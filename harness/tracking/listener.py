@@ -228,12 +228,12 @@ class MlflowListener(Listener):
                 tags=dict(tags),
                 described=True,
             )
+            for key, value in tags.items():  # whose it is before it is RUNNING: others may look for dead ones
+                self.client.set_tag(self.run_id, key, value)
             self.client.update_run(self.run_id, status="RUNNING")
             for key in ("outcome", "reason"):
                 if key in run.data.tags:
                     self.client.delete_tag(self.run_id, key)
-            for key, value in tags.items():
-                self.client.set_tag(self.run_id, key, value)
             self._there = {(metric.key, metric.step) for metric in points}
             self._buffer = [metric for metric in kept if (metric.key, metric.step) not in self._there]
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAGE = 500
+Trials = Callable[[], Mapping[str, set[int]]]
 
 
 @dataclass(frozen=True)
@@ -396,17 +397,33 @@ class Store:
             if not token:
                 return
 
-    def dead(self, experiment_id: str | None = None) -> list[Run]:
-        """Runs, of one study or of all, that a dead process of this machine left RUNNING."""
+    def dead(self, experiment_id: str | None = None, trials: Trials = dict) -> list[Run]:
+        """Runs, of one study or of all, that a dead process left RUNNING.
+
+        Args:
+            experiment_id: of the study.
+            trials: asked for the numbers of the trials that are running, by study. A run of this machine is dead when
+                its process is gone; one of another machine when its trial is over.
+        """
         ids = [experiment_id] if experiment_id else [str(each.experiment_id) for each in self._experiments()]
         running = list(self._runs(ids, "attributes.status = 'RUNNING'")) if ids else []
-        return [run for run in running if describe.process_is_gone(run.data.tags)]
+        alive = trials() if running else {}
 
-    def bury(self, experiment_id: str) -> None:
+        def over(tags: Mapping[str, str]) -> bool:
+            study, number = tags.get(describe.STUDY, ""), tags.get(describe.TRIAL, "")
+            return study in alive and number.isdigit() and int(number) not in alive[study]
+
+        gone = [run for run in running if describe.process_is_gone(run.data.tags)]
+        # a run that ended between the two questions is none of them
+        ended = [run for run in running if run not in gone and over(run.data.tags)]
+        return gone + [run for run in ended if self.client.get_run(run.info.run_id).info.status == "RUNNING"]
+
+    def bury(self, experiment_id: str, trials: Trials = dict) -> None:
         """Mark runs as killed whose process is gone: killed by a signal that cannot be caught, or by a power cut."""
-        for run in self.dead(experiment_id):
+        for run in self.dead(experiment_id, trials):
+            who = f"process {run.data.tags.get('pid')} of {run.data.tags.get('host')}"
             self.client.set_tag(run.info.run_id, "outcome", "killed")
-            self.client.set_tag(run.info.run_id, "reason", f"process {run.data.tags['pid']} is gone")
+            self.client.set_tag(run.info.run_id, "reason", f"{who} is gone")
             self.client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -245,7 +245,7 @@ def test_other_objectives_are_another_search(study: dict[str, Any], shared_home:
 
 
 def trials_of(result: StudyResult, home: Path) -> list[optuna.trial.FrozenTrial]:
-    return ledger.stored(result.spec.name, Home.open(home).optuna_url)[1].get_trials()
+    return ledger.Ledger.stored(result.spec.name, Home.open(home).optuna_url).study.get_trials()
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])

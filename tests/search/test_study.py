@@ -19,6 +19,7 @@ import pytest
 import harness
 from harness.registry import UserError
 from harness.search import StudyResult, Watcher, ledger, report, runner, samplers
+from harness.search.storage import no_experimental_warnings
 from harness.spec import RunSpec, load_study
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -73,7 +74,7 @@ def test_a_grid_trains_every_point_once_and_asking_again_trains_nothing(
 
 def test_every_trial_is_tagged_with_its_identity(study: dict[str, Any], shared_home: Path) -> None:
     result, trained = sweep(study, shared_home)
-    trials = ledger.stored(study["name"], Home.open(shared_home).optuna_url)[1].get_trials()
+    trials = ledger.Ledger.stored(study["name"], Home.open(shared_home).optuna_url).study.get_trials()
     assert sorted(key for trial in trials for key in trial.user_attrs["run_keys"]) == sorted(trained)
     by_number = {trial.number: trial.user_attrs["run_ids"] for trial in trials}
     recorded = {entry.run_id: entry for entry in Store.open(Home.open(shared_home)).recorded(result.experiment)}
@@ -176,7 +177,7 @@ def test_a_run_that_raises_fails_its_trial_and_is_tried_again_next_time(
     result, _ = sweep(study, shared_home)
     (failed,) = result.failed
     assert failed.point == {"model.depth": 2, "cell": "rnn"}
-    assert failed.reason.startswith("MemoryError: no room (traceback in ")
+    assert failed.reason.startswith("out of memory: MemoryError: no room (traceback in ")
     assert "raise MemoryError" in Path(failed.reason.rpartition(" in ")[2].rstrip(")")).read_text()
     assert [trial.state for trial in result.trials] == ["complete"] * 3 + ["failed"]
     assert result.remaining == 1
@@ -246,7 +247,7 @@ def test_what_a_killed_process_left_running_is_put_back(study: dict[str, Any], t
 def test_a_trial_that_a_living_process_holds_is_left_alone(study: dict[str, Any], shared_home: Path) -> None:
     spec = load_study({**study, "space": {"model.depth": [1, 2]}})
     url = Home.open(shared_home).optuna_url
-    with ledger.no_experimental_warnings():
+    with no_experimental_warnings():
         book = ledger.Ledger.open(spec, url)
         mine, dead, foreign = (book.study.ask() for _ in range(3))
     mine.set_user_attr("process", ledger.holder())

@@ -15,8 +15,10 @@ import pytest
 
 import harness
 from harness.registry import UserError
-from harness.search import Watcher, ledger, report
+from harness.search import Watcher, report
 from harness.search.doctor import examine
+from harness.search.ledger import Ledger
+from harness.search.storage import no_experimental_warnings
 from harness.search.study import crew
 from harness.tracking.home import Home
 from harness.tracking.store import Store
@@ -66,6 +68,38 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert [trial.objective for trial in two.trials] == [trial.objective for trial in one.trials]
 
 
+class Thief(Watcher):
+    """Takes the first trial for dead, as another machine does that has seen no heartbeat of it."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.stolen = url, list[int]()
+        self.reasons: list[str] = []
+
+    def run_started(self, spec: Any) -> None:
+        if not self.stolen:
+            book = Ledger.stored("side-by-side", self.url)
+            book.storage.silent = lambda study: book.running()  # type: ignore[method-assign]
+            with book.lock():
+                self.stolen = book.rescue()
+
+    def trial_ended(self, number: int, state: Any, objective: float | None, reason: str) -> None:
+        if number in self.stolen:
+            self.reasons.append(reason)
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_a_worker_whose_trial_was_taken_over_drops_it_and_goes_on(seeds: list[int], tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    thief = Thief(home.optuna_url)
+    result = harness.sweep({**STUDY, "seeds": seeds}, home=home, watchers=[thief])
+    assert thief.stolen == [0]
+    assert len(thief.reasons) == 1 and "another process took it over" in thief.reasons[0]
+    assert (result.remaining, result.failed) == (0, [])
+    assert [len(trial.runs) for trial in result.trials] == [len(seeds)] * 4
+    trials = Ledger.stored("side-by-side", home.optuna_url).study.get_trials()
+    assert sorted(trial.state.name for trial in trials) == ["COMPLETE"] * 4 + ["FAIL"]
+
+
 @pytest.mark.parametrize(("asked", "trials", "count"), [(1, 9, 1), (4, 9, 4), (4, 2, 2), (3, 0, 1)])
 def test_never_more_workers_than_trials(asked: int, trials: int, count: int) -> None:
     assert crew(asked, trials) == count
@@ -97,7 +131,7 @@ def test_ctrl_c_once_saves_and_the_same_command_goes_on(workers: int, tmp_path: 
     assert "RUNNING" not in {
         entry.status for entry in Store.open(opened).recorded(report("long", home=home).experiment)
     }
-    states = {trial.state.name for trial in ledger.stored("long", opened.optuna_url)[1].get_trials()}
+    states = {trial.state.name for trial in Ledger.stored("long", opened.optuna_url).study.get_trials()}
     assert "RUNNING" not in states and "WAITING" in states
     saved = [path.stem for path in (home / "checkpoints").glob("*/*.json")]
     assert saved and all(0 < int(stem) < 3000 for stem in saved)
@@ -113,9 +147,8 @@ def test_the_doctor_finds_and_repairs_what_a_dead_process_left(tmp_path: Path) -
     study = {**STUDY, "space": {"cell": ["rnn"]}}
     harness.sweep(study, home=home)
     assert {finding.state for finding in examine(home)} <= {"ok", "note"}
-    _, opened = ledger.stored("side-by-side", home.optuna_url)
-    with ledger.no_experimental_warnings():
-        opened.ask()
+    with no_experimental_warnings():
+        Ledger.stored("side-by-side", home.optuna_url).study.ask()
     store = Store.open(home)
     experiment = store.experiment_id("side-by-side")
     gone = {"run_key": "0", "host": os.uname().nodename, "pid": "999999", "process_started": "1"}

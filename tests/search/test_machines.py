@@ -1,0 +1,199 @@
+"""Several machines on one study: PostgreSQL and an MLflow server for real, on loopback, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial
+
+import harness
+from harness.registry import UserError
+from harness.search import report
+from harness.search.doctor import examine
+from harness.search.ledger import Ledger
+from harness.search.storage import Storage, address, connect, masked, no_experimental_warnings
+from harness.spec import load_study
+from harness.tracking.home import Home
+from harness.tracking.store import Store
+from tests.search.serving import missing_postgresql, mlflow_server, postgresql
+
+missing = missing_postgresql()
+needs_postgresql = pytest.mark.skipif(missing is not None, reason=missing or "")
+
+
+@pytest.fixture(scope="module")
+def storage() -> Iterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="longlag-pg-", dir="/tmp"))  # the address of a socket has to be short
+    folder.chmod(0o755)
+    try:
+        with postgresql(folder) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+def study(name: str, updates: int) -> dict[str, Any]:
+    base = {
+        "task": {"name": "adding", "length": 10},
+        "model": {"hidden_size": 6},
+        "training": {"batch_size": 10, "updates": updates, "eval_every": 500, "stop_when_solved": False},
+        "data": {"validation": 20, "test": 20},
+        "probe": {"curves": False, "log_every": 100},
+    }
+    space = {"cell": ["rnn", "gru"], "model.depth": [1, 2]}
+    return {"name": name, "base": base, "space": space, "sampler": {"name": "grid"}}
+
+
+def driver(host: str, file: Path, home: Path, *options: str) -> subprocess.Popen[str]:
+    """``longlag sweep`` as it would run on a machine of this name: of another one no process can be seen."""
+    code = f"import socket; socket.gethostname = lambda: {host!r}\nfrom harness.cli import main; main()"
+    command = [sys.executable, "-c", code, "sweep", str(file), "--home", str(home), "--workers", "1", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@needs_postgresql
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["shared", "apart"])
+def test_two_hosts_share_a_study_and_one_is_killed(folder: str, storage: str, tracking: str, tmp_path: Path) -> None:
+    fields = study(f"hosts-{folder}", 3000)
+    file = tmp_path / "study.json"
+    file.write_text(json.dumps(fields))
+    homes = [tmp_path / name for name in (["home", "home"] if folder == "shared" else ["a", "b"])]
+    where = ["--storage", storage, "--tracking-uri", tracking]
+    options = [*where, "--heartbeat-seconds", "1", "--checkpoint-seconds", "0.1"]
+    first, second = (driver(host, file, home, *options) for host, home in zip(("a", "b"), homes, strict=True))
+    try:
+        until = time.monotonic() + 120
+        while not list((homes[0] / "checkpoints").glob("*/*.json")) or not _held(fields["name"], storage, "a"):
+            assert first.poll() is None and time.monotonic() < until
+            time.sleep(0.05)
+        first.kill()
+        held = _held(fields["name"], storage, "a")
+        said, _ = second.communicate(timeout=120)
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+    assert second.returncode == 0, said
+    assert len(held) == 1
+    trials = trials_of(fields["name"], storage)
+    assert sorted(t.state.name for t in trials) == ["COMPLETE"] * 4 + ["FAIL"]
+    assert {t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs} == set(held)
+    assert {t.user_attrs["process"]["host"] for t in trials if t.state.name == "COMPLETE"} >= {"b"}
+    store = Store.open(Home.open(homes[1]), tracking)
+    runs = store.client.search_runs([store.experiment_id(fields["name"])])
+    states = [run.info.status for run in runs]
+    # the run of the killed host goes on where its checkpoint can be found, and is marked as killed elsewhere
+    assert sorted(states) == ["FINISHED"] * 5 + (["KILLED"] if folder == "apart" else [])
+    keys = [run.data.tags["run_key"] for run in runs if "run_key" in run.data.tags and run.info.status == "FINISHED"]
+    assert len(keys) == len(set(keys)) == 4
+    result = report(fields["name"], home=homes[1], tracking_uri=tracking, storage=storage)
+    assert (result.remaining, result.failed) == (0, [])
+    alone = harness.sweep(fields, home=tmp_path / "alone")
+    assert figures(result) == figures(alone)
+    wrong = [f for f in examine(Home.open(homes[1]), storage=storage, tracking_uri=tracking) if f.state == "wrong"]
+    assert wrong == []
+
+
+def trials_of(name: str, storage: str) -> list[FrozenTrial]:
+    book = Ledger.stored(name, address(storage))
+    with closing(book.storage):
+        return book.study.get_trials()
+
+
+def _held(name: str, storage: str, host: str) -> list[int]:
+    trials = trials_of(name, storage)
+    mine = [trial for trial in trials if trial.user_attrs.get("process", {}).get("host") == host]
+    return [trial.number for trial in mine if trial.state.name == "RUNNING"]
+
+
+def figures(result: Any) -> dict[str, Any]:
+    runs = [run for trial in result.trials for run in trial.runs]
+    other: Any = {"wall_seconds": True, "cpu_seconds": True, "environment": {"git_commit"}}  # may change meanwhile
+    found = {run.run_key: run.model_dump(mode="json", exclude=other) for run in runs}
+    assert len(found) == len(runs)
+    return found
+
+
+@needs_postgresql
+def test_the_lock_holds_over_connections_and_ends_with_them(storage: str) -> None:
+    one, two = connect(address(storage)), connect(address(storage))
+    with closing(one), closing(two):
+        assert in_turn(one, two) == ["another", "one", "two"]
+
+
+def in_turn(one: Storage, two: Storage) -> list[str]:
+    order: list[str] = []
+
+    def other() -> None:
+        with two.lock("x"):
+            order.append("two")
+
+    with one.lock("x"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        with two.lock("another"):
+            order.append("another")
+        time.sleep(0.3)
+        order.append("one")
+    thread.join(10)
+    return order
+
+
+@needs_postgresql
+def test_many_hosts_may_begin_at_once(storage: str) -> None:
+    spec = load_study(study("at-once", 10))
+    books: list[Ledger] = []
+
+    def begin() -> None:
+        book = Ledger.open(spec, address(storage))
+        book.storage.remove_session()  # this thread's
+        books.append(book)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    with no_experimental_warnings():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({book.study._study_id for book in books}) == 1 and len(books) == 4
+    with pytest.raises(UserError, match="begun with heartbeat 60, not 5"):
+        Ledger.open(spec, address(storage), 5)
+    for book in books:
+        book.storage.close()
+
+
+@needs_postgresql
+def test_a_database_that_does_not_answer_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"storage postgresql\+psycopg://me:\*\*\*@127.0.0.1:9/x cannot be used"):
+        connect(address("postgresql://me:secret@127.0.0.1:9/x"))
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "study.db", "postgresql:/host/db"])
+def test_another_address_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="should be postgresql://user@host/database"):
+        address(url)
+
+
+def test_a_password_is_never_shown() -> None:
+    assert "secret" not in masked("mysql://me:secret@host/db")
+    with pytest.raises(UserError) as refused:
+        address("mysql://me:secret@host/db")
+    assert "secret" not in str(refused.value)
