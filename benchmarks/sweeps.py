@@ -186,7 +186,7 @@ def grow(home: Path, runs: int) -> None:
     """A study of so many trials: one is trained, the others are copies of it in both stores."""
     import optuna
 
-    from harness.search import ledger
+    from harness.search.storage import connect
     from harness.search.study import sweep
 
     base = {**QUICKSTART, "training": {**QUICKSTART["training"], "updates": 1000}}
@@ -210,7 +210,7 @@ def grow(home: Path, runs: int) -> None:
         there = home / "artifacts" / copy / "artifacts"
         there.mkdir(parents=True)
         (there / "result.json").write_bytes((folder / "artifacts" / "result.json").read_bytes())
-    storage = ledger.connect(f"sqlite:///{home / 'optuna.db'}")
+    storage = connect(f"sqlite:///{home / 'optuna.db'}")
     opened = optuna.load_study(study_name="bench", storage=storage)
     (first,) = opened.get_trials()
     opened.add_trials(
