@@ -36,7 +36,7 @@ class TrialResult(BaseModel):
     point: dict[str, Any]
     state: State
     objective: float | None
-    objectives: dict[str, float]
+    objectives: dict[str, float] = {}
     reason: str
     runs: tuple[RunResult, ...]
     run_ids: tuple[str, ...]
@@ -64,9 +64,9 @@ class StudyResult(BaseModel):
     trials: tuple[TrialResult, ...]
     front: tuple[int, ...] = ()
     total: int | None
-    updates: int
-    hours: float
-    finished: bool
+    updates: int = 0
+    hours: float = 0.0
+    finished: bool = True
     experiment: str
     tracking_uri: str
 
