@@ -12,6 +12,7 @@ from harness.cli import errors
 from harness.cli.dashboard import dashboard
 from harness.cli.doctor import doctor
 from harness.cli.export import export
+from harness.cli.horizon import horizon
 from harness.cli.list import app as list_app
 from harness.cli.probe import probe
 from harness.cli.report import report
@@ -68,6 +69,7 @@ app.command()(run)
 app.command()(sweep)
 app.add_typer(list_app, name="list")
 app.command()(probe)
+app.command()(horizon)
 app.command()(show)
 app.command()(report)
 app.command()(export)

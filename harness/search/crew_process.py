@@ -1,0 +1,62 @@
+"""One of a crew, as a process of its own: ``python -m harness.search.crew_process``, started by `harness.search.crew`.
+
+Reads a `Bench` and then one `Asked` a line on standard input; tells events, and at the end of each run ``done``, on
+standard output. The end of the input ends it, once the run in hand is saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+
+from harness.registry import UserError
+from harness.search.crew import Asked, Bench, carry_out
+from harness.search.events import Teller
+from harness.search.runner import Interrupted, torch_threads
+from harness.search.stopping import graceful
+from harness.search.worker import DONE, MISTAKE, STOPPED
+from harness.tracking.home import Home
+from harness.tracking.store import Store
+
+
+def main() -> int:
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print goes to the log
+    teller = Teller(events)
+    bench = Bench.model_validate(json.loads(sys.stdin.readline()))
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    with graceful(deliver=False) as stop:
+
+        def read() -> None:
+            for line in sys.stdin:
+                lines.put(line)
+            stop.asked = True  # the parent closed it, or died
+            lines.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        try:
+            store = Store.open(Home(bench.home), bench.tracking_uri)
+            with torch_threads(bench.threads):
+                while (line := lines.get()) is not None and not stop():
+                    done = carry_out(Asked.model_validate_json(line), bench, store, [teller], stop)
+                    teller.tell("done", done.result.model_dump_json(), done.run_id, done.trained)
+        except (Interrupted, KeyboardInterrupt):
+            return STOPPED
+        except UserError as error:
+            teller.tell("mistake", str(error))
+            return MISTAKE
+        except Exception as error:
+            traceback.print_exc()
+            teller.tell("failed", f"{type(error).__name__}: {error}")
+            return 1
+    return DONE
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # the thread that reads cannot be joined
