@@ -130,8 +130,7 @@ class Crew:
         for thread in self.threads:
             thread.join()
         for lane in self.lanes:
-            if lane.process is not None:
-                lane.process.wait()
+            _end(lane.process)
 
     def submit(self, asked: Asked) -> int:
         """Queue a run; returns the number under which `next` gives it back."""
@@ -235,6 +234,7 @@ class Crew:
         """A process in a session of its own: Ctrl-C in the terminal reaches this process alone."""
         if lane.process is not None and lane.process.poll() is None:
             return lane.process
+        _end(lane.process)
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.bench.threads)}
         self._log(lane).parent.mkdir(exist_ok=True)
         with self._log(lane).open("w", encoding="utf-8") as log:
@@ -281,6 +281,13 @@ def carry_out(
         interrupted=stop,
         checkpoint_seconds=bench.checkpoint_seconds,
     )
+
+
+def _end(process: subprocess.Popen[str] | None) -> None:
+    if process is not None:
+        process.wait()
+        _close(process.stdin)
+        _close(process.stdout)
 
 
 def _close(stream: Any) -> None:

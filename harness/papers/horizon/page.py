@@ -96,8 +96,8 @@ def _section(record: Record, data: str) -> str:
         "",
         f"{first.training.updates:,} updates of {first.training.batch_size} sequences, about {spec.parameters:,} "
         f"parameters, {first.optimizer.name} with a learning rate of {rates}; lags of {spec.shortest} to "
-        f"{spec.longest} steps (`{spec.lag}`). Solved, at the shortest lag: {record.criterion}. {counted} counted runs, "
-        f"{diverged} of them diverged; {seconds / 60:.0f} minutes of processor time in all.",
+        f"{spec.longest} steps (`{spec.lag}`). Solved, at the shortest lag: {record.criterion}. "
+        f"{counted} counted runs, {diverged} of them diverged; {seconds / 60:.0f} minutes of processor time in all.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"|{' --- |' * len(COLUMNS)}",

@@ -114,7 +114,7 @@ class HorizonSpec(Spec):
 
 
 def load_horizon(data: Any, where: str = "horizon") -> HorizonSpec:
-    """A validated horizon study; every cell is tried at both ends of the lags.
+    """A validated horizon study; every cell is tried at both ends of the lags, and its size solved for.
 
     Raises:
         UserError: one sentence naming what is wrong.
@@ -132,4 +132,6 @@ def load_horizon(data: Any, where: str = "horizon") -> HorizonSpec:
             option = spec.lag.partition(".")[2]
             if run.task.options.get(option) != lag or option not in run.task.options:
                 raise UserError(f"{where}: {spec.lag} is no lag of {run.task.name}; name another option by --lag")
+    for cell in spec.cells:
+        spec.hidden_size(cell)
     return spec
