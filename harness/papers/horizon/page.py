@@ -36,10 +36,11 @@ time. A cell's lags depend on its own earlier runs alone: neither the number of 
 changes them, and a study with more runs begins with the runs of the smaller one.
 
 **Figures.** T50 is the median of the posterior, the interval its central {level:.0%}. `>` the longest lag: the median
-lies above it; an interval is open where its end does. `python -m benchmarks.horizon` measures on simulated cells how
-often the intervals hold the truth. Gradient horizon: the longest lag at which 1% of the gradient is left before
-training, median of 3 seeds at the longest lag ([gradient flow](gradient-flow.md)); `≥` where it reaches as far as there
-are steps.
+lies above it; an interval is open where its end does. On simulated cells with 16 runs (`python -m benchmarks.horizon`,
+10 to 500 steps, 400 cells a figure) the intervals hold T50 in 96.5% of cells drawn from the prior, in 96.5% or more at
+every T50 tried with s = 0.1 or 0.3, and in 89.5% or more where success falls off slowly, s = 0.6. Gradient horizon: the
+longest lag at which 1% of the gradient is left before training, median of 3 seeds at the longest lag
+([gradient flow](gradient-flow.md)); `≥` where it reaches as far as there are steps.
 
 **Learning rate.** Before a cell's counted runs each rate climbs, with one seed ({climbing:,}) of its own: the lag
 doubles from the shortest as long as the task is solved. The rate that climbs highest is taken; of two that come to the
