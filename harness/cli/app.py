@@ -33,6 +33,7 @@ A task is a benchmark with a long lag, a cell a recurrence, a run one training, 
   longlag run adding --cell lstm             one run
   longlag sweep adding --cell rnn,lstm,gru --depth 1,2
   longlag probe adding --cell rnn,lstm,gru   gradient flow, in seconds
+  longlag horizon adding --cell lstm,gru     the longest lag that each learns
   longlag reproduce --list                   papers' comparisons, with verdicts
   longlag list tasks
 """

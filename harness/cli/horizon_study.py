@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json as json_
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -59,7 +61,7 @@ def run(
 ) -> None:
     opened = open_home(home)
     with stoppable(KEPT), HorizonProgress(spec) as progress:
-        record, parent, store = horizon(
+        record, store = horizon(
             spec,
             home=opened,
             tracking_uri=tracking_uri,
@@ -74,7 +76,10 @@ def run(
     record.write(own)
     files = sorted(beside.glob("*.json"))
     picture = publish(files, target)
-    store.attach(parent, [own, picture, target])
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (own, picture, target):
+            shutil.copy(file, folder)
+        store.attach(store.experiment_id(spec.name), record.identity, Path(folder), {})
     told([record], target, json=json)
 
 

@@ -198,11 +198,6 @@ class Store:
         self.client.set_terminated(run_id, status)
         views.save(self.client, self.client.get_run(run_id).info.experiment_id)
 
-    def attach(self, run_id: str, files: Sequence[Path]) -> None:
-        """Keep files with a run, such as a report with the study's own."""
-        for path in files:
-            self.client.log_artifact(run_id, str(path))
-
     # -- runs -------------------------------------------------------------------------------------------------------
 
     def listener(

@@ -52,10 +52,10 @@ def test_a_study_its_second_call_and_its_page_made_again(longlag: Longlag, tmp_p
     }
     assert children == {run.run_key for cell in record.cells for run in cell.runs}
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert {artifact.path for artifact in store.client.list_artifacts(parent.info.run_id)} == {
-        "adding.json",
-        "chart.png",
-        "horizon.md",
+    assert {artifact.path for artifact in store.client.list_artifacts(parent.info.run_id, "report")} == {
+        "report/adding.json",
+        "report/chart.png",
+        "report/horizon.md",
     }
 
 

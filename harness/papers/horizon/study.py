@@ -35,7 +35,7 @@ def horizon(
     workers: int | Literal["auto"] = 1,
     checkpoint_seconds: float | None = SECONDS,
     watchers: Sequence[Watcher] = (),
-) -> tuple[Record, str, Store]:
+) -> tuple[Record, Store]:
     """Find the longest lag that each cell learns, or what remains to be found: asking again continues.
 
     Which runs are made depends on the results of the cell's earlier ones alone, never on how many workers there are or
@@ -51,7 +51,7 @@ def horizon(
         watchers: told how it goes on.
 
     Returns:
-        The record, the study's own run in the store, and the store.
+        The record, and the store that it stands in.
 
     Raises:
         UserError: for a spec, home or server that is wrong.
@@ -115,7 +115,7 @@ def horizon(
         cells=tuple(cells),
     )
     store.end_parent(parent, "FINISHED", numbers(record))
-    return record, parent, store
+    return record, store
 
 
 def converse(searches: Sequence[Search], crew: Crew, results: list[RunResult]) -> list[CellRecord]:
