@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.papers.horizon.psi import Psi, Threshold, Trial
 from harness.papers.horizon.spec import HorizonSpec
 from harness.registry import UserError
-from harness.search.result import objective
+from harness.search.objectives import measure
 from harness.training import RunResult
 
 Phase = Literal["rate", "gradient", "counted"]
@@ -66,7 +66,7 @@ class RunRecord(BaseModel):
             outcome=result.outcome,
             updates=result.updates,
             solved_at=result.solved_at,
-            score=objective(result),
+            score=measure("score", result),
             cpu_seconds=round(result.cpu_seconds, 2),
             wall_seconds=round(result.wall_seconds, 2),
             gradient=before if phase == "gradient" else {},
