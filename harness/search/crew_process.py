@@ -18,9 +18,10 @@ from harness.search.crew import Asked, Bench, carry_out
 from harness.search.events import Teller
 from harness.search.runner import Interrupted, torch_threads
 from harness.search.stopping import graceful
-from harness.search.worker import DONE, MISTAKE, STOPPED
 from harness.tracking.home import Home
 from harness.tracking.store import Store
+
+DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 130
 
 
 def main() -> int:
@@ -52,7 +53,7 @@ def main() -> int:
         except Exception as error:
             traceback.print_exc()
             teller.tell("failed", f"{type(error).__name__}: {error}")
-            return 1
+            return FAILED
     return DONE
 
 
