@@ -93,10 +93,9 @@ def _seeds(trial: TrialResult, store: Store) -> Iterator[Seed]:
 
 
 def watched(names: Sequence[str], depth: int) -> str:
-    """Of curves named ``layer1.h``, ``encoder.layer2.c`` ...: the output of the part that stands for the network."""
+    """Of curves ``layer1.h``, ``encoder.layer2.c`` ..., in this order: the output of what stands for the network."""
     part = f"encoder.layer{depth}." if any(name.startswith("encoder.") for name in names) else f"layer{depth}."
-    own = sorted((name for name in names if name.startswith(part)), key=lambda n: (not n.endswith(".h"), n))
-    return own[0]
+    return next(name for name in names if name.startswith(part))
 
 
 def _known(values: Values) -> Values:

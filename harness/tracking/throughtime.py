@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,14 +95,16 @@ def unpacked(state: Mapping[str, Any]) -> list[Curve]:
 
 
 def read(data: bytes) -> dict[str, Values]:
-    """What `Flow.write` wrote: curve's name -> norms ``[measurements, lag]``, NaN past the end of a shorter one."""
+    """What `Flow.write` wrote: curve's name -> norms ``[measurements, lag]``, NaN past the end of a shorter one.
+
+    The curves come in the order in which they were measured: of each layer, what stands for its output first.
+    """
     from safetensors.numpy import load
 
-    return {
-        key.removesuffix("/by_lag"): values.astype(np.float64)
-        for key, values in load(data).items()
-        if key.endswith("/by_lag")
-    }
+    arrays = load(data)
+    size = int.from_bytes(data[:8], "little")  # of the header, which `load` leaves out
+    names = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["longlag"])["curves"]
+    return {name: arrays[f"{name}/by_lag"].astype(np.float64) for name in names}
 
 
 def under(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +178,9 @@ class Flow:
 
         from harness.tracking import figures
 
-        (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": MEANING}))
+        about = json.dumps({"meaning": MEANING, "curves": list(self._by_lag)})
+        # under one key: safetensors writes several in an order that changes from file to file
+        (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": about}))
         figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm, map=map)
 
 

@@ -86,10 +86,10 @@ def test_a_picture_is_drawn_of_whatever_there_is(score: dict[int, float], tmp_pa
 @pytest.mark.parametrize(
     ("names", "depth", "chosen"),
     [
-        (["layer1.c", "layer1.h", "layer2.c", "layer2.h"], 2, "layer2.h"),
+        (["layer1.h", "layer1.c", "layer2.h", "layer2.c"], 2, "layer2.h"),
+        (["layer1.re", "layer1.im", "layer1.h"], 1, "layer1.re"),
         (["encoder.layer1.h", "layer1.h"], 1, "encoder.layer1.h"),
         (["layer1.h", "layer10.h"], 10, "layer10.h"),
-        (["layer1.backward.h", "layer1.forward.h"], 1, "layer1.backward.h"),
     ],
 )
 def test_the_output_of_the_watched_part_is_shown(names: list[str], depth: int, chosen: str) -> None:

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from harness.probes import Curve
 from harness.tracking import figures
-from harness.tracking.throughtime import Flow, planned, points, series
+from harness.tracking.throughtime import Flow, planned, points, read, series
 from tests.tracking.curves import curve
 
 
@@ -57,6 +57,16 @@ def test_the_file_holds_every_evaluation(tmp_path: Path) -> None:
     assert arrays["layer1.h/by_lag"].shape == (5, 40) and arrays["layer1.h/by_lag"].dtype == np.float32
     np.testing.assert_allclose(arrays["layer1.h/by_lag"][2], 0.7 ** np.arange(40), rtol=1e-6)
     assert (tmp_path / "gradient_through_time.png").stat().st_size > 10_000
+
+
+def test_the_file_keeps_the_order_of_the_curves(tmp_path: Path) -> None:
+    flow = Flow()
+    for update in (0, 10):
+        flow.add(update, [curve(40, state=state) for state in ("re", "im", "h")])
+    flow.write(tmp_path)
+    found = read((tmp_path / "gradient_through_time.safetensors").read_bytes())
+    assert list(found) == ["layer1.re", "layer1.im", "layer1.h"]
+    np.testing.assert_allclose(found["layer1.im"], np.tile(0.9 ** np.arange(40), (2, 1)), rtol=1e-6)
 
 
 def test_curves_of_several_lengths_are_padded() -> None:
