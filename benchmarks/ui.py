@@ -153,12 +153,16 @@ def load(page: Page, url: str, ready: Callable[[Page], None]) -> tuple[float, fl
     """Seconds until a page is there, those of its slowest request, and MB received."""
     page.goto("about:blank")
     done: list[Any] = []
-    page.on("requestfinished", done.append)
+
+    def note(request: Any) -> None:
+        done.append(request)
+
+    page.on("requestfinished", note)
     start = time.perf_counter()
     page.goto(url)
     ready(page)
     seconds = time.perf_counter() - start
-    page.remove_listener("requestfinished", done.append)
+    page.remove_listener("requestfinished", note)
     slowest = max((r.timing["responseEnd"] - r.timing["requestStart"] for r in done), default=0.0) / 1e3
     return seconds, slowest, sum(r.sizes()["responseBodySize"] for r in done) / 1e6
 
