@@ -15,6 +15,7 @@ The first row is a store with one run a cell: what MLflow itself takes. Needs Ch
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import tempfile
 import time
@@ -177,7 +178,7 @@ def visit(home: Home, pictures: Path | None) -> list[tuple[str, float, float, fl
     def chart(page: Page) -> None:
         page.wait_for_selector(TRACE, timeout=WAIT)
 
-    def text(wanted: str) -> Callable[[Page], None]:
+    def text(wanted: str | re.Pattern[str]) -> Callable[[Page], None]:
         return lambda page: page.get_by_text(wanted).first.wait_for(timeout=WAIT)
 
     rows = []
@@ -186,7 +187,7 @@ def visit(home: Home, pictures: Path | None) -> list[tuple[str, float, float, fl
         run = f"{server}/#/experiments/{experiment}/runs/{runs[0]}"
         pages: dict[str, tuple[str, Callable[[Page], None]]] = {
             "study, saved view": (first, chart),
-            "study, table": (address(server, experiment, "table"), text("000 rnn")),
+            "study, table": (address(server, experiment, "table"), text(re.compile(r"^\d{3} [a-z]+$"))),
             "a run": (f"{run}?workflowType=machine_learning", text("copy-memory")),
             "a run's charts": (f"{run}/model-metrics?workflowType=machine_learning", chart),
             f"one curve of {OVERLAID} runs": (curve_address(server, experiment, runs[:OVERLAID], metric), chart),
