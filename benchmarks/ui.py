@@ -132,7 +132,7 @@ def fill(home: Home, runs: int, updates: int) -> None:
     picture = home.root / "picture.png"
     figures.through_time([0, 1], {"layer1.h": np.ones((2, 9))}, picture)
     drawn = picture.read_bytes()
-    with patch.object(figures, "through_time", lambda *arguments: arguments[2].write_bytes(drawn)):
+    with patch.object(figures, "through_time", lambda *arguments, **_: arguments[2].write_bytes(drawn)):
         for number in range(runs):
             cell = CELLS[number % len(CELLS)]
             spec = spec_of(cell, updates, EVALUATE, number // len(CELLS))

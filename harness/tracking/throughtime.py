@@ -181,9 +181,6 @@ class Flow:
         about = json.dumps({"meaning": MEANING, "curves": list(self._by_lag)})
         # under one key: safetensors writes several in an order that changes from file to file
         (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": about}))
-        about = json.dumps({"meaning": MEANING, "curves": list(self._by_lag)})
-        # under one key: safetensors writes several in an order that changes from file to file
-        (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": about}))
         figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm, map=map)
 
 

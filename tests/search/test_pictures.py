@@ -33,7 +33,7 @@ STUDY: dict[str, Any] = {
 
 
 def test_a_study_ends_with_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "through_time", lambda *_: None)  # those of the runs take a second each
+    monkeypatch.setattr(figures, "through_time", lambda *_, **__: None)  # those of the runs take a second each
     result = harness.sweep(STUDY, home=tmp_path)
     store = Store.open(Home.open(tmp_path))
     rows = gather(result, store)
