@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -41,6 +42,8 @@ class Condition(Spec):
 
     def met(self, value: float) -> bool:
         """Whether a run with this value fulfils it; a value that is not a number does not."""
+        if math.isnan(value):
+            return False
         if self.quantity.kind == "solved":
             return bool(value) != self.unsolved
         return value < self.below if self.below is not None else value > (self.above or 0.0)

@@ -31,7 +31,18 @@ def stem(paper: PaperSpec, scale: str) -> str:
 
 
 def write(content: Report, folder: Path, html: bool = True) -> Pages:
-    """Write a report into a folder, over one of the same study and scale."""
+    """Write a report into a folder, over one of the same study and scale.
+
+    Raises:
+        UserError: when the folder cannot be written to.
+    """
+    try:
+        return _write(content, folder, html)
+    except OSError as error:
+        raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from error
+
+
+def _write(content: Report, folder: Path, html: bool) -> Pages:
     folder.mkdir(parents=True, exist_ok=True)
     name = stem(content.paper, content.record.scale)
     pages = Pages(folder / f"{name}.json", folder / f"{name}.md", folder / f"{name}.html")

@@ -56,7 +56,15 @@ class Evidence:
 
 
 def weigh(relation: Relation, samples: Samples) -> Evidence:
-    """The evidence that samples give; see the module."""
+    """The evidence that samples give; see the module.
+
+    A value that is not a number, such as the ratio of two gradients that underflowed, fulfils no condition; where
+    values are compared with one another it leaves nothing to say.
+    """
+    if not isinstance(relation, MostRuns | MoreOften):
+        used = [samples[(arm, str(quantity))] for arm, quantity in relation.uses()]
+        if any(math.isnan(value) for sample in used for value in sample.values):
+            return Evidence(1.0, 1.0, "none: some runs have no such number")
     match relation:
         case MostRuns():
             return _most_runs(relation, samples)

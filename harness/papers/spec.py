@@ -120,7 +120,8 @@ class PaperSpec(Spec):
                 raise ValueError(f"arms.{name}.like: no arm {arm.like!r}{suggestion(arm.like, known)}")
             if arm.at is not None and not (self.parameter and arm.series):
                 raise ValueError(f"arms.{name}.at: needs the arm's `series`, and `parameter` to say what it is")
-            self.layers(name)
+            if "seed" in self.base or any("seed" in layer for layer in self.layers(name)):
+                raise ValueError("seeds are counted from 0; the scales say how many (`seeds`)")
         for scale_name, scale in self.scales.items():
             patterns = {"leave_out": scale.leave_out, "arms": tuple(scale.arms), "seeds_of": tuple(scale.seeds_of)}
             for field, given in patterns.items():

@@ -195,6 +195,13 @@ def test_diverged_runs_are_infinitely_bad_in_the_record(tmp_path: Path, done: An
     pages.write(rebuilt, tmp_path)
 
 
+def test_a_folder_that_cannot_be_written_to(done: Done, tmp_path: Path) -> None:
+    _, content, _ = done
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="the report cannot be written to"):
+        pages.write(content, tmp_path / "file" / "kept")
+
+
 def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
     how, _, _ = done
     study = tmp_path / "example.yaml"
@@ -222,6 +229,7 @@ def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
         (["--from", "nothing.json"], "cannot read nothing.json"),
         (["--summary", "nothing.md"], "cannot read nothing.md"),
         (["nothing.yaml"], "cannot read nothing.yaml"),
+        (["chung-2014", "--workers", "0"], "--workers: should be a number above 0"),
     ],
 )
 def test_mistakes(longlag: Any, arguments: list[str], sentence: str) -> None:

@@ -70,6 +70,7 @@ def test_a_claim_is_judged_where_its_arms_are_run() -> None:
         ({"arms": {"rnn": {"like": "lstm"}, "lstm": {"like": "rnn"}}}, "goes round in a circle"),
         ({"arms": {"rnn": {}, "lstm": {"set": {"cell": "lstmm"}}}}, "there is no cell named 'lstmm'; did you mean"),
         ({"scales": {"paper": {"seeds": 3, "leave_out": ["gru"]}}}, "no arm matches 'gru'"),
+        ({"arms": {"rnn": {}, "lstm": {"set": {"cell": "lstm", "seed": 3}}}}, "seeds are counted from 0"),
         ({"scales": {"papr": {"seeds": 3}}}, "scales.papr"),
     ],
 )

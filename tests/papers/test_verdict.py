@@ -43,6 +43,13 @@ def test_diverged_and_unsolved_runs_count() -> None:
     assert verdict(simulated.FASTER, swapped, 2000).decision == "not reproduced"
 
 
+def test_a_number_that_is_none_decides_nothing() -> None:
+    samples = {"a": [0.1, 0.2, math.nan, 0.1, 0.2], "b": [9.0] * 5}
+    found = verdict(simulated.LOWER, samples)
+    assert found.decision == "inconclusive" and "some runs have no such number" in found.evidence.test
+    assert verdict(simulated.most(), {"a": [math.nan] * 5}).decision != "reproduced"
+
+
 def test_an_order_holds_when_every_pair_does() -> None:
     low, middle, high = ([base + step / 10 for step in range(5)] for base in (0, 1, 2))
     assert verdict(simulated.CHAIN, {"a": low, "b": middle, "c": high}).decision == "reproduced"
