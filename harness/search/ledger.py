@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.registry import UserError, suggestion
 from harness.search import samplers, space
 from harness.search.budget import Spent, spent
+from harness.search.liveness import is_dead
 from harness.search.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
 from harness.spec import StudySpec, axes, load_study
 
@@ -53,7 +51,7 @@ class Ledger:
         """
         storage = connect(url)
         storage.heartbeat_stale_trial_callback = put_back
-        with no_experimental_warnings(), _closed_if_refused(storage), storage.lock(_lock_name(spec.name)):
+        with no_experimental_warnings(), storage.closed_if_refused(), storage.lock(_lock_name(spec.name)):
             study = optuna.create_study(
                 study_name=spec.name,
                 storage=storage,
@@ -86,7 +84,7 @@ class Ledger:
             UserError: when there is none, naming the nearest.
         """
         storage = connect(url)
-        with _closed_if_refused(storage):
+        with storage.closed_if_refused():
             study = _study(name, storage)
             if study is None:
                 known = optuna.get_all_study_names(storage)
@@ -129,7 +127,7 @@ class Ledger:
     def spent(self) -> Spent:
         """What it has used up."""
         everything = self.study.get_trials(deepcopy=False)
-        return spent(current(everything), everything, _is_dead)
+        return spent(current(everything), everything, is_dead)
 
     def standing(self) -> str:
         """How far it is, for people."""
@@ -206,7 +204,7 @@ class Ledger:
         silent = self.storage.silent(self.study)
         everything = self.study.get_trials(deepcopy=False)
         running = [trial for trial in everything if trial.state is TrialState.RUNNING]
-        return [trial for trial in running if trial.number in silent or _is_dead(trial)]
+        return [trial for trial in running if trial.number in silent or is_dead(trial)]
 
     def running(self) -> set[int]:
         """The numbers of trials that are running."""
@@ -267,28 +265,6 @@ def put_back(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None
     study.enqueue_trial(point, user_attrs={"retry_of": trial.number, **attributes})
 
 
-def holder() -> dict[str, Any]:
-    """What identifies this process in a trial."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": psutil.Process().create_time()}
-
-
-def _is_dead(trial: FrozenTrial) -> bool:
-    """Whether the process that runs a trial is gone. Of other machines only the heartbeat knows.
-
-    Its name is written while the lock is held: who holds the lock and finds no name finds a dead one.
-    """
-    process = trial.user_attrs.get("process")
-    if process is None:
-        return True
-    if process["host"] != socket.gethostname():
-        return False
-    try:
-        # the number may have been given to another process since; clocks are read to some hundredths of a second
-        return bool(abs(psutil.Process(process["pid"]).create_time() - process["since"]) > 1)
-    except psutil.NoSuchProcess:
-        return True
-
-
 def names(url: str) -> list[str]:
     """The studies in a storage."""
     with closing(connect(url)) as storage:
@@ -300,15 +276,6 @@ def _study(name: str, storage: Storage) -> optuna.Study | None:
         return optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
     except KeyError:
         return None
-
-
-@contextmanager
-def _closed_if_refused(storage: Storage) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        storage.close()
-        raise
 
 
 def _lock_name(study: str) -> str:

@@ -47,6 +47,15 @@ class Storage(optuna.storages.RDBStorage):
         self.remove_session()
         self.engine.dispose()
 
+    @contextmanager
+    def closed_if_refused(self) -> Iterator[None]:
+        """Give back its connections when what is inside raises."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
     def silent(self, study: optuna.Study) -> set[int]:
         """The numbers of running trials whose heartbeat stopped."""
         ids = self._get_stale_trial_ids(study._study_id)

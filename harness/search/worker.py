@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from harness.registry import UserError
 from harness.search import budget, ledger, samplers, space, trouble
 from harness.search.ledger import Ledger
+from harness.search.liveness import holder
 from harness.search.objectives import mean, measure
 from harness.search.report import run_name
 from harness.search.result import State, Watcher
@@ -133,7 +134,7 @@ class Worker:
     def trial(self, trial: optuna.Trial) -> float | Sequence[float]:
         """What Optuna calls: a point, its runs over the seeds, and the mean of their scores, or of every objective."""
         self.number = trial.number
-        trial.set_user_attr("process", ledger.holder())
+        trial.set_user_attr("process", holder())
         state: State = "failed"
         value: float | None = None
         reason = ""

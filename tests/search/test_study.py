@@ -19,6 +19,7 @@ import pytest
 import harness
 from harness.registry import UserError
 from harness.search import StudyResult, Watcher, ledger, report, runner, samplers
+from harness.search.liveness import holder
 from harness.search.storage import no_experimental_warnings
 from harness.spec import RunSpec, load_study
 from harness.tracking.home import Home
@@ -250,8 +251,8 @@ def test_a_trial_that_a_living_process_holds_is_left_alone(study: dict[str, Any]
     with no_experimental_warnings():
         book = ledger.Ledger.open(spec, url)
         mine, dead, foreign = (book.study.ask() for _ in range(3))
-    mine.set_user_attr("process", ledger.holder())
-    dead.set_user_attr("process", {**ledger.holder(), "since": 0.0})  # its number belongs to another process by now
+    mine.set_user_attr("process", holder())
+    dead.set_user_attr("process", {**holder(), "since": 0.0})  # its number belongs to another process by now
     foreign.set_user_attr("process", {"host": "elsewhere", "pid": os.getpid(), "since": 0.0})
     book.tidy()
     states = {trial.number: trial.state for trial in book.study.get_trials()}
