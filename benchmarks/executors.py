@@ -15,7 +15,7 @@ import harness
 from harness.search import Dask, StudyResult
 
 RATES = [0.0005, 0.001, 0.002, 0.005, 0.01]
-UPDATES = 300
+UPDATES = 200
 
 
 def study(rates: int) -> dict[str, Any]:
