@@ -18,6 +18,7 @@ from harness.search.crew import Asked, Bench, carry_out
 from harness.search.events import Teller
 from harness.search.runner import Interrupted, torch_threads
 from harness.search.stopping import graceful
+from harness.search.trouble import clear
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 
@@ -40,8 +41,8 @@ def main() -> int:
 
         threading.Thread(target=read, daemon=True).start()
         try:
-            store = Store.open(Home(bench.home), bench.tracking_uri)
-            with torch_threads(bench.threads):
+            with clear(bench.home), torch_threads(bench.threads):
+                store = Store.open(Home(bench.home), bench.tracking_uri)
                 while (line := lines.get()) is not None and not stop():
                     done = carry_out(Asked.model_validate_json(line), bench, store, [teller], stop)
                     teller.tell("done", done.result.model_dump_json(), done.run_id, done.trained)

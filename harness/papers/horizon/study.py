@@ -16,6 +16,7 @@ from harness.search.runner import Interrupted, check, open_home
 from harness.search.size import parameters
 from harness.search.stopping import graceful
 from harness.search.study import crew as how_many
+from harness.search.trouble import clear
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 from harness.training import RunResult
@@ -58,10 +59,23 @@ def horizon(
         KeyboardInterrupt: after Ctrl-C, once the runs in hand are saved.
     """
     spec = spec if isinstance(spec, HorizonSpec) else load_horizon(dict(spec))
-    first = spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0)
-    check(first)
+    check(spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0))
     opened = open_home(home)
-    store = Store.open(opened, tracking_uri)
+    with clear(opened.root):
+        store = Store.open(opened, tracking_uri)
+        return recorded(spec, opened, store, threads, workers, checkpoint_seconds, watchers), store
+
+
+def recorded(
+    spec: HorizonSpec,
+    opened: Home,
+    store: Store,
+    threads: int,
+    workers: int | Literal["auto"],
+    checkpoint_seconds: float | None,
+    watchers: Sequence[Watcher],
+) -> Record:
+    """The study in the tracking store: its own run, and under it all that the searches ask for."""
     experiment = store.experiment(
         spec.name,
         f"Continue it with the same `longlag horizon` command.\n\n{spec.lag}: "
@@ -72,7 +86,7 @@ def horizon(
     parent = store.parent(experiment, spec.name, tags, varied)
     bench = Bench(
         home=opened.root,
-        tracking_uri=tracking_uri,
+        tracking_uri=None if store.uri == opened.tracking_uri else store.uri,
         experiment=experiment,
         parent=parent,
         name=spec.name,
@@ -97,6 +111,7 @@ def horizon(
         raise
     store.deliver()
     store.bury(experiment)
+    first = spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0)
     record = Record(
         spec=spec,
         identity=spec.identity(),
@@ -115,7 +130,7 @@ def horizon(
         cells=tuple(cells),
     )
     store.end_parent(parent, "FINISHED", numbers(record))
-    return record, store
+    return record
 
 
 def converse(searches: Sequence[Search], crew: Crew, results: list[RunResult]) -> list[CellRecord]:
