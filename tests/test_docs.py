@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
+from harness.kernels.compiled.build import compiler
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -48,6 +49,12 @@ def test_adding_a_cell(tmp_path: Path) -> None:
     task = ["--set", "task.length=12", "--set", "cell.update_bias=2"]
     result = json.loads(longlag(environment, "run", "adding", "--cell", "ugrnn", *task, *SHORT, "--json"))
     assert result["spec"]["cell"] == {"name": "ugrnn", "update_bias": 2.0} and result["updates"] == 20
+    compiled = compiler() is not None
+    assert result["environment"]["kernel"] == ("compiled" if compiled else "plain")
+    assert compiled == ("flags" in result["environment"])  # which stands on the run as a tag, as all of it does
+    longlag(environment, "sweep", "adding", "--cell", "gru,ugrnn", "--trials", "2", "--workers", "1", *task[:2], *SHORT)
+    probed = json.loads(longlag(environment, "probe", "adding", "--cell", "ugrnn", *task[:2], "--json"))
+    assert "ugrnn" in json.dumps(probed)
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "cell/test_ugrnn.py")]
     done = subprocess.run(suite, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:]

@@ -166,26 +166,11 @@ def load(source: str) -> ctypes.CDLL:
     path = library_path(source)
     if trusted(path):
         try:
-            return open_library(path)
-        except (OSError, AttributeError):
+            return ctypes.CDLL(str(path))
+        except OSError:
             pass  # damaged: build it again
     compile_to(source, path)
     try:
-        return open_library(path)
-    except (OSError, AttributeError) as error:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
         raise BuildError(f"{path} was built but does not load: {error}") from error
-
-
-def open_library(path: Path) -> ctypes.CDLL:
-    """Load a built cell.
-
-    Raises:
-        OSError, AttributeError: when it is damaged.
-    """
-    library = ctypes.CDLL(str(path))
-    library.longlag_call_size.restype = ctypes.c_long
-    library.longlag_call_size.argtypes = []
-    for function in (library.longlag_forward, library.longlag_backward):
-        function.restype = ctypes.c_int
-        function.argtypes = [ctypes.c_void_p]
-    return library

@@ -69,7 +69,7 @@ class Pass:
         size = batch * self.hidden
         return [
             last - first, batch, self.hidden, inputs, self.threads, stride,
-            *self.kernel.blas_addresses,
+            *self.kernel.dense,
             x.data_ptr() + first * batch * inputs * self.kernel.item,
             *weights, *states, *(size if keep else 0 for keep in kept),
             saved,

@@ -13,6 +13,7 @@ import torch
 from harness.kernels.compiled import blas, build
 from harness.kernels.compiled.plan import Plan, make_plan
 from harness.kernels.compiled.source import source
+from harness.kernels.compiled.tiles import Tiles, tiles
 from harness.kernels.compiled.trace import Untraceable
 from harness.kernels.recurrence import Recurrence
 
@@ -22,7 +23,7 @@ REAL = {torch.float32: "float", torch.float64: "double"}
 def call_fields(plan: Plan) -> int:
     """How many fields, of eight bytes each, the C struct ``Call`` of `template.py` has for this cell."""
     weights = 3 + plan.products + len(plan.units)
-    return 9 + 1 + 2 * weights + 8 * len(plan.states) + 3
+    return 12 + 1 + 2 * weights + 8 * len(plan.states) + 3
 
 
 class Kernel:
@@ -33,20 +34,25 @@ class Kernel:
         outputs: numbers of the states that are outputs, in the order of the outputs.
         inner: for every state, whether it is none.
         item: bytes of a number.
-        blas_addresses: the product and what limits its threads, as the struct has them.
+        dense: the products and what limits their threads, as the struct has them.
         shapes: by (batch, inputs, hidden), the shapes that the weights and the states must have.
     """
 
-    def __init__(self, plan: Plan, dtype: torch.dtype, library: ctypes.CDLL, found: blas.Blas) -> None:
+    def __init__(self, plan: Plan, dtype: torch.dtype, library: ctypes.CDLL, found: blas.Blas, small: Tiles) -> None:
         self.plan, self.dtype, self.blas = plan, dtype, found
         self.n_weights = 3 + plan.products + len(plan.units)
         self.outputs = tuple(plan.states.index(name) for name in plan.outputs)
         self.inner = tuple(name not in plan.outputs for name in plan.states)
         self.item = dtype.itemsize
-        self.blas_addresses = (found.gemm[REAL[dtype]], found.limit_threads, found.free_buffers)
+        self.dense = (
+            found.gemm[REAL[dtype]], found.limit_threads, found.free_buffers,
+            small.multiply, small.pack, small.panel,
+        )  # fmt: skip
         self.shapes: dict[tuple[int, int, int], tuple[tuple[int, ...], ...]] = {}
         self._struct: Any = ctypes.c_int64 * call_fields(plan)
         self._forward, self._backward = library.longlag_forward, library.longlag_backward
+        for function in (self._forward, self._backward):
+            function.restype, function.argtypes = ctypes.c_int, [ctypes.c_void_p]
 
     def forward(self, fields: list[int]) -> None:
         """Run with the first fields of a ``Call``, zeros behind; the interpreter lock is released meanwhile.
@@ -106,11 +112,14 @@ def make_kernel(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
     try:
         if text not in _libraries:
             _libraries[text] = build.load(text)
+        small = tiles(REAL[dtype])
     except (build.BuildError, OSError) as error:
         return f"cell {plan.name} is not compiled: building it failed ({error})"
-    if _libraries[text].longlag_call_size() != 8 * call_fields(plan):
+    call_size = _libraries[text].longlag_call_size
+    call_size.restype, call_size.argtypes = ctypes.c_long, []
+    if call_size() != 8 * call_fields(plan):
         return f"cell {plan.name} is not compiled: on this machine addresses and sizes have not eight bytes each"
-    return Kernel(plan, dtype, _libraries[text], found)
+    return Kernel(plan, dtype, _libraries[text], found, small)
 
 
 def toolchain() -> Mapping[str, str]:

@@ -21,6 +21,7 @@ def source(plan: Plan, real: str) -> str:
         "n_units": len(plan.units),
         "n_middle": len(plan.intermediates),
         "n_products": plan.products,
+        "n_terms": len(plan.terms),
         "n_saved": len(plan.saved),
     }
     stages = [emit.forward_core(plan), emit.backward_core(plan)]
@@ -33,6 +34,8 @@ def source(plan: Plan, real: str) -> str:
         fill(
             FORWARD,
             {
+                "panels": panels(plan, backward=False),
+                "pack": lines(pack_lines(plan, backward=False), 4),
                 "biases": lines(bias_lines(plan, gather=True), 4),
                 "small_inputs": lines(small_input_lines(plan, gather=True), 8),
                 "small_products": lines(small_products(plan), 12),
@@ -44,6 +47,8 @@ def source(plan: Plan, real: str) -> str:
         fill(
             BACKWARD,
             {
+                "panels": panels(plan, backward=True),
+                "pack": lines(pack_lines(plan, backward=True), 4),
                 "second_stage": lines(backward_second_stage(plan), 12),
                 "first_terms": lines([backward_term(plan, t) for t in plan.terms if t.stage == 1], 12),
                 "weight_gradients": lines([weight_gradient(plan, t) for t in plan.terms], 8),
@@ -75,6 +80,27 @@ def target(plan: Plan, term: Term) -> str:
     return ", ".join(plan.slots[term.slot : term.slot + term.count])
 
 
+def panels(plan: Plan, backward: bool) -> str:
+    """How many values the packed weights of all terms take."""
+    sizes = (f"padded(c, H) * {t.count} * H" if backward else f"padded(c, {t.count} * H) * H" for t in plan.terms)
+    return " + ".join(sizes) or "0"
+
+
+def pack_lines(plan: Plan, backward: bool) -> list[str]:
+    """Pack U' of every term, or U (`backward`), one behind the other."""
+    result = []
+    for k, term in enumerate(plan.terms):
+        block = f"c->weight_hh[{term.product}] + {term.block} * H"
+        wide = f"{term.count} * H"
+        if backward:
+            result.append(f"c->pack(H, {wide}, {block}, {term.blocks} * H, 1, weight[{k}]);")
+            result.append(f"weight[{k + 1}] = weight[{k}] + padded(c, H) * {wide};")
+        else:
+            result.append(f"c->pack({wide}, H, {block}, 1, {term.blocks} * H, weight[{k}]);")
+            result.append(f"weight[{k + 1}] = weight[{k}] + padded(c, {wide}) * H;")
+    return result
+
+
 def forward_term(plan: Plan, term: Term) -> str:
     if term.stage == 1:
         source = (
@@ -84,8 +110,8 @@ def forward_term(plan: Plan, term: Term) -> str:
         source = f"middle + {plan.intermediates.index(term.source)} * nb * H"
     return (
         f"/* {target(plan, term)} += U {term.source} */\n"
-        f"product(c, nb, {term.count} * H, H, {source}, H,\n"
-        f"        c->weight_hh[{term.product}] + {term.block} * H, {term.blocks} * H, pre + {term.slot} * H, W);"
+        f"c->multiply(nb, {term.count} * H, H, {source}, H,\n"
+        f"        weight[{plan.terms.index(term)}], pre + {term.slot} * H, W);"
     )
 
 
@@ -111,8 +137,8 @@ def backward_term(plan: Plan, term: Term) -> str:
         result = f"grad_middle + {plan.intermediates.index(term.source)} * nb * H"
     return (
         f"/* gradient of {term.source} += U' times those of {target(plan, term)} */\n"
-        f"product_transposed(c, nb, {term.count} * H, H, dpre_t + {term.slot} * H, W,\n"
-        f"        c->weight_hh[{term.product}] + {term.block} * H, {term.blocks} * H, {result}, H);"
+        f"c->multiply(nb, H, {term.count} * H, dpre_t + {term.slot} * H, W,\n"
+        f"        weight[{plan.terms.index(term)}], {result}, H);"
     )
 
 

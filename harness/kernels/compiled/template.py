@@ -18,11 +18,15 @@ HEADER = """\
 #define N_UNITS @n_units@ /* per-unit parameters */
 #define N_MIDDLE @n_middle@ /* intermediates of a first stage */
 #define N_PRODUCTS @n_products@
+#define N_TERMS @n_terms@ /* products of a step: one for each source of each product */
 #define N_SAVED @n_saved@ /* values a unit and step that the backward pass reads */
 
 @functions@
 typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const real *, const real *,
                        const int *, const real *, const int *, const real *, real *, const int *);
+/* of `tiles.py` */
+typedef void (*multiply_t)(long, long, long, const real *, long, const real *, real *, long);
+typedef void (*pack_t)(long, long, const real *, long, long, real *);
 
 /* Every field has eight bytes; `function.py` makes the list. What is not wanted is a null pointer. */
 typedef struct {
@@ -30,6 +34,9 @@ typedef struct {
     gemm_t gemm;
     int (*limit_threads)(int);
     void (*free_buffers)(void);
+    multiply_t multiply;
+    pack_t pack;
+    long panel;
     const real *x, *weight_ih, *bias, *bias_hh; /* [T, B, I], packed as in `Weights` */
     const real *weight_hh[N_PRODUCTS];
     const real *unit[N_UNITS];
@@ -54,6 +61,9 @@ typedef struct {
 COMMON = """\
 #define SMALL_INPUT 8 /* inputs up to here are added by vector code, more by a matrix product */
 #define BLOCK_ROWS 512 /* rows whose weight gradients are summed by one matrix product */
+
+/* Columns of a packed matrix of n columns */
+static long padded(const Call *c, long n) { return (n + c->panel - 1) / c->panel * c->panel; }
 
 static real *allocate(long count) {
     void *memory = NULL;
@@ -172,9 +182,11 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
     K = K < 1 ? 1 : K > T ? T : K;
     real *block = allocate(K * nb * W), *packed = allocate(K * nb * I), *unsaved = allocate(N_SAVED * H);
     real *middle = allocate(N_MIDDLE * nb * H), *row = allocate((small ? I + 1 : 1) * W);
-    const int failed = !block || !packed || !unsaved || !middle || !row;
+    real *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
+    const int failed = !block || !packed || !unsaved || !middle || !row || !panels;
     (void)slice;
     if (failed) goto end;
+    @pack@
     memset(row, 0, sizeof(real) * (size_t)((small ? I + 1 : 1) * W));
     @biases@
     if (small && c->weight_ih) for (long i = 0; i < I; i++) { /* row 0: biases, row 1 + i: the weights of input i */
@@ -215,7 +227,7 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
         }
     }
 end:
-    free(block), free(packed), free(unsaved), free(middle), free(row);
+    free(block), free(packed), free(unsaved), free(middle), free(row), free(panels);
     return failed;
 }
 """
@@ -230,11 +242,12 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     real *dpre = allocate(K * nb * W), *packed = allocate(K * nb * wide), *columns = allocate(tall * W);
     real *unit_block = allocate(N_UNITS * H), *unit_total = allocate(N_UNITS * H);
     real *middle = allocate(N_MIDDLE * K * nb * H), *grad_middle = allocate(N_MIDDLE * nb * H);
-    real *zeros = allocate(H);
+    real *zeros = allocate(H), *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
     real *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
     const int failed = !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle ||
-                       !zeros || !total;
+                       !zeros || !total || !panels;
     if (failed) goto end;
+    @pack@
     memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
     memset(zeros, 0, sizeof(real) * (size_t)H);
     for (long t1 = T, t0; t1 > 0; t1 = t0) {
@@ -293,7 +306,7 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     @unit_gradients@
 end:
     free(dpre), free(packed), free(columns), free(unit_block), free(unit_total), free(middle), free(grad_middle);
-    free(total), free(zeros);
+    free(total), free(zeros), free(panels);
     return failed;
 }
 """

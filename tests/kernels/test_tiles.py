@@ -1,0 +1,82 @@
+"""The products of a step: against NumPy's in double precision, at every height and edge of a tile."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from harness.kernels.compiled import build
+from harness.kernels.compiled.tiles import tiles
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler on this machine")
+
+KINDS = {"float": np.float32, "double": np.float64}
+LONG, POINTER = ctypes.c_long, ctypes.c_void_p
+MULTIPLY = ctypes.CFUNCTYPE(None, LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG)
+PACK = ctypes.CFUNCTYPE(None, LONG, LONG, POINTER, LONG, LONG, POINTER)
+
+
+def aligned(count, kind):
+    """Memory that begins at a multiple of 64 bytes, as the packed weights do, filled with what must be overwritten."""
+    size = np.dtype(kind).itemsize
+    whole = np.full(count + 64 // size, np.nan, kind)
+    return whole[-whole.ctypes.data % 64 // size :][:count]
+
+
+def multiply(real, A, M, C, n):
+    """C[:, :n] += A M, M being packed from a transposed copy as well as from itself."""
+    found, kind = tiles(real), KINDS[real]
+    k = M.shape[0]
+    packed = aligned(-(-n // found.panel) * found.panel * k, kind)
+    other = packed.copy()
+    PACK(found.pack)(n, k, M.ctypes.data, n, 1, packed.ctypes.data)
+    across = np.ascontiguousarray(M.T)
+    PACK(found.pack)(n, k, across.ctypes.data, 1, k, other.ctypes.data)
+    assert np.array_equal(packed, other, equal_nan=True)
+    MULTIPLY(found.multiply)(len(A), n, k, A.ctypes.data, A.shape[1], packed.ctypes.data, C.ctypes.data, C.shape[1])
+
+
+def numbers(*shape, kind):
+    return np.random.default_rng(shape).standard_normal(shape).astype(kind)
+
+
+@pytest.mark.parametrize("real", KINDS)
+@pytest.mark.parametrize("rows", [*range(1, 15), 25])
+@pytest.mark.parametrize("n", [1, 15, 33, 64])
+def test_equals_the_product_and_touches_nothing_else(real, rows, n):
+    kind, k = KINDS[real], 19
+    A, M = numbers(rows, k + 2, kind=kind), numbers(k, n, kind=kind)
+    C = numbers(rows, n + 3, kind=kind)
+    wanted = C.astype(np.float64)
+    wanted[:, :n] += A[:, :k].astype(np.float64) @ M
+    multiply(real, A, M, C, n)
+    np.testing.assert_allclose(C, wanted, rtol=0, atol=50 * np.finfo(kind).eps)
+    assert np.array_equal(C[:, n:], wanted[:, n:])
+
+
+@pytest.mark.parametrize("real", KINDS)
+def test_a_row_does_not_depend_on_the_others(real):
+    kind = KINDS[real]
+    A, M = numbers(23, 40, kind=kind), numbers(40, 50, kind=kind)
+    whole = np.zeros((23, 50), kind)
+    multiply(real, A, M, whole, 50)
+    for row in range(23):
+        alone = np.zeros((1, 50), kind)
+        multiply(real, A[row : row + 1], M, alone, 50)
+        assert np.array_equal(alone[0], whole[row])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_come_through_in_their_row_alone(value):
+    A, M = np.ones((13, 8), np.float32), np.ones((8, 40), np.float32)
+    A[4, 3] = value
+    C = np.zeros((13, 40), np.float32)
+    multiply("float", A, M, C, 40)
+    assert np.array_equal(C[4], np.full(40, value, np.float32), equal_nan=True)
+    assert (np.delete(C, 4, 0) == 8).all()
+    M[0, 0] = 0  # in a weight: infinity times zero is NaN
+    A[4, 3], A[4, 0] = 1, np.inf
+    multiply("float", A, M, C, 40)
+    assert np.isnan(C[4, 0]) and (np.delete(C, 4, 0)[:, 1:] == 16).all()
