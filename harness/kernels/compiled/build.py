@@ -28,6 +28,8 @@ COMPILE_FLAGS = (
     "-std=gnu11", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-march=native", "-fPIC",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd",
 )  # fmt: skip
+# Partial redundancy elimination turns max(a, c ? a : b) into branches, and the loop of sLSTM stays without vectors.
+GCC_FLAGS = ("-fno-tree-pre",)
 LINK_FLAGS = ("-shared", "-pthread", "-lm")
 TIMEOUT_SECONDS = 120
 
@@ -62,6 +64,13 @@ def compiler() -> Compiler | None:
             continue
         return Compiler(path, (answer.stdout.splitlines() or ["unknown version"])[0])
     return None
+
+
+def flags() -> tuple[str, ...]:
+    """What a cell is compiled and linked with."""
+    cc = compiler()
+    gcc = () if cc is None or "clang" in cc.version else GCC_FLAGS
+    return (*COMPILE_FLAGS, *gcc, *LINK_FLAGS)
 
 
 @cache
@@ -129,7 +138,7 @@ def trusted(path: Path) -> bool:
 def library_path(source: str) -> Path:
     """Where the library of `source` lies, built or not."""
     cc = compiler()
-    content = "\0".join((source, str(cc), *COMPILE_FLAGS, *LINK_FLAGS, processor()))
+    content = "\0".join((source, str(cc), *flags(), processor()))
     return cache_folder() / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.so"
 
 
@@ -145,7 +154,7 @@ def compile_to(source: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="build-", dir=path.parent) as name:
         folder = Path(name)
         (folder / "cell.c").write_text(source)
-        command = [cc.path, *COMPILE_FLAGS, "cell.c", "-o", "cell.so", *LINK_FLAGS]
+        command = [cc.path, "cell.c", "-o", "cell.so", *flags()]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:

@@ -127,6 +127,6 @@ def toolchain() -> Mapping[str, str]:
     cc, found = build.compiler(), blas.find()
     return {
         "compiler": "none" if cc is None else cc.version,
-        "flags": " ".join((*build.COMPILE_FLAGS, *build.LINK_FLAGS)),
+        "flags": " ".join(build.flags()),
         "blas": "none" if found is None else found.name,
     }
