@@ -20,7 +20,7 @@ something only on cores that nobody else uses: look at "load when started". ``--
     ready s     to trace, print, build and load the cell (0.0x when the build was cached)
 
 "-": does not apply, or was left out (--no-loops, --quick). A cell that fails says why and the rest goes on.
-All cells, sizes and threads take some hours (an estimate), most of it in the loops in Python and at the two largest sizes:
+All cells, sizes and threads take some hours (an estimate), most of it in the loops in Python and at the largest sizes:
 name --cells and --sizes, or leave the loops out. --quick takes minutes. `benchmarks.length` is the second table: cost
 over T, and what recomputation costs and saves.
 """
