@@ -53,7 +53,8 @@ def test_adding_a_cell(tmp_path: Path) -> None:
     assert result["environment"]["kernel"] == ("compiled" if compiled else "plain")
     assert compiled == ("flags" in result["environment"])  # which stands on the run as a tag, as all of it does
     longlag(environment, "sweep", "adding", "--cell", "gru,ugrnn", "--trials", "2", "--workers", "1", *task[:2], *SHORT)
-    probed = json.loads(longlag(environment, "probe", "adding", "--cell", "ugrnn", *task[:2], "--json"))
+    plot = ["--plot", str(tmp_path / "flow.png")]
+    probed = json.loads(longlag(environment, "probe", "adding", "--cell", "ugrnn", *task[:2], *plot, "--json"))
     assert "ugrnn" in json.dumps(probed)
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "cell/test_ugrnn.py")]
     done = subprocess.run(suite, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
