@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.registry import UserError, suggestion
 from harness.search import samplers, space
 from harness.search.budget import Spent, spent
-from harness.search.liveness import is_dead
+from harness.search.liveness import holder, is_dead
 from harness.search.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
 from harness.spec import StudySpec, axes, load_study
 
@@ -200,11 +200,12 @@ class Ledger:
         """
         return [trial.number for trial in self._dead()]
 
-    def _dead(self) -> list[FrozenTrial]:
+    def _dead(self, own: bool = False) -> list[FrozenTrial]:
+        me = holder() if own else None
         silent = self.storage.silent(self.study)
         everything = self.study.get_trials(deepcopy=False)
         running = [trial for trial in everything if trial.state is TrialState.RUNNING]
-        return [trial for trial in running if trial.number in silent or is_dead(trial)]
+        return [trial for trial in running if trial.number in silent or is_dead(trial) or _held_by(me, trial)]
 
     def running(self) -> set[int]:
         """The numbers of trials that are running."""
@@ -214,9 +215,13 @@ class Ledger:
         """Whether somebody else took this trial for dead, and queued its point again."""
         return number is not None and number in _replaced(self.study.get_trials(deepcopy=False))
 
-    def rescue(self) -> list[int]:
-        """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock."""
-        dead = self._dead()
+    def rescue(self, own: bool = False) -> list[int]:
+        """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock.
+
+        Args:
+            own: also what this process holds, when it has nothing in hand: a full disk kept it from putting it back.
+        """
+        dead = self._dead(own)
         for trial in dead:
             deaths = trial.user_attrs.get("deaths", 0) + 1
             if deaths > DEATHS:
@@ -229,7 +234,7 @@ class Ledger:
 
     def tidy(self) -> None:
         """`rescue`, and put back every failed trial that was not taken up again: a new sweep tries them once more."""
-        self.rescue()
+        self.rescue(own=True)
         for trial in self.trials():
             if trial.state is TrialState.FAIL:
                 put_back(self.study, trial)
@@ -253,6 +258,10 @@ def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     trials = list(trials)
     replaced = _replaced(trials)
     return [trial for trial in trials if trial.number not in replaced]
+
+
+def _held_by(process: dict[str, Any] | None, trial: FrozenTrial) -> bool:
+    return process is not None and trial.user_attrs.get("process") == process
 
 
 def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:

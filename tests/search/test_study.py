@@ -254,12 +254,16 @@ def test_a_trial_that_a_living_process_holds_is_left_alone(study: dict[str, Any]
     mine.set_user_attr("process", holder())
     dead.set_user_attr("process", {**holder(), "since": 0.0})  # its number belongs to another process by now
     foreign.set_user_attr("process", {"host": "elsewhere", "pid": os.getpid(), "since": 0.0})
-    book.tidy()
+    book.rescue()
     states = {trial.number: trial.state for trial in book.study.get_trials()}
     assert states[mine.number] == states[foreign.number] == optuna.trial.TrialState.RUNNING
     assert states[dead.number] == optuna.trial.TrialState.FAIL
     assert [t.user_attrs.get("retry_of") for t in book.trials()] == [None, None, dead.number]
     assert book.remaining() == 0  # two points, both held
+    book.tidy()  # a sweep begins: this process has nothing in hand any more
+    states = {trial.number: trial.state for trial in book.study.get_trials()}
+    assert states[mine.number] == optuna.trial.TrialState.FAIL
+    assert states[foreign.number] == optuna.trial.TrialState.RUNNING
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
