@@ -29,7 +29,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     for axes, record in zip(figure.subplots(1, len(records), squeeze=False)[0], records, strict=True):
         _panel(axes, record)
     figure.legend(
-        handles=_legend(), loc="outside lower center", ncols=3 if len(records) == 1 else 5, fontsize=8, frameon=False
+        handles=_legend(), loc="outside lower center", ncols=2 if len(records) == 1 else 5, fontsize=8, frameon=False
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
@@ -60,11 +60,14 @@ def _panel(axes: Any, record: Record) -> None:
 def _row(axes: Any, row: int, cell: CellRecord, fit: Threshold, shortest: int, longest: int) -> None:
     """Runs below the line, the interval on it, the gradient horizon above."""
     bottom, top = shortest / SPACE**0.6, longest * SPACE**0.6
-    for solved, colour in ((True, SOLVED), (False, FAILED)):
-        lags = sorted(run.lag for run in cell.counted if run.solved is solved)
-        faces = colour if solved else "none"
-        heights = [row - 0.22 - 0.07 * lags[:place].count(lag) for place, lag in enumerate(lags)]
-        axes.scatter(lags, heights, s=9, facecolors=faces, edgecolors=colour, linewidths=0.7, zorder=2)
+    runs = sorted(cell.counted, key=lambda run: (run.lag, not run.solved))
+    lags = [run.lag for run in runs]
+    apart = min(0.07, 0.5 / max(map(lags.count, lags), default=1))  # a column ends above the next row
+    for place, run in enumerate(runs):
+        colour = SOLVED if run.solved else FAILED
+        height = row - 0.22 - apart * lags[:place].count(run.lag)
+        face = colour if run.solved else "none"
+        axes.scatter([run.lag], [height], s=9, facecolors=face, edgecolors=colour, linewidths=0.7, zorder=2)
     low, high = fit.low or bottom, fit.high or top
     axes.plot([low, high], [row, row], color="black", linewidth=2, zorder=3, solid_capstyle="butt")
     if fit.low is None:
