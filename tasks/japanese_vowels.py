@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from math import log
 from pathlib import Path
@@ -82,13 +82,21 @@ class JapaneseVowels(Task):
         return _recorded(self.options)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
-        utterances = self._recorded["training"][0]
-        batch = self._batch("training", rng.integers(0, len(utterances), size))
+        count = len(self._recorded["training"][0])
+        batch = self._batch("training", rng.integers(0, count, size))
         assert batch.lengths is not None
         exists = np.arange(batch.steps)[:, None] < batch.lengths
-        spread = (self.options.noise * utterances.values.std(0)).astype(np.float32)
-        batch.inputs[exists] += spread * rng.standard_normal((int(batch.lengths.sum()), CEPSTRA), dtype=np.float32)
+        batch.inputs[exists] += self._spread * rng.standard_normal(
+            (int(batch.lengths.sum()), CEPSTRA), dtype=np.float32
+        )
         return batch
+
+    @cached_property
+    def _spread(self) -> Array:
+        """Of the noise, in each coefficient."""
+        values = self._recorded["training"][0].values
+        spread: Array = (self.options.noise * values.std(0)).astype(np.float32)
+        return spread
 
     def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
         return self._batch(name, first(len(self._recorded[name][0]), size, name))

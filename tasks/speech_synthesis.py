@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from math import ceil, exp, log, sqrt
 from typing import Any, Literal
@@ -92,12 +93,15 @@ class SpeechSynthesis(Task):
                 (frames / TENTHS).astype(np.float32)[..., None], phones, lengths, tokens=phones, context=voice
             )  # fmt: skip
         else:
-            hot = (np.eye(len(NAMES), dtype=np.float32)[said.phones]) * (lasts > 0)[..., None]
-            slots = np.concatenate([hot, lasts[..., None]], -1).swapaxes(0, 1).reshape(size, -1)
-            context = np.concatenate([slots, voice], 1)
+            slots = np.zeros((size, SLOTS * count, len(NAMES) + 1), np.float32)
+            b, s = np.nonzero(lasts.T)
+            slots[b, s, said.phones[s, b]] = 1
+            slots[..., -1] = lasts.T
+            context = np.concatenate([slots.reshape(size, -1), voice], 1)
             told = Batch(np.zeros((0, size, 0), np.float32), said.phones, context=context)
-        targets, steps = self.speak(told)
-        return Batch(told.inputs, targets, told.lengths, None, told.tokens, told.context, steps)
+        heard = voice.astype(np.float64)  # as exactly as it is told
+        targets = render(replace(said, tract=heard[:, 0], loudness=heard[:, 1:]), self.options.bands)
+        return Batch(told.inputs, targets, told.lengths, None, told.tokens, told.context, said.lengths)
 
     def read(self, batch: Batch) -> Plan:
         """What the inputs tell to say."""
