@@ -5,8 +5,9 @@ short run a cell (copy memory over 500 steps) is trained and listened to, and wh
 run, each value and curve times a random factor, on the schedule of the long run. Only its pictures are one and the same
 file. The pages are then opened in a headless Chromium, each anew.
 
-    page s       median of three loads, from the address to the chart or text that the page is about
-    request s    the slowest single request of them
+    page s       median of three loads, from the address to the first line of a chart or the text that the page is about
+    server s     in the last of them, how long an answer of MLflow's API was waited for; the rest is the browser's work
+    request s    the slowest single request of all
     MB           what the server sent in a load
 
 The first row is a store with one run a cell: what MLflow itself takes. Needs Chromium and playwright.
@@ -19,7 +20,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ SHORT = 80
 LOADS = 3
 WAIT = 60_000  # ms
 OVERLAID = 20
+LINE = f"[...document.querySelectorAll('{TRACE} path.js-line')].some(line => line.getBBox().width > 50)"
+"""The first line in the document may be a single point, which is never seen."""
 
 
 class Tape(Listener):
@@ -150,8 +153,8 @@ def size(home: Home) -> str:
     return f"{len(names)} series and {points} points in a run, database of {megabytes:.0f} MB"
 
 
-def load(page: Page, url: str, ready: Callable[[Page], None]) -> tuple[float, float, float]:
-    """Seconds until a page is there, those of its slowest request, and MB received."""
+def load(page: Page, url: str, ready: Callable[[Page], None]) -> tuple[float, float, float, float]:
+    """Seconds until a page is there, those of waiting for the API and of the slowest request, and MB received."""
     page.goto("about:blank")
     done: list[Any] = []
 
@@ -165,23 +168,36 @@ def load(page: Page, url: str, ready: Callable[[Page], None]) -> tuple[float, fl
     seconds = time.perf_counter() - start
     page.remove_listener("requestfinished", note)
     slowest = max((r.timing["responseEnd"] - r.timing["requestStart"] for r in done), default=0.0) / 1e3
-    return seconds, slowest, sum(r.sizes()["responseBodySize"] for r in done) / 1e6
+    asked = sorted(
+        (r.timing["startTime"], r.timing["startTime"] + r.timing["responseEnd"])
+        for r in done
+        if "/ajax-api/" in r.url or r.url.endswith("/graphql")
+    )
+    return seconds, covered(asked) / 1e3, slowest, sum(r.sizes()["responseBodySize"] for r in done) / 1e6
 
 
-def visit(home: Home, pictures: Path | None) -> list[tuple[str, float, float, float]]:
-    """Every page: its name, median seconds, those of the slowest request, MB."""
+def covered(spans: Sequence[tuple[float, float]]) -> float:
+    """What spans in the order of their starts cover, where several do counted once."""
+    total, reached = 0.0, -np.inf
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def visit(home: Home, pictures: Path | None) -> Iterator[tuple[str, float, float, float, float]]:
+    """Every page: its name, median seconds, those of waiting for the API and of the slowest request, MB."""
     store = Store.open(home)
     experiment = store.experiment_id(STUDY)
     runs = [entry.run_id for entry in store.recorded(experiment)]
     metric = "gradient_by_lag/layer1.h/last"
 
     def chart(page: Page) -> None:
-        page.wait_for_selector(TRACE, timeout=WAIT)
+        page.wait_for_function(LINE, timeout=WAIT)
 
     def text(wanted: str | re.Pattern[str]) -> Callable[[Page], None]:
         return lambda page: page.get_by_text(wanted).first.wait_for(timeout=WAIT)
 
-    rows = []
     with ui(home.root, STUDY, free_port()) as first, tempfile.TemporaryDirectory() as folder:
         server = first.split("/#")[0]
         run = f"{server}/#/experiments/{experiment}/runs/{runs[0]}"
@@ -196,14 +212,12 @@ def visit(home: Home, pictures: Path | None) -> list[tuple[str, float, float, fl
             load(page, *pages["study, saved view"])  # the browser keeps MLflow's scripts from here on
             for name, (url, ready) in pages.items():
                 loads = [load(page, url, ready) for _ in range(LOADS)]
-                rows.append(
-                    (name, statistics.median(s for s, _, _ in loads), max(r for _, r, _ in loads), loads[-1][2])
-                )
+                pages_s, _, requests, _ = zip(*loads, strict=True)
+                yield name, statistics.median(pages_s), loads[-1][1], max(requests), loads[-1][3]
                 if pictures:
                     page.wait_for_timeout(2000)
                     page.screenshot(path=pictures / f"{name.replace(' ', '-').replace(',', '')}.png")
             page.goto("about:blank")  # it asks the server for news every some seconds, which is about to end
-    return rows
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -224,9 +238,9 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"\n{runs} runs: {size(Home.open(place))}")
             if options.fill:
                 continue
-            print(f"{'':<26}{'page s':>9}{'request s':>11}{'MB':>7}")
-            for name, seconds, slowest, megabytes in visit(Home.open(place), options.pictures):
-                print(f"{name:<26}{seconds:>9.1f}{slowest:>11.2f}{megabytes:>7.1f}", flush=True)
+            print(f"{'':<26}{'page s':>9}{'server s':>10}{'request s':>11}{'MB':>7}")
+            for name, seconds, server, slowest, megabytes in visit(Home.open(place), options.pictures):
+                print(f"{name:<26}{seconds:>9.1f}{server:>10.2f}{slowest:>11.2f}{megabytes:>7.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ def through_time(
 ) -> None:
     """Gradient norms over the lag, one line an evaluation, and over training as a map: a row for each state.
 
-    Every run draws some: places are given by hand, as finding them takes longer than the drawing.
+    Every run draws some, and what they take is most of what logging costs: places are given by hand, ticks are few
+    and their labels plain text, and there is one legend, since all of that takes longer than the drawing.
 
     Args:
         updates: of the evaluations.
@@ -54,8 +55,10 @@ def through_time(
         label = f"‖{norm}/∂{name}‖"
         last = row == len(maps) - 1
         if lines:
-            left = place(0.85, row, 4.5 if map else 9.9)
+            left = place(1.05, row, 4.3 if map else 9.7)
             _curves(left, label, updates, shown)
+            if not row:
+                left.legend(title="update", fontsize=7, title_fontsize=7, loc="lower left")
             left.set_xlabel("lag (steps)" if last else "")
         if map:
             right, bar = place(width - 4.75, row, 3.6), place(width - 1.05, row, 0.15)
@@ -72,10 +75,10 @@ def predictions(task: Task, outputs: Array, answer: Answer | None, batch: Batch,
     count = min(batch.size, EXAMPLES)
     figure = Figure(figsize=(9, 0.4 + 2.2 * count), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(count, 1, squeeze=False)[:, 0]
-    drawn = [task.draw(axis, outputs, answer, batch, index) for index, axis in enumerate(axes)]
-    if not any(drawn):
-        return False
+    # one after the other: most tasks have no picture, and axes cost every run of theirs more than all else here
+    for index in range(count):
+        if not task.draw(figure.add_subplot(count, 1, index + 1), outputs, answer, batch, index):
+            return False
     figure.suptitle(f"{type(task).__name__}: the first sequences of the test split", fontsize=12)
     figure.savefig(path)
     return True
@@ -83,7 +86,6 @@ def predictions(task: Task, outputs: Array, answer: Answer | None, batch: Batch,
 
 def _curves(axis: Any, label: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
     from matplotlib import colormaps
-    from matplotlib.ticker import NullLocator
 
     chosen = np.unique(np.linspace(0, len(updates) - 1, CURVES).round().astype(int))
     colours = colormaps["viridis"](np.linspace(0, 0.92, len(chosen)))
@@ -93,13 +95,14 @@ def _curves(axis: Any, label: str, updates: Sequence[int], values: NDArray[np.fl
     axis.set_xlim(0, max(1, values.shape[1] - 1))
     if np.isfinite(values).any():
         axis.set_yscale("log")
-        axis.yaxis.set_minor_locator(NullLocator())
+        _plain(axis.yaxis)
     axis.set_ylabel(label)
     axis.grid(True, which="major", alpha=0.25)
-    axis.legend(title="update", fontsize=7, title_fontsize=7, loc="best")
 
 
 def _map(figure: Any, axis: Any, bar: Any, label: str, updates: Sequence[int], values: NDArray[np.float64]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     lags = np.arange(values.shape[1])
     if len(lags) > HEATMAP_LAGS:
         lags = np.unique(np.geomspace(1, len(lags), HEATMAP_LAGS).round().astype(int)) - 1
@@ -114,7 +117,16 @@ def _map(figure: Any, axis: Any, bar: Any, label: str, updates: Sequence[int], v
     axis.set_ylim(0, lags[-1])
     axis.set_facecolor("0.85")  # zero or not finite
     axis.set_ylabel("lag (steps)")
-    figure.colorbar(mesh, cax=bar, label=f"log10 {label}")
+    figure.colorbar(mesh, cax=bar, label=f"log10 {label}", ticks=MaxNLocator(5))
+
+
+def _plain(axis: Any) -> None:
+    """Labels such as 1e-12: without the typesetting of exponents, a tenth of a picture's time."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(numticks=6))
+    axis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _lag_axis(set_scale: Any, axis: Any, lags: int) -> None:
@@ -123,6 +135,6 @@ def _lag_axis(set_scale: Any, axis: Any, lags: int) -> None:
 
     if lags > 30:
         set_scale("symlog", linthresh=1, linscale=0.3)
-        axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5) if lags < 500 else (1,)))
+        axis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 3) if lags < 500 else (1,)))
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_locator(NullLocator())

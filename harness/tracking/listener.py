@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS = "weights.safetensors"
-FLUSH_SECONDS = 3.0
+FLUSH_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 COMPLETE = ("solved", "budget", "diverged")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +98,18 @@ def unpacked(state: Mapping[str, Any]) -> list[Curve]:
 def read(data: bytes) -> dict[str, Values]:
     """What `Flow.write` wrote: curve's name -> norms ``[measurements, lag]``, NaN past the end of a shorter one.
 
-    The curves come in the order in which they were measured: of each layer, what stands for its output first.
+    The curves come in the order in which they were measured: of each layer, what stands for its output first. Files
+    of before this order was written down have those of ``h`` first.
     """
     from safetensors.numpy import load
 
     arrays = load(data)
     size = int.from_bytes(data[:8], "little")  # of the header, which `load` leaves out
-    names = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["longlag"])["curves"]
+    told = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    found = [key.removesuffix("/by_lag") for key in arrays if key.endswith("/by_lag")]
+    names: list[str] = sorted(found, key=lambda name: (not name.endswith(".h"), name))
+    with suppress(json.JSONDecodeError, KeyError):  # a sentence stood there
+        names = json.loads(told["longlag"])["curves"]
     return {name: arrays[f"{name}/by_lag"].astype(np.float64) for name in names}
 
 

@@ -92,7 +92,7 @@ def view(metrics: set[str]) -> dict[str, Any]:
         ],
         "columnOrder": [],
         "columnWidths": {},
-        "runsHiddenMode": "SHOWALL",
+        "runsHiddenMode": "FIRST_20_RUNS",  # else each chart asks for the points of every run of the list
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],

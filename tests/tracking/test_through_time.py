@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from harness.probes import Curve
 from harness.tracking import figures
@@ -44,6 +44,16 @@ def test_points_are_dense_at_small_lags() -> None:
 
 def padded() -> Curve:
     return Curve("layer2", "c", np.array([1.0, 2.0, 3.0]), np.array([2.5, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("metadata", [None, {"longlag": "mean over examples of the norm"}, {"longlag": "{}"}])
+def test_a_file_of_before_the_order_was_written_down(metadata: dict[str, str] | None) -> None:
+    rows = {name: np.full((2, 3), float(number)) for number, name in enumerate(("layer1.c", "layer1.h", "layer2.h"))}
+    data = save({"updates": np.arange(2), **{f"{name}/by_lag": row for name, row in rows.items()}}, metadata=metadata)
+    found = read(data)
+    assert list(found) == ["layer1.h", "layer2.h", "layer1.c"], "what stands for a layer's output first"
+    for name, row in rows.items():
+        np.testing.assert_array_equal(found[name], row)
 
 
 def test_the_file_holds_every_evaluation(tmp_path: Path) -> None:
