@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.special import expit
 
 from harness.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
 from tasks._harmony import LOWEST, composed
@@ -147,6 +146,8 @@ class Chorales(Task):
         """The piano roll: probabilities in grey, the keys that sounded as marks."""
         assert batch.lengths is not None
         length = int(batch.lengths[index])
+        from scipy.special import expit
+
         given = expit(outputs[:length, index])
         axes.imshow(given.T, origin="lower", aspect="auto", cmap="Greys", vmin=0, vmax=1)
         steps, keys = np.nonzero(batch.targets[:length, index])
