@@ -48,35 +48,48 @@ def _has_user(name: str) -> bool:
         return False
 
 
-@contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """A server with a database ``longlag``; gives its address. `folder` should be a short path that all may enter."""
-    programs = postgresql_programs()
-    assert programs is not None
-    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
-    data, port = folder / "data", free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    if user is not None:
-        shutil.chown(folder, user)
-    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "longlag", "-A", "trust", "-N", "--no-instructions"]
-    initdb += ["--locale=C", "-E", "UTF8"]
-    subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
-    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "fsync": "off"}
-    options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), *options], stdout=log, stderr=log, cwd=folder, user=user
-        )
-    try:
-        make = [str(programs / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "longlag", "longlag"]
+class PostgreSQL:
+    """A server with a database ``longlag``, which can be stopped and started again.
+
+    Args:
+        folder: for its files; should be a short path that all may enter.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        programs = postgresql_programs()
+        assert programs is not None
+        self.programs, self.folder, self.port = programs, folder, free_port()
+        self.url = f"postgresql://longlag@127.0.0.1:{self.port}/longlag"
+        self.user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+        if self.user is not None:
+            shutil.chown(folder, self.user)
+        initdb = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", "longlag", "-A", "trust", "-N"]
+        initdb += ["--no-instructions", "--locale=C", "-E", "UTF8"]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=self.user)
+        self.start()
+        subprocess.run([str(programs / "createdb"), *self._asked(), "longlag"], check=True, cwd=folder)
+
+    def start(self) -> None:
+        """Until it answers."""
+        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.folder}
+        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+        command = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), *options, "-c", "fsync=off"]
+        file = self.folder / "log"
+        with file.open("ab") as log:
+            self.server = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, user=self.user)
+        ready = [str(self.programs / "pg_isready"), "-q", *self._asked()]
         until = time.monotonic() + SECONDS
-        while subprocess.run(make, stderr=subprocess.DEVNULL, cwd=folder).returncode:
-            assert server.poll() is None and time.monotonic() < until, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield f"postgresql://longlag@127.0.0.1:{port}/longlag"
-    finally:
-        server.send_signal(signal.SIGINT)  # SIGTERM would wait for all clients
-        server.wait(SECONDS)
+        while subprocess.run(ready, cwd=self.folder).returncode:
+            assert self.server.poll() is None and time.monotonic() < until, file.read_text()
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """At once, whoever is connected."""
+        self.server.send_signal(signal.SIGINT)  # SIGTERM would wait for all clients
+        self.server.wait(SECONDS)
+
+    def _asked(self) -> list[str]:
+        return ["-h", "127.0.0.1", "-p", str(self.port), "-U", "longlag"]
 
 
 @contextmanager

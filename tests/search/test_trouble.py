@@ -1,12 +1,15 @@
-"""A full disk, a home that cannot be written, a trial that memory is too small for: one sentence, and nothing lost."""
+"""A full disk, a home that cannot be written, a lost database, too little memory: one sentence, and nothing lost."""
 
 from __future__ import annotations
 
 import errno
+import json
 import resource
 import shutil
 import sqlite3
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,11 +19,16 @@ import psutil
 import pytest
 
 import harness
+from harness.cli.app import app
+from harness.cli.errors import invoke
 from harness.registry import UserError
 from harness.search import Watcher, report
+from harness.search.ledger import Ledger
+from harness.search.storage import address
 from harness.search.trouble import clear, sentence
 from harness.spec import RunSpec
 from harness.tracking.home import Home
+from tests.search.serving import PostgreSQL
 
 STUDY: dict[str, Any] = {
     "name": "in-trouble",
@@ -84,6 +92,51 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(workers: int, disk: Path,
     assert counted.runs - 10 == 3 - len(before)
     whole = harness.sweep(STUDY, home=tmp_path / "whole")
     assert [trial.objective for trial in result.trials] == [trial.objective for trial in whole.trials]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_database_that_goes_away_is_one_sentence_and_loses_nothing(
+    workers: int, postgresql: PostgreSQL, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    training = {**STUDY["base"]["training"], "updates": 1500, "eval_every": 50, "stop_when_solved": False}
+    study = {**STUDY, "name": f"database-{workers}", "base": {**STUDY["base"], "training": training}}
+    file, home = tmp_path / "study.json", tmp_path / "home"
+    file.write_text(json.dumps(study))
+    command = ["sweep", str(file), "--home", str(home), "--storage", postgresql.url, "--workers", str(workers)]
+    stopped: list[bool] = []
+
+    def stop() -> None:
+        until = time.monotonic() + 120
+        while not stopped and not list(home.glob("checkpoints/*/*.json")) and time.monotonic() < until:
+            time.sleep(0.02)
+        postgresql.stop()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        code = invoke(app, [*command, "--checkpoint-seconds", "0.2"])
+    finally:
+        stopped.append(True)
+        thread.join()
+        postgresql.start()
+    said = capfd.readouterr().err
+    assert code == 2, said
+    errors = [line for line in said.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "Traceback" not in said, said
+    assert "the study storage postgresql+psycopg://longlag@127.0.0.1:" in errors[0], said
+    assert errors[0].endswith("what is finished is kept, and the same command continues"), said
+    begun = {path.parent.name for path in home.glob("checkpoints/*/*.json")}
+    assert begun
+    result = harness.sweep(study, home=home, storage=postgresql.url)
+    assert (result.remaining, result.failed) == (0, [])
+    whole = harness.sweep(study, home=tmp_path / "whole")
+    assert [trial.objective for trial in result.trials] == [trial.objective for trial in whole.trials]
+    book = Ledger.stored(study["name"], address(postgresql.url))
+    with closing(book.storage):
+        states = [trial.state.name for trial in book.study.get_trials()]
+    assert states.count("COMPLETE") == 3 and set(states) == {"COMPLETE", "FAIL"}
+    assert begun <= {trial.runs[0].run_key for trial in result.trials} and not list(home.glob("checkpoints/*"))
 
 
 def test_a_home_that_cannot_be_written_is_one_sentence(disk: Path) -> None:
