@@ -44,17 +44,16 @@ class AntisymmetricRNN(GatedCell):
 
     def __init__(self, options: Any = None) -> None:
         super().__init__(options)
-        gate = (Gate("z", sources=()),) if self.options.gated else ()
-        self.gates = (Gate("m", inputs=False, bias=False), Gate("a", sources=()), *gate)
+        shared = (Gate("m", inputs=False, bias=False), Gate("a", sources=()), Gate("z", sources=()))
+        self.gates = shared if self.options.gated else (Gate("a"),)
 
     @property
     def formula(self) -> str:
         return f"H*(H - 1)//2 + {2 if self.options.gated else 1}*H*(I + 1)"
 
     def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
-        new = torch.tanh(g.m + g.a)
-        if self.options.gated:
-            new = torch.sigmoid(g.m + g.z) * new
+        gated = self.options.gated
+        new = torch.sigmoid(g.m + g.z) * torch.tanh(g.m + g.a) if gated else torch.tanh(g.a)
         return {"h": s.h + self.options.step_size * new}
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
@@ -73,7 +72,7 @@ class AntisymmetricRNN(GatedCell):
         parameters["bias"].zero_()[hidden_size:] = 1
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
-        size = len(parameters["bias"]) // len(self.gates[1:])
+        size = len(parameters["bias"]) // len(Layout.of(self).biases)
         matrix = skew(parameters["skew"], size)
         matrix = matrix - self.options.diffusion * torch.eye(size, dtype=matrix.dtype, device=matrix.device)
         return Weights(parameters["weight_ih"], (matrix,), parameters["bias"], None, {})

@@ -71,14 +71,13 @@ class EmbeddedMUT(MUT):
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         packed = parameters["weight_ih"]
-        mapped = self._mapped()
-        own = dict(zip(mapped, packed.chunk(len(mapped)), strict=True))
+        size = packed.shape[1]
         if "embedding" in parameters:
-            own = {name: matrix @ parameters["embedding"] for name, matrix in own.items()}
-            own[self.plain] = parameters["embedding"]
+            packed, plain = packed @ parameters["embedding"], parameters["embedding"]
         else:
-            own[self.plain] = torch.eye(packed.shape[1], dtype=packed.dtype, device=packed.device)
-        weight_ih = torch.cat([own[name] for name in Layout.of(self).inputs])
+            plain = torch.eye(size, dtype=packed.dtype, device=packed.device)
+        before = Layout.of(self).inputs.index(self.plain) * size
+        weight_ih = torch.cat([packed[:before], plain, packed[before:]])
         return replace(super().weights(parameters), weight_ih=weight_ih)
 
 

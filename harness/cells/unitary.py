@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -82,6 +83,12 @@ class URNN(GatedCell):
         return Weights(parameters["weight_ih"], (weight_hh,), None, None, {"offset": parameters["offset"]})
 
 
+@lru_cache(maxsize=64)
+def fourier(size: int, device: torch.device) -> Tensor:
+    """F ``[n, n]`` complex: the unitary Fourier transform as a matrix."""
+    return torch.fft.fft(torch.eye(size, dtype=torch.complex128, device=device), dim=0, norm="ortho")
+
+
 def compose(theta: Tensor, reflection: Tensor, permutation: Tensor) -> Tensor:
     """W ``[n, n]`` complex from ``theta [3, n]``, ``reflection [2, 2 n]`` and ``permutation [n]``."""
     phases = torch.polar(torch.ones_like(theta), theta).unsqueeze(-1)
@@ -91,7 +98,7 @@ def compose(theta: Tensor, reflection: Tensor, permutation: Tensor) -> Tensor:
         v = torch.complex(reflection[k, :size], reflection[k, size:])
         return matrix - torch.outer(v, v.conj() @ matrix) * (2 / (v.abs().square().sum()))
 
-    matrix = torch.fft.fft(torch.diag(phases[0, :, 0]), dim=0, norm="ortho")
+    matrix = fourier(size, theta.device) * phases[0, :, 0]  # F D_1
     matrix = phases[1] * reflect(matrix, 0)[permutation]
     matrix = torch.fft.ifft(matrix, dim=0, norm="ortho")
     return phases[2] * reflect(matrix, 1)

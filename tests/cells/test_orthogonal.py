@@ -20,7 +20,7 @@ from harness.cells.gru import GRU
 from harness.cells.indrnn import IndRNN
 from harness.cells.lstm import LSTM
 from harness.cells.lstm_presets import FullGateRecurrence
-from harness.cells.orthogonal import ExpRNN, ScoRNN
+from harness.cells.orthogonal import ExpRNN, ScoRNN, exponential, skew
 from harness.cells.parametrise import orthogonalise
 from harness.cells.stack import Stack
 from harness.cells.unitary import URNN
@@ -253,3 +253,35 @@ def test_antisymmetric(gated: bool) -> None:
     total = sum(p.numel() for p in wide.parameters())
     assert total == eval(wide.cell.formula, {"I": 1, "H": 128})
     assert round((total + 128 * 10 + 10) / 1000) == 10  # the paper's "10k" for pixel MNIST, with its readout
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 40])
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 0.3, 2.0, 30.0])
+def test_the_exponential_is_scipys_and_orthogonal(size, scale):
+    above = torch.randn(size * (size - 1) // 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * scale
+    matrix = skew(above, size)
+    wanted = torch.from_numpy(scipy.linalg.expm(matrix.numpy()))
+    # rounding grows with the norm of the matrix, whose entries stand for angles of that size
+    room = size * max(1.0, float(torch.linalg.matrix_norm(matrix, 2)))
+    for dtype in (torch.float64, torch.float32):
+        found = exponential(matrix.to(dtype)).double()
+        eps = torch.finfo(dtype).eps
+        torch.testing.assert_close(found, wanted, rtol=0, atol=4 * room * eps)
+        torch.testing.assert_close(found @ found.T, torch.eye(size, dtype=torch.float64), rtol=0, atol=4 * room * eps)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 8.0])
+def test_the_exponentials_gradient_is_scipys(scale):
+    generator = torch.Generator().manual_seed(2)
+    matrix = skew(scale * torch.randn(15, generator=generator, dtype=torch.float64), 6)
+    seed = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+    leaf = matrix.clone().requires_grad_()
+    exponential(leaf).backward(seed)
+    # the adjoint of the derivative at S is the derivative at S'
+    wanted = scipy.linalg.expm_frechet(matrix.T.numpy(), seed.numpy(), compute_expm=False)
+    torch.testing.assert_close(leaf.grad, torch.from_numpy(wanted), rtol=1e-12, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_diverged_matrix_shows(value):
+    assert exponential(skew(torch.tensor([0.1, value, 0.2]), 3)).isnan().any()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,26 @@ def test_a_compiler_error_says_what_the_compiler_said(folder):
     with pytest.raises(build.BuildError, match="nonsense"):
         build.load("int nonsense = ;")
     assert list(folder.iterdir()) == []
+
+
+def test_of_many_who_want_it_one_builds(folder, text, monkeypatch):
+    builds, build_it = [], build.compile_to
+
+    def slow(source, path):
+        builds.append(path)
+        time.sleep(0.2)  # so that the others come while it lasts
+        build_it(source, path)
+
+    monkeypatch.setattr(build, "compile_to", slow)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(build.load, [text] * 4))
+    assert len(builds) == 1
+    assert all(library.longlag_call_size() > 0 for library in found)
+    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".so"]
+
+
+def test_a_builder_that_hangs_holds_nobody_up_for_ever(folder, text, monkeypatch):
+    path = build.library_path(text)
+    monkeypatch.setattr(build, "WAIT_SECONDS", 0.1)
+    with build.turn(path):  # somebody else's, who does not come to an end
+        assert build.load(text).longlag_call_size() > 0

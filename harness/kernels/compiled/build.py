@@ -2,14 +2,16 @@
 
 The cache folder is ``$XDG_CACHE_HOME/longlag`` (``~/.cache/longlag``); a file's name is the hash of all that decides
 its content: source, compiler, flags, processor. A library appears by renaming a finished file, so nobody ever sees
-half of one. A library is only loaded from a folder that belongs to this user and that nobody else can write to;
-where there is no such folder a private temporary one serves.
+half of one; of many processes that want the same one, the first builds and the others wait for it. A library is only
+loaded from a folder that belongs to this user and that nobody else can write to; where there is no such folder a
+private temporary one serves.
 """
 
 from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import hashlib
 import os
 import platform
@@ -17,6 +19,9 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +37,8 @@ COMPILE_FLAGS = (
 GCC_FLAGS = ("-fno-tree-pre",)
 LINK_FLAGS = ("-shared", "-pthread", "-lm")
 TIMEOUT_SECONDS = 120
+WAIT_SECONDS = 120
+"""For another builder of the same library, before it is built here as well."""
 
 
 class BuildError(Exception):
@@ -166,6 +173,45 @@ def compile_to(source: str, path: Path) -> None:
         (folder / "cell.c").replace(path.with_suffix(".c"))  # for people who want to read it
 
 
+@contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Hold the right to build `path`, as soon as no other process or thread does.
+
+    It saves work and no more: builds of the same library at once do each other no harm, so that where the lock cannot
+    be had (a file system without locks, a builder that was stopped) we go on without it.
+    """
+    name = path.with_suffix(".lock")
+    try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        end = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:
+                break
+        yield
+    finally:
+        name.unlink(missing_ok=True)  # while it is held: who waits for it looks for the library next
+        os.close(lock)
+
+
+def loaded(path: Path) -> ctypes.CDLL | None:
+    """The library at `path` if it is there, ours and whole."""
+    if not trusted(path):
+        return None
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        return None
+
+
 def load(source: str) -> ctypes.CDLL:
     """The library of `source`, from the cache or built now.
 
@@ -173,12 +219,14 @@ def load(source: str) -> ctypes.CDLL:
         BuildError: when it cannot be built or loaded.
     """
     path = library_path(source)
-    if trusted(path):
-        try:
-            return ctypes.CDLL(str(path))
-        except OSError:
-            pass  # damaged: build it again
-    compile_to(source, path)
+    library = loaded(path)
+    if library is not None:
+        return library
+    with turn(path):
+        library = loaded(path)  # another process may have built it meanwhile
+        if library is not None:
+            return library
+        compile_to(source, path)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:

@@ -6,6 +6,7 @@ import ctypes
 import threading
 import weakref
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -105,16 +106,18 @@ def make_kernel(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
         return "the compiled loop needs a BLAS, and neither torch nor scipy exports one"
     if build.compiler() is None:
         return "the compiled loop needs a C compiler (cc, gcc or clang), and this machine has none"
-    plan = plan_of(cell)
-    if isinstance(plan, str):
-        return plan
-    text = source(plan, REAL[dtype])
-    try:
-        if text not in _libraries:
-            _libraries[text] = build.load(text)
-        small = tiles(REAL[dtype])
-    except (build.BuildError, OSError) as error:
-        return f"cell {plan.name} is not compiled: building it failed ({error})"
+    with ThreadPoolExecutor(1) as beside:  # on a new machine the products are built while the cell is traced
+        products = beside.submit(tiles, REAL[dtype])
+        plan = plan_of(cell)
+        if isinstance(plan, str):
+            return plan
+        text = source(plan, REAL[dtype])
+        try:
+            if text not in _libraries:
+                _libraries[text] = build.load(text)
+            small = products.result()
+        except (build.BuildError, OSError) as error:
+            return f"cell {plan.name} is not compiled: building it failed ({error})"
     call_size = _libraries[text].longlag_call_size
     call_size.restype, call_size.argtypes = ctypes.c_long, []
     if call_size() != 8 * call_fields(plan):
