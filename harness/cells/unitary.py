@@ -86,7 +86,9 @@ class URNN(GatedCell):
 @lru_cache(maxsize=64)
 def fourier(size: int, device: torch.device) -> Tensor:
     """F ``[n, n]`` complex: the unitary Fourier transform as a matrix."""
-    return torch.fft.fft(torch.eye(size, dtype=torch.complex128, device=device), dim=0, norm="ortho")
+    one = torch.eye(size, dtype=torch.complex128, device=device)
+    result: Tensor = torch.fft.fft(one, dim=0, norm="ortho")
+    return result
 
 
 def compose(theta: Tensor, reflection: Tensor, permutation: Tensor) -> Tensor:
