@@ -31,7 +31,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ QUICK_SIZES: tuple[Size, ...] = ((200, 20, 64),)
 QUICK_LARGE = ("lstm", "lstm-peephole", "gru", "rnn")
 """Cells that --quick also measures at its second size, the one of the targets."""
 LARGE: Size = (750, 50, 128)
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset": "before"})}
+"""Cells whose options change what a step computes, under a name of their own."""
 INPUTS = 2
 COLUMNS = ("ms", "x bound", "nn", "cell loop", "jax", "plain", "threads", "probe %", "peak MB", "ready s")
 REFERENCES: dict[int, tuple[Any, Any]] = {1: (nn.RNN, nn.RNNCell), 3: (nn.GRU, nn.GRUCell), 4: (nn.LSTM, nn.LSTMCell)}
@@ -191,13 +193,18 @@ def parser_for(module: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def names_from(parser: argparse.ArgumentParser, text: str | None) -> list[str]:
-    known = registry.names("cell")
-    names = text.split(",") if text else list(known)
+def names_from(parser: argparse.ArgumentParser, text: str | None, variants: Iterable[str] = VARIANTS) -> list[str]:
+    known = sorted([*registry.names("cell"), *variants])
+    names = text.split(",") if text else known
     unknown = [name for name in names if name not in known]
     if unknown:
         parser.error(f"unknown cell {', '.join(unknown)}: one of {', '.join(known)}")
     return names
+
+
+def cell_of(name: str) -> Cell:
+    """The cell behind a name of `names_from`."""
+    return build(*VARIANTS.get(name, (name, {})))
 
 
 def run(
@@ -243,7 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
     loops = not (quick or options.no_loops)
 
     def one(name: str, size: Size, n: int) -> dict[str, Any]:
-        return measure(name, build(name), size, n, repeats, loops, options.clock)
+        return measure(name, cell_of(name), size, n, repeats, loops, options.clock)
 
     run(jobs, one, line, options.json, about)
 

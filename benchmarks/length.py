@@ -23,10 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cells import INPUTS, Size, names_from, parser_for, run, training_step
+from benchmarks.cells import INPUTS, Size, cell_of, names_from, parser_for, run, training_step
 from benchmarks.timing import machine, peak_megabytes, ratio, rounds
 from harness.cells.base import Cell, GatedLayer, Layer
-from harness.cells.stack import build
 from harness.kernels.compiled import memory
 
 CELLS = "lstm,gru,rnn"
@@ -98,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     first: dict[tuple[str, int, int], float] = {}
 
     def one(name: str, size: Size, _: int) -> dict[str, Any]:
-        row = measure(name, build(name), size, repeats)
+        row = measure(name, cell_of(name), size, repeats)
         row["x first"] = row["us a step"] / first.setdefault((name, *size[1:]), row["us a step"])
         return row
 

@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = parser_for("benchmarks.probes", __doc__ or "")
     parser.add_argument("--cheap", action="store_true", help="the cheap curve alone")
     options = parser.parse_args(arguments)
-    names = names_from(parser, options.cells or CELLS)
+    names = names_from(parser, options.cells or CELLS, variants=())
     sizes = options.sizes or (SIZES[:1] if options.quick else SIZES)
     repeats = options.repeats or (6 if options.quick else 14)
     about = machine()
