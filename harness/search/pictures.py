@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from harness.search.result import StudyResult, TrialResult
 from harness.tracking import throughtime
 from harness.tracking.store import Store
 from harness.training import RunResult
+
+log = logging.getLogger("longlag")
 
 Values = NDArray[np.float64]
 FLOOR = 1e-16
@@ -60,7 +63,8 @@ def draw_all(result: StudyResult, store: Store, folder: Path) -> list[Path]:
 def gather(result: StudyResult, store: Store) -> dict[str, dict[str, list[Seed]]]:
     """Task -> cell (with its depth, where that varies) -> the seeds of its best trial by the study's objective.
 
-    Trials that are not complete, and runs that recorded no curves, are left out.
+    Trials that are not complete, and runs that recorded no curves, are left out; so are runs whose file of curves is
+    damaged, with a line that says it.
     """
     rows: dict[str, dict[str, list[Seed]]] = {}
     complete = [trial for trial in result.trials if trial.state == "complete" and trial.runs]
@@ -85,7 +89,11 @@ def _seeds(trial: TrialResult, store: Store) -> Iterator[Seed]:
         for kind, name in (("lag", throughtime.LAG_SECTION), ("total", throughtime.SECTION)):
             data = store.file(run_id, f"{name}.safetensors")
             if data is not None:
-                by_lag = throughtime.read(data)
+                try:
+                    by_lag = throughtime.read(data)
+                except ValueError as error:
+                    log.warning("run %s is not in the picture of curves: %s.safetensors is %s", run_id, name, error)
+                    break
                 chosen = by_lag[watched(list(by_lag), run.spec.model.depth)]
                 score = dict(store.history(run_id, "validation/score"))
                 yield Seed(run, kind, _known(chosen[0]), _known(chosen[-1]), score)

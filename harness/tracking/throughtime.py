@@ -100,10 +100,17 @@ def read(data: bytes) -> dict[str, Values]:
 
     The curves come in the order in which they were measured: of each layer, what stands for its output first. Files
     of before this order was written down have those of ``h`` first.
+
+    Raises:
+        ValueError: when `data` is not such a file, or only a part of one.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    arrays = load(data)
+    try:
+        arrays = load(data)
+    except SafetensorError as error:
+        raise ValueError(f"not a whole file of curves: {error}") from error
     size = int.from_bytes(data[:8], "little")  # of the header, which `load` leaves out
     told = json.loads(data[8 : 8 + size]).get("__metadata__", {})
     found = [key.removesuffix("/by_lag") for key in arrays if key.endswith("/by_lag")]

@@ -32,7 +32,9 @@ STUDY: dict[str, Any] = {
 }
 
 
-def test_a_study_ends_with_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_ends_with_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(figures, "through_time", lambda *_, **__: None)  # those of the runs take a second each
     result = harness.sweep(STUDY, home=tmp_path)
     store = Store.open(Home.open(tmp_path))
@@ -57,6 +59,15 @@ def test_a_study_ends_with_its_pictures(tmp_path: Path, monkeypatch: pytest.Monk
     assert {"curves.png", "curves.pdf", "relation.png"} <= names
     assert {path.name for path in (tmp_path / "reports" / "pictured").iterdir()} <= names
     assert report("pictured", home=tmp_path) == result
+
+    torn = result.trials[0].run_ids[0]
+    for file in tmp_path.rglob("gradient_by_lag.safetensors"):
+        if torn in file.parts:
+            file.write_bytes(file.read_bytes()[:40])
+    left = [seed for cells in gather(result, store).values() for seeds in cells.values() for seed in seeds]
+    everyone = [seed for cells in rows.values() for seeds in cells.values() for seed in seeds]
+    assert len(left) == len(everyone) - 1
+    assert f"run {torn} is not in the picture of curves: gradient_by_lag.safetensors is not a whole" in caplog.text
 
 
 def seed(outcome: str, score: dict[int, float], solved_at: int | None = None) -> Seed:
