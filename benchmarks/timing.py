@@ -15,6 +15,8 @@ import torch
 from harness.kernels.compiled import toolchain
 
 Step = Callable[[], None]
+TURN_SECONDS = 0.03
+MOST_A_TURN = 100
 SLOW_ROUNDS = 2
 """Rounds for what takes several times longer than the rest: loops in Python."""
 
@@ -32,17 +34,28 @@ def on(threads: int, function: Step) -> Step:
 def rounds(
     fast: dict[str, Step], slow: dict[str, Step], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Times in ms, everything in turn; the order changes, so that nobody always runs in the wake of the same one."""
+    """Times in ms, everything in turn; the order changes, so that nobody always runs in the wake of the same one.
+
+    In its turn a short step runs several times over, as it does in training, so that neither the clock nor what the
+    one before left in the caches decides. Denormal numbers are flushed, as they are in training.
+    """
+    torch.set_flush_denormal(True)
+    often = {}
+    for name, function in (fast | slow).items():  # the first turn warms up, the second says how long one takes
+        function()
+        start = clock()
+        function()
+        often[name] = max(1, min(MOST_A_TURN, int(TURN_SECONDS / max(clock() - start, 1e-9))))
     times: dict[str, list[float]] = {name: [] for name in (*fast, *slow)}
-    for number in range(repeats + 1):
-        turns = list((fast | slow if number <= SLOW_ROUNDS else fast).items())
+    for number in range(repeats):
+        turns = list((fast | slow if number < SLOW_ROUNDS else fast).items())
         first = number // 2 % len(turns)
         turns = turns[first:] + turns[:first]
         for name, function in turns if number % 2 else turns[::-1]:
             start = clock()
-            function()
-            if number:  # the first round warms up
-                times[name].append(1e3 * (clock() - start))
+            for _ in range(often[name]):
+                function()
+            times[name].append(1e3 * (clock() - start) / often[name])
     return times
 
 
