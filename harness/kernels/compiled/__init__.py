@@ -3,7 +3,7 @@
 trace.py, lower.py, graph.py   the core and its derivative as a flat graph
 plan.py                        where each gate lies, which products fill it, what is saved
 emit.py, cmath.py              the graph as C
-template.py, source.py         the time loop around it
+template.py, timeloop.py, source.py   the time loop around it
 tiles.py, blas.py              the matrix products
 build.py, kernel.py            a loaded library
 function.py, memory.py         the loop as a differentiable function

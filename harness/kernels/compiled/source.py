@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.kernels.compiled import emit
 from harness.kernels.compiled.cmath import functions
 from harness.kernels.compiled.plan import Plan, Term
-from harness.kernels.compiled.template import BACKWARD, COMMON, FORWARD, HEADER, THREADS
+from harness.kernels.compiled.template import COMMON, HEADER
+from harness.kernels.compiled.timeloop import BACKWARD, FORWARD, THREADS
 
 
 def source(plan: Plan, real: str) -> str:
