@@ -1,0 +1,221 @@
+"""The C text of the time loop, forward and backward, and of the threads; the same for every cell.
+
+Each thread takes a slice of the batch over the whole time loop. ``@name@`` stands for what `source.py` prints from the
+cell, the rest is that of `template.py`.
+"""
+
+FORWARD = """\
+static int forward_slice(const Call *c, long slice, long b0, long nb) {
+    const long H = c->H, I = c->I, B = c->B, T = c->T, W = N_SLOTS * H;
+    const int small = I <= SMALL_INPUT;
+    long K = 65536 / (nb * W); /* steps whose inputs are projected together */
+    K = K < 1 ? 1 : K > T ? T : K;
+    real *block = allocate(K * nb * W), *packed = allocate(K * nb * I), *unsaved = allocate(N_SAVED * H);
+    real *middle = allocate(N_MIDDLE * nb * H), *row = allocate((small ? I + 1 : 1) * W);
+    real *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
+    const int failed = !block || !packed || !unsaved || !middle || !row || !panels;
+    (void)slice;
+    if (failed) goto end;
+    @pack@
+    memset(row, 0, sizeof(real) * (size_t)((small ? I + 1 : 1) * W));
+    @biases@
+    if (small && c->weight_ih) for (long i = 0; i < I; i++) { /* row 0: biases, row 1 + i: the weights of input i */
+        @small_inputs@
+    }
+    for (long t0 = 0; t0 < T; t0 += K) {
+        const long steps = T - t0 < K ? T - t0 : K;
+        const real *x = c->weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, packed) : NULL;
+        for (long r = 0; r < steps * nb; r++) {
+            real *pre = block + r * W;
+            if (!small || !x) {
+                memcpy(pre, row, sizeof(real) * (size_t)W);
+                continue;
+            }
+            @small_products@
+        }
+        if (!small && x) {
+            @input_products@
+        }
+        for (long t = t0; t < t0 + steps; t++) {
+            real *pre = block + (t - t0) * nb * W;
+            @first_terms@
+            @second_stage@
+            for (long b = 0; b < nb; b++) {
+                const real *old[N_STATES];
+                real *new[N_STATES];
+                for (int s = 0; s < N_STATES; s++) {
+                    old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * H;
+                    new[s] = c->state[s] + (t + 1) * c->stride[s] + (b0 + b) * H;
+                }
+                if (c->mask && !c->mask[t * B + b0 + b]) {
+                    for (int s = 0; s < N_STATES; s++) memmove(new[s], old[s], sizeof(real) * (size_t)H);
+                    continue;
+                }
+                real *saved = c->saved ? c->saved + (t * B + b0 + b) * N_SAVED * H : unsaved;
+                forward_core(H, pre + b * W, old, new, saved, c->unit);
+            }
+        }
+    }
+end:
+    free(block), free(packed), free(unsaved), free(middle), free(row), free(panels);
+    return failed;
+}
+"""
+
+BACKWARD = """\
+static int backward_slice(const Call *c, long slice, long b0, long nb) {
+    const long H = c->H, I = c->I, B = c->B, T = c->T, W = N_SLOTS * H;
+    const int small = I <= SMALL_INPUT && c->grad_weight_ih;
+    const long tall = small ? I + 1 : 1, wide = H > I ? H : I;
+    long K = (BLOCK_ROWS + nb - 1) / nb; /* steps whose weight gradients are summed together */
+    K = K > T ? T : K;
+    real *dpre = allocate(K * nb * W), *packed = allocate(K * nb * wide), *columns = allocate(tall * W);
+    real *unit_block = allocate(N_UNITS * H), *unit_total = allocate(N_UNITS * H);
+    real *middle = allocate(N_MIDDLE * K * nb * H), *grad_middle = allocate(N_MIDDLE * nb * H);
+    real *zeros = allocate(H), *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
+    real *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
+    const int failed = !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle ||
+                       !zeros || !total || !panels;
+    if (failed) goto end;
+    @pack@
+    memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
+    memset(zeros, 0, sizeof(real) * (size_t)H);
+    for (long t1 = T, t0; t1 > 0; t1 = t0) {
+        t0 = (t1 - 1) / K * K;
+        const long steps = t1 - t0;
+        memset(unit_block, 0, sizeof(real) * N_UNITS * (size_t)H);
+        for (long t = t1 - 1; t >= t0; t--) {
+            real *dpre_t = dpre + (t - t0) * nb * W;
+            for (long b = 0; b < nb; b++) {
+                const real *old[N_STATES], *new[N_STATES], *outer[N_STATES];
+                real *grad[N_STATES], *row[N_MIDDLE];
+                for (int s = 0; s < N_STATES; s++) {
+                    old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * H;
+                    new[s] = old[s] + c->stride[s];
+                    grad[s] = c->grad_state[s] + (b0 + b) * H;
+                    outer[s] = c->grad_output[s] ? c->grad_output[s] + (t * B + b0 + b) * H : zeros;
+                }
+                for (int m = 0; m < N_MIDDLE; m++) row[m] = middle + ((m * K + t - t0) * nb + b) * H;
+                if (c->mask && !c->mask[t * B + b0 + b]) {
+                    memset(dpre_t + b * W, 0, sizeof(real) * (size_t)W);
+                    for (int m = 0; m < N_MIDDLE; m++) memset(row[m], 0, sizeof(real) * (size_t)H);
+                    for (int s = 0; s < N_STATES; s++) {
+                        for (long j = 0; j < H; j++) grad[s][j] += outer[s][j];
+                        if (c->squares[s]) c->squares[s][t * B + b0 + b] = sum_of_squares(grad[s], H);
+                    }
+                    continue;
+                }
+                const long later = b + 1 < nb ? t * B + b0 + b + 1 : (t - 1) * B + b0;
+                PREFETCH(c->saved, later, N_SAVED * H)
+                for (int s = 0; s < N_STATES; s++)
+                    if (c->stride[s]) PREFETCH(c->state[s], later, H)
+                backward_core(H, c->saved + (t * B + b0 + b) * N_SAVED * H, old, new, grad, outer, dpre_t + b * W, row,
+                              total, unit_block, c->unit);
+                for (int s = 0; s < N_STATES; s++)
+                    if (c->squares[s]) c->squares[s][t * B + b0 + b] = sum_of_squares(total + s * H, H);
+            }
+            @second_stage@
+            @first_terms@
+        }
+        @weight_gradients@
+        if (c->grad_x) {
+            real *grad_x = nb == B ? c->grad_x + t0 * B * I : packed;
+            memset(grad_x, 0, sizeof(real) * (size_t)(steps * nb * I));
+            @input_gradients@
+            for (long t = 0; nb != B && t < steps; t++)
+                memcpy(c->grad_x + ((t0 + t) * B + b0) * I, packed + t * nb * I, sizeof(real) * (size_t)(nb * I));
+        }
+        const real *x = c->grad_weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, packed) : NULL;
+        if (c->grad_weight_ih && !small) {
+            @input_weight_gradients@
+        }
+        memset(columns, 0, sizeof(real) * (size_t)(tall * W));
+        @columns@
+        @biases@
+        for (long i = 0; small && i < I; i++) {
+            @small_inputs@
+        }
+        for (long k = 0; k < N_UNITS * H; k++) unit_total[k] += unit_block[k];
+    }
+    @unit_gradients@
+end:
+    free(dpre), free(packed), free(columns), free(unit_block), free(unit_total), free(middle), free(grad_middle);
+    free(total), free(zeros), free(panels);
+    return failed;
+}
+"""
+
+THREADS = """\
+typedef int (*slice_t)(const Call *, long, long, long);
+typedef struct {
+    const Call *c;
+    slice_t run;
+    long slice;
+    int failed, started;
+    pthread_t thread;
+} Job;
+
+static void *work(void *argument) {
+    Job *job = argument;
+    const Call *c = job->c;
+    const long b0 = c->B * job->slice / c->threads, b1 = c->B * (job->slice + 1) / c->threads;
+    const int before = c->limit_threads ? c->limit_threads(1) : 0; /* BLAS holds this setting for each thread */
+    job->failed = job->run(c, job->slice, b0, b1 - b0);
+    if (c->limit_threads) c->limit_threads(before);
+    if (job->started && c->free_buffers) c->free_buffers(); /* this thread ends: BLAS must not keep its buffers */
+    return NULL;
+}
+
+static int in_slices(const Call *c, slice_t run) {
+    Job *jobs = calloc((size_t)c->threads, sizeof(Job));
+    int failed = 0;
+    if (!jobs) return 1;
+    for (long k = c->threads - 1; k >= 0; k--) {
+        jobs[k] = (Job){.c = c, .run = run, .slice = k, .started = k > 0};
+        if (k == 0 || pthread_create(&jobs[k].thread, NULL, work, &jobs[k])) {
+            jobs[k].started = 0;
+            work(&jobs[k]);
+        }
+    }
+    for (long k = 0; k < c->threads; k++) {
+        if (jobs[k].started) pthread_join(jobs[k].thread, NULL);
+        failed |= jobs[k].failed;
+    }
+    free(jobs);
+    return failed;
+}
+
+/* Ask for huge pages: first touch of many small ones takes as long as the pointwise work on them */
+static void advise(real *from, long count) {
+#ifdef MADV_HUGEPAGE
+    const uintptr_t huge = 1 << 21, start = ((uintptr_t)from + huge - 1) & ~(huge - 1);
+    const uintptr_t end = (uintptr_t)(from + count) & ~(huge - 1);
+    if (from && end > start + huge) madvise((void *)start, end - start, MADV_HUGEPAGE);
+#else
+    (void)from, (void)count;
+#endif
+}
+
+int longlag_forward(const Call *c) {
+    const size_t row = sizeof(real) * (size_t)(c->B * c->H);
+    for (int s = 0; s < N_STATES; s++) {
+        advise(c->state[s], c->stride[s] * (c->T + 1));
+        if (c->initial[s]) memcpy(c->state[s], c->initial[s], row);
+    }
+    if (in_slices(c, forward_slice)) return 1;
+    for (int s = 0; s < N_STATES; s++)
+        if (c->final[s]) memcpy(c->final[s], c->state[s] + c->T * c->stride[s], row);
+    return 0;
+}
+
+int longlag_backward(const Call *c) {
+    const size_t row = sizeof(real) * (size_t)(c->B * c->H);
+    for (int s = 0; s < N_STATES; s++) {
+        if (!c->grad_final[s]) memset(c->grad_state[s], 0, row);
+        else if (c->grad_final[s] != c->grad_state[s]) memcpy(c->grad_state[s], c->grad_final[s], row);
+    }
+    return in_slices(c, backward_slice);
+}
+
+long longlag_call_size(void) { return (long)sizeof(Call); }
+"""
