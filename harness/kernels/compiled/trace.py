@@ -48,6 +48,11 @@ class Recorder(TorchDispatchMode):
         self.rules = Lowering(graph).rules
         self._known: dict[int, tuple[Tensor, Node]] = {}  # the tensor is kept, so that its id is not used again
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its whole compiler, a second of time, to keep it away from here."""
+        return False
+
     def know(self, tensor: Tensor, node: Node) -> None:
         self._known[id(tensor)] = (tensor, node)
 
