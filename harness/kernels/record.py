@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,8 +28,8 @@ class StateGradients:
 
     def allocate(self, states: tuple[str, ...], steps: int, batch: int) -> None:
         """Called by a kernel in its forward pass."""
-        for name in states:
-            self.squares[self.prefix + name] = torch.zeros(steps, batch, dtype=torch.float64)
+        for name in states:  # zeros of torch would wake its threads, which then spin where the time loop wants to run
+            self.squares[self.prefix + name] = torch.from_numpy(np.zeros((steps, batch)))
 
     def clear(self) -> None:
         """Back to zeros, for another backward pass through the same forward pass."""

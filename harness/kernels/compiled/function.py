@@ -105,13 +105,16 @@ class Gradients:
                 self.places.append((tensor.shape, total))
                 total += tensor.numel()
         self.stride = total
-        self.flat = torch.zeros((threads, total), dtype=kernel.dtype)
+        # By numpy: torch shares such work out to threads that then spin for a millisecond on the cores that the time
+        # loop is for.
+        self.flat = torch.empty((threads, total), dtype=kernel.dtype)
+        self.flat.numpy().fill(0)
         base = self.flat.data_ptr()
         self.addresses = [0 if place is None else base + place[1] * kernel.item for place in self.places]
 
     def total(self) -> list[Maybe]:
         """The sum over threads, in a fixed order."""
-        whole = self.flat if len(self.flat) == 1 else self.flat.sum(0)
+        whole = self.flat if len(self.flat) == 1 else torch.from_numpy(self.flat.numpy().sum(0))
         found: list[Maybe] = []
         for place in self.places:
             if place is None:
