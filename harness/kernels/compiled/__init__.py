@@ -137,7 +137,8 @@ def attempt(
         record.allocate(states, x.shape[0], x.shape[1])
         squares = [record.of(name) for name in states]
     threads = slices(kernel, x, hidden) if threads is None else max(1, min(threads, x.shape[1]))
-    chunk = 0 if checkpoint_steps is None or checkpoint_steps >= len(x) else checkpoint_steps
+    keeps = bool(plan.saved) or any(kernel.inner)  # more than the outputs: else there is nothing to compute again
+    chunk = checkpoint_steps if checkpoint_steps and checkpoint_steps < len(x) and keeps else 0
     run = Pass(kernel, x, hidden, mask, squares, threads, chunk)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given)):
         results = Unroll.apply(run, x, *given)  # type: ignore[no-untyped-call]
