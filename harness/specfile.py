@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +138,15 @@ def assign(data: dict[str, Any], path: str, value: Any) -> None:
         here[key] = dict(inner or {})
         here = here[key]
     here[last] = value
+
+
+def merge(data: dict[str, Any], path: str, value: Any) -> None:
+    """As `assign`, but a mapping sets the fields it names and leaves the others.
+
+    A mapping with a ``name`` replaces: each choice has fields of its own.
+    """
+    if not isinstance(value, Mapping) or "name" in value:
+        assign(data, path, value)
+        return
+    for key, inner in value.items():
+        merge(data, f"{path}.{key}", inner)

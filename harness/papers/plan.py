@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.papers.claims import ScaleName
 from harness.papers.spec import SEARCH_SEED, DrawSpec, PaperSpec
+from harness.registry import UserError
 from harness.search.objectives import measure
 from harness.spec import Range, RunSpec, SamplerSpec, StudySpec
 from harness.training import RunResult
@@ -46,15 +47,27 @@ class Entry:
 
 
 def entries(paper: PaperSpec, scale_name: ScaleName, chosen: Chosen) -> list[Entry]:
-    """Every run that is judged. An arm whose search has no result yet has the first value of each field."""
+    """Every run that is judged. An arm whose search has no result yet has the first value of each field.
+
+    Raises:
+        UserError: when two arms are the same run, which would be compared with itself.
+    """
     scale, result = paper.scales[scale_name], []
+    owners: dict[str, str] = {}
     for arm in paper.run_arms(scale):
         own = paper.arms[arm]
         first = {path: values[0] for path, values in own.search.space.items()} if own.search else {}
         taken = {**first, **chosen.get(arm, {})}
         for seed in range(paper.seeds(arm, scale)):
             drawn = {**taken, **(draw(own.draws, seed) if own.draws else {})}
-            result.append(Entry(arm, seed, paper.run(arm, scale, seed, drawn), drawn))
+            entry = Entry(arm, seed, paper.run(arm, scale, seed, drawn), drawn)
+            owner = owners.setdefault(entry.spec.run_key, arm)
+            if owner != arm:
+                raise UserError(
+                    f"{paper.name}: the arms {owner} and {arm} are the same runs at scale {scale_name}: what sets them "
+                    "apart is set again by the scale"
+                )
+            result.append(entry)
     return result
 
 

@@ -185,7 +185,7 @@ class PaperSpec(Spec):
         try:
             for layer in (*self.layers(arm), scale.set, *matching, chosen or {}):
                 for path in sorted(layer, key=lambda path: path.count(".")):
-                    specfile.assign(data, path, layer[path])
+                    specfile.merge(data, path, layer[path])
         except UserError as error:
             raise UserError(f"{self.name}: arm {arm}: {error}") from error
         return load_run({**data, "seed": seed}, f"{self.name}: arm {arm}")

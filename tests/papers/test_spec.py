@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from harness.cli.schema import paper_schema
+from harness.papers.plan import entries
 from harness.papers.spec import PaperSpec, load_paper, load_paper_fields, names
 from harness.registry import UserError
 
@@ -41,6 +42,17 @@ def test_shipped(name: str) -> None:
     assert spec.judged("paper"), "the paper's own scale judges claims"
     assert spec.scales["cpu"].reduced and spec.scales["cpu"].meaning, "what was reduced, and what it means"
     assert not spec.judged("smoke")
+    for scale in spec.scales:
+        assert entries(spec, scale, {}), "and no two arms are the same runs, which this would refuse"
+
+
+def test_an_arm_is_not_compared_with_itself() -> None:
+    arms = {"rnn": {}, "lstm": {"set": {"cell": "lstm"}}}
+    scales = {"paper": {"seeds": 3}, "smoke": {"seeds": 2, "set": {"cell": "gru"}}}
+    spec = load_paper_fields(fields(arms=arms, scales=scales), "example")
+    assert len(entries(spec, "paper", {})) == 6
+    with pytest.raises(UserError, match="the arms rnn and lstm are the same runs at scale smoke"):
+        entries(spec, "smoke", {})
 
 
 def test_later_layers_win() -> None:
@@ -53,6 +65,18 @@ def test_later_layers_win() -> None:
     spec = load_paper_fields(fields(arms=arms), "example")
     assert spec.run("gru", spec.scales["paper"], 3).cell.name == "gru"
     assert spec.run("gru", spec.scales["paper"], 3).seed == 3
+
+
+def test_a_mapping_sets_only_what_it_names() -> None:
+    """What an arm sets beside it stays; a choice by name takes the place of the one before."""
+    arms = {
+        "rnn": {},
+        "lstm": {"set": {"model.decoder.reverse_source": True, "cell": {"name": "lstm", "forget_bias": 2}}},
+    }
+    smoke = {"seeds": 2, "set": {"model": {"hidden_size": 5}, "cell": {"name": "gru"}}}
+    spec = load_paper_fields(fields(arms=arms, scales={"paper": {"seeds": 3}, "smoke": smoke}), "example")
+    run = spec.run("lstm", spec.scales["smoke"], 0)
+    assert (run.model.decoder.reverse_source, run.model.hidden_size, run.cell.name) == (True, 5, "gru")
 
 
 def test_a_claim_is_judged_where_its_arms_are_run() -> None:
