@@ -52,11 +52,11 @@ def renew(page: Path) -> None:
     typer.echo(f"{page}: {'renewed' if changed else 'was up to date'}")
 
 
-def from_file(data: Path, write: Path | None, json: bool) -> None:
+def from_file(data: Path, folder: Path | None, json: bool) -> None:
     """The pages on kept measurements, beside them unless told otherwise."""
     _, content = pages.again(data)
-    written = pages.write(content, write or data.parent, html=write is None)
-    _tell(content, written.markdown if write else written.html, json)
+    written = pages.write(content, folder or data.parent, html=True)
+    _tell(content, written.html, json)
 
 
 def reproduce(

@@ -11,9 +11,19 @@ from harness.cli import options
 
 
 def report(
-    study: Annotated[str, typer.Argument(help="The study's name.", autocompletion=options.complete_study)],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="The study's name, or a file with the measurements of a paper study (PAPER.json).",
+            autocompletion=options.complete_study,
+        ),
+    ],
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures; `reports/STUDY` of the home if not given.")
+        Path | None,
+        typer.Option(
+            help="Folder for the pictures; `reports/STUDY` of the home if not given. Of a file: for the pages; beside it "
+            "if not given."
+        ),
     ] = None,
     compare: Annotated[
         str | None,
@@ -33,7 +43,13 @@ def report(
       longlag report quickstart
       longlag report quickstart --json
       longlag report quickstart --compare quickstart-2
+      longlag report docs/papers/chung-2014.json    the pages of a paper study
     """
+    if study.endswith(".json"):
+        from harness.cli.papers import from_file
+
+        from_file(Path(study), pictures, json)
+        return
     from harness.cli.homes import existing, none_begun
 
     opened = existing(home)

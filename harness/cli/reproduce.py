@@ -34,10 +34,6 @@ def reproduce(
     list_: Annotated[bool, typer.Option("--list", help="Show the paper studies there are.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be run and what it costs, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Begin without asking.")] = False,
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", help="Make the pages from kept measurements (PAPER.json) again; nothing is run."),
-    ] = None,
     write: Annotated[
         Path | None,
         typer.Option(help="Also write the Markdown page, its pictures and the measurements into this folder."),
@@ -59,7 +55,6 @@ def reproduce(
       longlag reproduce --list
       longlag reproduce arjovsky-2016 --scale smoke
       longlag reproduce arjovsky-2016 --scale cpu --workers 2
-      longlag reproduce --from docs/papers/arjovsky-2016.json
 
     The plan and its cost are shown first. Asking again goes on where it was stopped, and trains nothing that is done.
     """
@@ -69,8 +64,6 @@ def reproduce(
         papers.print_papers(json)
     elif summary is not None:
         papers.renew(summary)
-    elif from_ is not None:
-        papers.from_file(from_, write, json)
     elif name is None:
         raise UserError("which paper? For example: longlag reproduce arjovsky-2016 (`longlag reproduce --list`)")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,21 @@ def test_the_page_is_what_the_measurements_give(data: Path, tmp_path: Path) -> N
     pictures = figures.draw(content.paper, content.record, tmp_path, data.stem)
     assert all((FOLDER / file).exists() for file in pictures.values())
     made = report_markdown.markdown(content, pictures)
-    command = f"longlag reproduce --from {data.relative_to(ROOT)}"
-    assert data.with_suffix(".md").read_text() == made, f"write it again: {command} --write docs/papers"
+    command = f"longlag report {data.relative_to(ROOT)}"
+    assert data.with_suffix(".md").read_text() == made, f"write it again: {command}"
+
+
+def test_the_command_makes_the_pages_again(longlag: Any, tmp_path: Path) -> None:
+    data = KEPT[0]
+    answer = longlag("report", str(data), "--pictures", str(tmp_path))
+    assert answer.code == 0 and f"{data.stem}.html" in answer.out, answer.err
+    assert (tmp_path / f"{data.stem}.md").read_text() == data.with_suffix(".md").read_text()
+    assert (tmp_path / f"{data.stem}.html").exists() and not data.with_suffix(".html").exists()
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    for file, sentence in (("nothing.json", "cannot read nothing.json"), (str(other), "no measurements of a paper")):
+        answer = longlag("report", file)
+        assert answer.code == 2 and sentence in answer.err and "Traceback" not in answer.err
 
 
 def test_the_table_in_the_readme_is_up_to_date() -> None:

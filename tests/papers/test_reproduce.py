@@ -226,7 +226,6 @@ def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
         ([], "which paper?"),
         (["arjovski-2016"], "did you mean 'arjovsky-2016'"),
         (["arjovsky-2016", "--scale", "cpuu"], "did you mean 'cpu'"),
-        (["--from", "nothing.json"], "cannot read nothing.json"),
         (["--summary", "nothing.md"], "cannot read nothing.md"),
         (["nothing.yaml"], "cannot read nothing.yaml"),
         (["chung-2014", "--workers", "0"], "--workers: should be a number above 0"),
