@@ -21,8 +21,8 @@ def report(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the pictures; `reports/STUDY` of the home if not given. Of a file: for its pages, or they lie "
-            "beside it."
+            help="Folder for the pictures; `reports/STUDY` of the home if not given. Of a file: for its pages, "
+            "which else lie beside it."
         ),
     ] = None,
     compare: Annotated[
