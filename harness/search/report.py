@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import yaml
 from optuna.trial import FrozenTrial, TrialState
@@ -119,7 +118,8 @@ def parameters(spec: StudySpec) -> dict[str, str]:
     return {**axes, "seeds": seeds, "sampler": spec.sampler.name, "pruner": spec.pruner.name}
 
 
-def run_name(number: int, spec: RunSpec) -> str:
-    """How one run of a trial is called in the tracking UI."""
-    parts: list[Any] = [spec.cell.name, f"depth {spec.model.depth}", spec.optimizer.name, f"seed {spec.seed}"]
-    return f"{number:03d} {' '.join(str(part) for part in parts)}"
+def run_name(number: int, spec: RunSpec, arm: str | None = None) -> str:
+    """How one run of a trial is called in the tracking UI: by its arm, where the study has arms."""
+    of = arm or f"{spec.cell.name} depth {spec.model.depth} {spec.optimizer.name}"
+    seed = "" if f"seed {spec.seed}" in of else f" seed {spec.seed}"
+    return f"{number:03d} {of}{seed}"

@@ -204,9 +204,10 @@ class Worker:
             if len(specs) == 1 and one_objective:  # Optuna takes reports of one number only
                 listeners.append(_Reporter(trial))
             tags = {**self.tags, "longlag.trial": str(trial.number)}
-            if ARM in trial.params:
-                tags[ARM] = str(trial.params[ARM])
-            place = Place(self.job.experiment, self.job.parent, tags, run_name(trial.number, spec))
+            arm = str(trial.params[ARM]) if ARM in trial.params else None
+            if arm is not None:
+                tags[ARM] = arm
+            place = Place(self.job.experiment, self.job.parent, tags, run_name(trial.number, spec, arm))
             done = execute(
                 spec,
                 self.store,

@@ -46,6 +46,14 @@ def done(paper: PaperSpec, tmp_path_factory: pytest.TempPathFactory) -> Done:
     return how, content, written
 
 
+def test_runs_bear_the_names_of_their_arms(done: Done) -> None:
+    how, *_ = done
+    store = Store.open(how.home)
+    runs = store.client.search_runs([e.experiment_id for e in store.client.search_experiments()], "tags.run_key != ''")
+    names = {run.info.run_name.partition(" ")[2] for run in runs}
+    assert {"rnn-8 seed 0", "rnn-8 seed 1", "lstm seed 0", "lstm seed 1"} <= names
+
+
 def test_a_second_call_trains_nothing(paper: PaperSpec, done: Done) -> None:
     how, content, _ = done
     count = Count()
