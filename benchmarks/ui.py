@@ -148,7 +148,7 @@ def size(home: Home) -> str:
     store = Store.open(home)
     run = store.recorded(store.experiment_id(STUDY))[0]
     names = list(store.client.get_run(run.run_id).data.metrics)
-    points = sum(len(store.history(run.run_id, name)) for name in names)
+    points = sum(len(store.series(run.run_id, name)) for name in names)
     megabytes = (home.root / "mlflow.db").stat().st_size / 1e6
     return f"{len(names)} series and {points} points in a run, database of {megabytes:.0f} MB"
 

@@ -95,7 +95,7 @@ def _seeds(trial: TrialResult, store: Store) -> Iterator[Seed]:
                     log.warning("run %s is not in the picture of curves: %s.safetensors is %s", run_id, name, error)
                     break
                 chosen = by_lag[watched(list(by_lag), run.spec.model.depth)]
-                score = dict(store.history(run_id, "validation/score"))
+                score = dict(store.series(run_id, "validation/score"))
                 yield Seed(run, kind, _known(chosen[0]), _known(chosen[-1]), score)
                 break
 

@@ -17,7 +17,8 @@ from harness.search.runner import open_home
 from harness.search.storage import where
 from harness.spec import ARM, RunSpec, StudySpec
 from harness.tracking.home import Home
-from harness.tracking.store import Recorded, Store
+from harness.tracking.recorded import Recorded
+from harness.tracking.store import Store
 
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",

@@ -17,7 +17,8 @@ from harness.sharing import curves, graph, readme
 from harness.sharing.operators import NoOperator
 from harness.tracking.history import points
 from harness.tracking.listener import WEIGHTS
-from harness.tracking.store import Recorded, Store
+from harness.tracking.recorded import Recorded
+from harness.tracking.store import Store
 from harness.training.data import part, splits
 from harness.training.trained import Trained
 

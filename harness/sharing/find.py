@@ -7,7 +7,8 @@ import re
 from harness.registry import UserError, suggestion
 from harness.search.best import best_run
 from harness.search.report import report
-from harness.tracking.store import Recorded, Store
+from harness.tracking.recorded import Recorded
+from harness.tracking.store import Store
 
 SHORTEST = 4
 """Letters of a run_key that are enough to ask by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.sharing.graph import TOLERANCE, Onnx
 from harness.task import MappingKind
-from harness.tracking.store import Recorded
+from harness.tracking.recorded import Recorded
 from harness.training.trained import FREE, Trained
 
 BEST = """It is the best run of the study `{}`: of the best trial (mean validation score over its seeds) the seed

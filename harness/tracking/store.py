@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +20,7 @@ from harness.tracking import connection, describe, views
 from harness.tracking.copy import copy
 from harness.tracking.home import LAYOUT, Home
 from harness.tracking.listener import WEIGHTS, MlflowListener
+from harness.tracking.recorded import Recorded, StudyRow
 from harness.tracking.spool import Spool
 from harness.training import RunResult
 
@@ -31,44 +31,6 @@ if TYPE_CHECKING:
 
 PAGE = 500
 Trials = Callable[[], Mapping[str, set[int]]]
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A run as it stands in the store.
-
-    Args:
-        run_id: MLflow's.
-        experiment_id: where it is.
-        status: MLflow's: ``RUNNING``, ``FINISHED``, ``FAILED``, ``KILLED``.
-        tags: all of them.
-        result: what it returned; None for a run that failed or still goes on.
-    """
-
-    run_id: str
-    experiment_id: str
-    status: str
-    tags: Mapping[str, str] = field(repr=False)
-    result: RunResult | None = field(repr=False)
-
-
-@dataclass(frozen=True)
-class StudyRow:
-    """A study in numbers.
-
-    Args:
-        name: of the study.
-        experiment_id: its experiment.
-        runs: how many there are.
-        finished: how many of them came to their end.
-        updated: when a run last began or ended, UTC; None without runs.
-    """
-
-    name: str
-    experiment_id: str
-    runs: int
-    finished: int
-    updated: datetime | None
 
 
 class Store:
@@ -308,10 +270,6 @@ class Store:
                 return path.read_bytes()
         except OSError:
             return None
-
-    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
-        """One series of a run: update and value."""
-        return [(point.step, point.value) for point in self.client.get_metric_history(run_id, metric)]
 
     def adopt(
         self,
