@@ -102,11 +102,10 @@ def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
 def _prepare(uri: str, artifacts: Path) -> None:
     """Create or migrate the tables. Processes that did so at once would break one another: hold the lock."""
     path = Path(uri.removeprefix(SQLITE))
-    try:
-        with closing(sqlite3.connect(path, timeout=20)) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # persists; readers and a writer get along
-    except sqlite3.Error as error:
-        raise UserError(f"{path} cannot be used as MLflow's database: {error}") from error
+    if not path.exists() or path.stat().st_size == 0:
+        _create(path, artifacts)
+        return
+    _keep_in_wal(path, path)
 
     from alembic.util.exc import CommandError
 
@@ -115,7 +114,11 @@ def _prepare(uri: str, artifacts: Path) -> None:
     engine = tables.create_sqlalchemy_engine_with_retry(uri)
     try:
         revision = tables._get_schema_version(engine)
-        if revision is not None and revision != tables._get_latest_schema_revision():
+        if revision is None:
+            raise UserError(
+                f"{path} is a database, but not one of MLflow's, or one that was never finished; choose another"
+            )
+        if revision != tables._get_latest_schema_revision():
             tables._upgrade_db(engine)
     except CommandError as error:
         raise UserError(
@@ -123,10 +126,30 @@ def _prepare(uri: str, artifacts: Path) -> None:
         ) from error
     finally:
         engine.dispose()
-    if revision is None:
-        artifacts.mkdir(parents=True, exist_ok=True)
-        stores: Any = import_module("mlflow.store.tracking.sqlalchemy_store")
-        stores.SqlAlchemyStore(uri, artifacts.as_uri())._dispose_engine()
+
+
+def _create(path: Path, artifacts: Path) -> None:
+    """Make the database beside its place and rename it when it is whole: MLflow takes a second and forty steps for its
+    tables, and cannot go on with what a process left that was killed on the way."""
+    made = path.with_name(f"{path.name}.new")
+    for left in (made, *(made.with_name(made.name + end) for end in ("-wal", "-shm", "-journal"))):
+        left.unlink(missing_ok=True)
+    _keep_in_wal(made, path)
+    artifacts.mkdir(parents=True, exist_ok=True)
+    stores: Any = import_module("mlflow.store.tracking.sqlalchemy_store")
+    stores.SqlAlchemyStore(f"{SQLITE}{made}", artifacts.as_uri())._dispose_engine()
+    with closing(sqlite3.connect(made)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    made.replace(path)
+
+
+def _keep_in_wal(file: Path, meant: Path) -> None:
+    """Write-ahead, which persists: readers and a writer get along."""
+    try:
+        with closing(sqlite3.connect(file, timeout=20)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise UserError(f"{meant} cannot be used as MLflow's database: {error}") from error
 
 
 def _relocate(path: Path, artifacts: Path) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -355,3 +356,33 @@ def test_a_database_of_another_kind_is_refused_and_left_alone(tmp_path: Path) ->
         database.execute("INSERT INTO alembic_version VALUES ('fromthefuture')")
     with pytest.raises(UserError, match="newer MLflow, or by another program"):
         Store.open(home, f"sqlite:///{tmp_path}/newer.db")
+
+
+def test_a_kill_while_the_database_is_made_leaves_nothing_half(tmp_path: Path) -> None:
+    """MLflow cannot go on with tables of which some are there: the database appears when it is whole."""
+    home = Home.open(tmp_path)
+    code = (
+        f"from pathlib import Path; from harness.tracking.home import Home; from harness.tracking.store import Store; "
+        f"Store.open(Home.open(Path({str(tmp_path)!r})))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    made = tmp_path / "mlflow.db.new"
+    while not (made.exists() and made.stat().st_size) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert made.exists() and not (tmp_path / "mlflow.db").exists()
+    with closing(sqlite3.connect(made)) as database, database:
+        database.execute("CREATE TABLE IF NOT EXISTS model_version_tags (name TEXT)")  # as after a later kill
+    assert Store.open(home).studies() == []
+    assert {path.name for path in tmp_path.iterdir()} >= {"mlflow.db"} and not made.exists()
+
+
+def test_a_database_of_others_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as database, database:
+        database.execute("CREATE TABLE notes (line TEXT)")
+    with pytest.raises(UserError, match="not one of MLflow's"):
+        Store.open(Home.open(tmp_path / "home"), f"sqlite:///{other}")
+    with closing(sqlite3.connect(other)) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("notes",)]
