@@ -101,16 +101,15 @@ def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
 
 def _prepare(uri: str, artifacts: Path) -> None:
     """Create or migrate the tables. Processes that did so at once would break one another: hold the lock."""
+    from alembic.util.exc import CommandError
+
     path = Path(uri.removeprefix(SQLITE))
+    tables: Any = import_module("mlflow.store.db.utils")  # carries no types
+    tables._logger.setLevel(logging.CRITICAL)  # what it logs as an error, with a traceback, it raises as well
     if not path.exists() or path.stat().st_size == 0:
         _create(path, artifacts)
         return
     _keep_in_wal(path, path)
-
-    from alembic.util.exc import CommandError
-
-    tables: Any = import_module("mlflow.store.db.utils")  # carries no types
-    tables._logger.setLevel(logging.CRITICAL)  # what it logs as an error, with a traceback, it raises as well
     engine = tables.create_sqlalchemy_engine_with_retry(uri)
     try:
         revision = tables._get_schema_version(engine)
