@@ -240,8 +240,11 @@ class Ledger:
                 put_back(self.study, trial)
 
     def _lost(self, trial: FrozenTrial, **attributes: Any) -> None:
-        """Queue a trial again, then fail it: in between it could die with this process, and must not be forgotten."""
-        if trial.number not in _replaced(self.study.get_trials(deepcopy=False)):
+        """Queue a trial again, then fail it: in between it could die with this process, and must not be forgotten.
+
+        One that had no value yet is failed alone: it took no point from anybody.
+        """
+        if _point(trial) and trial.number not in _replaced(self.study.get_trials(deepcopy=False)):
             put_back(self.study, trial, **attributes)
         if trial.state is TrialState.RUNNING:
             self._quiet().tell(trial.number, state=TrialState.FAIL)
@@ -254,10 +257,11 @@ class Ledger:
 
 
 def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials without those that were taken up again as another one."""
+    """The trials without those that were taken up again as another one, or that ended before they had any value."""
     trials = list(trials)
     replaced = _replaced(trials)
-    return [trial for trial in trials if trial.number not in replaced]
+    begun = (trial for trial in trials if trial.state is not TrialState.FAIL or _point(trial))
+    return [trial for trial in begun if trial.number not in replaced]
 
 
 def _held_by(process: dict[str, Any] | None, trial: FrozenTrial) -> bool:
@@ -268,10 +272,14 @@ def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:
     return {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
 
 
+def _point(trial: FrozenTrial) -> dict[str, Any]:
+    """The values that a trial has, or that were laid down for it."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
 def put_back(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
     """Queue the point of a failed trial again, as a new trial that names it."""
-    point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    study.enqueue_trial(point, user_attrs={"retry_of": trial.number, **attributes})
+    study.enqueue_trial(_point(trial), user_attrs={"retry_of": trial.number, **attributes})
 
 
 def names(url: str) -> list[str]:

@@ -3,12 +3,41 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from harness.registry import UserError
-from harness.spec import PrunerSpec, StudySpec
+from harness.search.space import suggest
+from harness.spec import PrunerSpec, Space, StudySpec
 from harness.spec.axes import condition
+
+
+class Grid(optuna.samplers.BruteForceSampler):
+    """Every point once, in random order.
+
+    A trial whose process died before it had all of its values stands for no point. Optuna takes it for one, at an inner
+    node of its tree, and then either proposes nothing below that node or nothing at all, with an error.
+    """
+
+    def __init__(self, axes: Space, seed: int) -> None:
+        super().__init__(seed=seed)
+        self.axes = axes
+
+    def _populate_tree(  # type: ignore[override]  # static there
+        self, tree: Any, trials: list[FrozenTrial], params: dict[str, Any]
+    ) -> None:
+        whole = [trial for trial in trials if trial.state is not TrialState.FAIL or self.complete(trial)]
+        super()._populate_tree(tree, whole, params)
+
+    def complete(self, trial: FrozenTrial) -> bool:
+        """Whether a trial has a value for every axis that exists at its point."""
+        try:
+            suggest(optuna.trial.FixedTrial(trial.params), self.axes)
+        except ValueError:
+            return False
+        return True
 
 
 def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
@@ -18,7 +47,7 @@ def sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
     seed = (spec.sampler.seed + number) % 2**32
     match spec.sampler.name:
         case "grid":
-            return optuna.samplers.BruteForceSampler(seed=seed)
+            return Grid(spec.space, seed)
         case "random":
             return optuna.samplers.RandomSampler(seed=seed)
         case "qmc":

@@ -16,7 +16,7 @@ __all__ = ["check", "decode", "encode", "label", "labels", "points", "size", "su
 LARGEST_GRID = 100_000
 
 
-def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
     """Let Optuna choose a point of the space; an axis that does not exist there is not asked for."""
     point: dict[str, Any] = {}
     for path in in_order(space):

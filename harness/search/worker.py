@@ -138,6 +138,7 @@ class Worker:
         state: State = "failed"
         value: float | None = None
         reason = ""
+        point: dict[str, Any] | None = None
         try:
             point = space.suggest(trial, self.spec.space)
             if self.spec.total_updates is not None:
@@ -169,6 +170,8 @@ class Worker:
                 what = "out of memory: " if trouble.memory(error) else ""
                 where = self.keep_traceback(trial.number)
                 reason = f"{what}{type(error).__name__}: {error} (traceback in {where})"
+                if point is None:  # nor would the next trial get one
+                    raise UserError(f"the sampler {self.spec.sampler.name} proposes no point: {reason}") from error
             raise TrialFailed(reason) from error
         finally:
             with suppress(Exception):  # a full disk, or a trial that was taken over

@@ -20,6 +20,7 @@ from harness.search.doctor import examine
 from harness.search.ledger import Ledger
 from harness.search.storage import no_experimental_warnings
 from harness.search.study import crew
+from harness.spec import load_study
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 from harness.training import RunResult
@@ -166,3 +167,33 @@ def test_the_doctor_finds_and_repairs_what_a_dead_process_left(tmp_path: Path) -
     assert wrong() == {}
     (home.root / "optuna.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000)
     assert set(wrong()) == {"optuna.db"}
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+@pytest.mark.parametrize("values", [{}, {"cell": "rnn"}])
+def test_a_trial_that_died_before_it_had_all_values_takes_no_point(values: dict[str, str], tmp_path: Path) -> None:
+    """Killed between Optuna's first write about a trial and its last: the grid is run as if it had not been there."""
+    home = Home.open(tmp_path / "home")
+    with no_experimental_warnings():
+        Ledger.open(load_study(STUDY), home.optuna_url)
+        study = Ledger.stored("side-by-side", home.optuna_url).study
+        if values:
+            study.enqueue_trial(values)
+        trial = study.ask()
+        for name in values:
+            assert trial.suggest_categorical(name, ["rnn", "gru"]) == "rnn"
+        trial.set_user_attr("process", {"host": os.uname().nodename, "pid": 999999, "since": 1.0})
+    result = harness.sweep(STUDY, home=home)
+    points = [(trial.point["cell"], trial.point["model.depth"]) for trial in result.trials if trial.state == "complete"]
+    assert sorted(points) == [("gru", 1), ("gru", 2), ("rnn", 1), ("rnn", 2)]
+    assert (result.remaining, result.failed) == (0, [])
+    assert harness.sweep(STUDY, home=home) == result, "and there is nothing left to do"
+
+
+def test_a_sampler_that_proposes_nothing_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("no such node")
+
+    monkeypatch.setattr("harness.search.space.suggest", broken)
+    with pytest.raises(UserError, match="the sampler grid proposes no point: ValueError: no such node"):
+        harness.sweep(STUDY, home=tmp_path / "home")
