@@ -251,6 +251,7 @@ def test_a_trial_that_a_living_process_holds_is_left_alone(study: dict[str, Any]
     with no_experimental_warnings():
         book = ledger.Ledger.open(spec, url)
         mine, dead, foreign = (book.study.ask() for _ in range(3))
+        dead.suggest_categorical("cell", ["rnn", "gru"])  # it holds a point, or there were nothing to put back
     mine.set_user_attr("process", holder())
     dead.set_user_attr("process", {**holder(), "since": 0.0})  # its number belongs to another process by now
     foreign.set_user_attr("process", {"host": "elsewhere", "pid": os.getpid(), "since": 0.0})
