@@ -122,5 +122,5 @@ def parameters(spec: StudySpec) -> dict[str, str]:
 def run_name(number: int, spec: RunSpec, arm: str | None = None) -> str:
     """How one run of a trial is called in the tracking UI: by its arm, where the study has arms."""
     of = arm or f"{spec.cell.name} depth {spec.model.depth} {spec.optimizer.name}"
-    seed = "" if f"seed {spec.seed}" in of else f" seed {spec.seed}"
+    seed = "" if f" seed {spec.seed} " in f"{of} " else f" seed {spec.seed}"
     return f"{number:03d} {of}{seed}"
