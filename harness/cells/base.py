@@ -227,17 +227,12 @@ class GatedLayer(Layer):
         record: StateGradients | None = None,
     ) -> tuple[Tensor, State]:
         state = self.initial_state(x.shape[1]) if state is None else state
-        outputs, final = unroll(self.cell, self.weights(), x, state, mask, record, self.kernel, self.checkpoint_steps)
-        return self._joined(outputs), final
+        return unroll(self.cell, self.weights(), x, state, mask, record, self.kernel, self.checkpoint_steps)
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         state = self.initial_state(x_t.shape[0]) if state is None else state
         weights = self.weights()
         projected, biases = project(self.layout, weights, x_t)
         new = plain_step(self.cell, self.layout, weights, projected, biases, state)
-        return self._joined(new), new
-
-    def _joined(self, states: Mapping[str, Tensor]) -> Tensor:
-        """The output states side by side; a single one is not copied."""
-        first, *others = (states[name] for name in self.cell.outputs)
-        return torch.cat([first, *others], -1) if others else first
+        first, *others = (new[name] for name in self.cell.outputs)
+        return torch.cat([first, *others], -1) if others else first, new

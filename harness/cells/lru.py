@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from harness.cells.base import Cell, GatedCell, GatedLayer, Options
-from harness.cells.readout import Mix, Mixing, ScanLayer, scan
+from harness.cells.readout import Mix, Mixing, ScanLayer
 from harness.kernels import Gate, State, StateGradients, Weights
 
 
@@ -121,7 +121,7 @@ class LRULayer(ScanLayer):
         return self.scan.initial_state(batch)
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
-        states, final = scan(self.scan, x, {name: state[name] for name in ("re", "im")}, mask, record)
+        states, final = self.scan(x, {name: state[name] for name in ("re", "im")}, mask, record)
         real, imaginary = self.c.chunk(2, 1)
-        y = states["re"] @ real.mT - states["im"] @ imaginary.mT + x @ self.d.mT
+        y = states @ torch.cat([real, -imaginary], 1).mT + x @ self.d.mT
         return self.mixing(y), final

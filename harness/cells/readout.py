@@ -77,9 +77,9 @@ def scan(
     state: State,
     mask: Tensor | None,
     record: StateGradients | None,
-    units: Mapping[str, Tensor] | None = None,
-) -> tuple[State, State]:
-    """Run a linear recurrence: its outputs over time by name, not side by side, and its final state.
+    units: Mapping[str, Tensor],
+) -> tuple[Tensor, State]:
+    """Run a linear recurrence into which the read-out is fused: its outputs over time and its final state.
 
     Args:
         layer: the recurrence.
@@ -90,8 +90,7 @@ def scan(
         units: per-unit parameters that the recurrence has besides its own weights (a read-out's).
     """
     weights = layer.weights()
-    if units:
-        weights = replace(weights, units={**weights.units, **units})
+    weights = replace(weights, units={**weights.units, **units})
     return unroll(layer.cell, weights, x, state, mask, record, layer.kernel, layer.checkpoint_steps)
 
 

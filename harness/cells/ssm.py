@@ -149,7 +149,7 @@ class S4DLayer(ScanLayer):
         given = {"re": state["re"], "im": state["im"], "y": torch.zeros_like(state["re"])}
         inner = None if record is None else Only(record, ("re", "im"))
         outputs, final = scan(self.scan, u, given, mask, inner, {"c_re": c_re, "c_im": c_im})
-        y = outputs["y"].unflatten(-1, self.c.shape[1:]).sum(-1) + self.d * u
+        y = outputs.unflatten(-1, self.c.shape[1:]).sum(-1) + self.d * u
         return self.mixing(y), {name: final[name] for name in ("re", "im")}
 
 

@@ -70,7 +70,7 @@ def unroll(
     record: StateGradients | None = None,
     kernel: Kernel = "auto",
     checkpoint_steps: int | None = None,
-) -> tuple[dict[str, Tensor], State]:
+) -> tuple[Tensor, State]:
     """Run `cell` over ``x [T, B, I]`` from `state`; see `harness.kernels.plain.unroll`.
 
     Args:

@@ -85,7 +85,7 @@ def unroll(
     state: State,
     mask: Tensor | None = None,
     record: StateGradients | None = None,
-) -> tuple[dict[str, Tensor], State]:
+) -> tuple[Tensor, State]:
     """Run `cell` over ``x [T, B, I]`` from `state`.
 
     Args:
@@ -97,7 +97,7 @@ def unroll(
         record: filled in the backward pass with the gradient norms of the states.
 
     Returns:
-        The output states over time, each ``[T, B, H]``, and the final state.
+        The output states over time, side by side, ``[T, B, n H]``, and the final state.
     """
     layout = Layout.of(cell)
     projected, biases = project(layout, weights, x)
@@ -118,4 +118,5 @@ def unroll(
         state = new
         for name, values in history.items():
             values.append(state[name])
-    return {name: torch.stack(values) for name, values in history.items()}, state
+    over_time = [torch.stack(values) for values in history.values()]
+    return over_time[0] if len(over_time) == 1 else torch.cat(over_time, -1), state

@@ -74,7 +74,7 @@ def unroll(
     record: StateGradients | None = None,
     checkpoint_steps: int | None = None,
     threads: int | None = None,
-) -> tuple[dict[str, Tensor], State]:
+) -> tuple[Tensor, State]:
     """Run `cell` over ``x [T, B, I]`` from `state`, compiled; see `harness.kernels.plain.unroll`.
 
     Args:
@@ -106,7 +106,7 @@ def attempt(
     record: StateGradients | None = None,
     checkpoint_steps: int | None = None,
     threads: int | None = None,
-) -> tuple[dict[str, Tensor], State] | str:
+) -> tuple[Tensor, State] | str:
     """What `unroll` returns, or one sentence that says why the cell or the tensors cannot run compiled."""
     kernel = kernel_for(cell, x.dtype, x.device)
     if isinstance(kernel, str):
@@ -141,12 +141,11 @@ def attempt(
     chunk = checkpoint_steps if checkpoint_steps and checkpoint_steps < len(x) and keeps else 0
     run = Pass(kernel, x, hidden, mask, squares, threads, chunk)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given)):
-        results = Unroll.apply(run, x, *given)  # type: ignore[no-untyped-call]
+        outputs, *final = Unroll.apply(run, x, *given)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
-            results = infer(run, x, given[: kernel.n_weights], given[kernel.n_weights :])
-    n = len(plan.outputs)
-    return dict(zip(plan.outputs, results[:n], strict=True)), dict(zip(states, results[n:], strict=True))
+            outputs, *final = infer(run, x, given[: kernel.n_weights], given[kernel.n_weights :])
+    return outputs, dict(zip(states, final, strict=True))
 
 
 def slices(kernel: Kernel, x: Tensor, hidden: int) -> int:

@@ -115,12 +115,26 @@ def loop(name: str, comment: str, arguments: str, body: Body, stores: Iterable[s
     )
 
 
+def saved_stores(plan: Plan, body: Body, nodes: Iterable[Node]) -> list[str]:
+    """Statements that compute and keep those of the saved values that are among `nodes`."""
+    places = {node: k for k, node in enumerate(plan.saved)}
+    kept = [node for node in nodes if node in places]
+    body.add(kept)
+    return [f"saved[{places[node]} * H + j] = {body.text(node)};" for node in kept]
+
+
+def early_nodes(plan: Plan) -> list[Node]:
+    """What the first stage computes or reads."""
+    return [] if plan.first is None else list(reachable(list(plan.first.outputs.values())))
+
+
 def forward_core(plan: Plan) -> str:
     body = Body(leaves(plan, slots=True))
     results = [plan.core.outputs[name] for name in plan.states]
-    body.add([*results, *plan.saved])
+    body.add(results)
+    early = set(early_nodes(plan))
     stores = [f"new[{k}][j] = {body.text(node)}; /* {plan.states[k]} */" for k, node in enumerate(results)]
-    stores += [f"saved[{k} * H + j] = {body.text(node)};" for k, node in enumerate(plan.saved)]
+    stores += saved_stores(plan, body, [node for node in plan.saved if node not in early])
     return loop(
         "forward_core",
         "one example, one step: pre-activations and old states to new states",
@@ -136,10 +150,11 @@ def forward_first(plan: Plan) -> str:
     results = [plan.first.outputs[name] for name in plan.intermediates]
     body.add(results)
     stores = [f"middle[{k}][j] = {body.text(n)}; /* {plan.intermediates[k]} */" for k, n in enumerate(results)]
+    stores += saved_stores(plan, body, early_nodes(plan))
     return loop(
         "forward_first",
         "the first stage: the intermediates that the products of the second stage read",
-        "const real *pre, const real *const *old, real *const *middle",
+        "const real *pre, const real *const *old, real *const *middle, real *saved",
         body,
         stores,
     )
@@ -154,13 +169,26 @@ def unit_stores(plan: Plan, body: Body, gradients: Mapping[str, Node]) -> list[s
     ]
 
 
+def early_alone(plan: Plan) -> set[str]:
+    """Slots whose gradients come from the first stage alone."""
+    if plan.first is None:
+        return set()
+    zero = plan.graph.const(0)
+    own = plan.first.gradients
+    return {n for n in plan.early if plan.core.gradients[f"g:{n}"] is zero and own[f"g:{n}"] is not zero}
+
+
 def backward_core(plan: Plan) -> str:
     body = Body(kept(plan, plan.states))
     gradients = plan.core.gradients
     middle = [] if plan.first is None else [plan.first.outputs[name] for name in plan.intermediates]
     totals = [plan.core.totals[name] for name in plan.states]
     body.add([*gradients.values(), *middle, *totals])
-    stores = [f"dpre[{k} * H + j] = {body.text(gradients[f'g:{n}'])}; /* {n} */" for k, n in enumerate(plan.slots)]
+    stores = [
+        f"dpre[{k} * H + j] = {body.text(gradients[f'g:{n}'])}; /* {n} */"
+        for k, n in enumerate(plan.slots)
+        if n not in early_alone(plan)
+    ]
     stores += [f"grad[{k}][j] = {body.text(gradients[f's:{n}'])}; /* {n} */" for k, n in enumerate(plan.states)]
     stores += [f"middle[{k}][j] = {body.text(n)}; /* {plan.intermediates[k]} */" for k, n in enumerate(middle)]
     stores += [f"total[{k} * H + j] = {body.text(n)}; /* {plan.states[k]} */" for k, n in enumerate(totals)]
@@ -181,7 +209,7 @@ def backward_first(plan: Plan) -> str:
     zero = plan.graph.const(0)
     body.add(gradients.values())
     stores = [
-        f"dpre[{k} * H + j] += {body.text(gradients[f'g:{n}'])}; /* {n} */"
+        f"dpre[{k} * H + j] {'=' if n in early_alone(plan) else '+='} {body.text(gradients[f'g:{n}'])}; /* {n} */"
         for k, n in enumerate(plan.slots)
         if n in plan.early and gradients[f"g:{n}"] is not zero
     ]

@@ -24,7 +24,9 @@ class Pass:
     """What a pass over the data needs besides the tensors that carry gradients.
 
     Weights are flat throughout: ``weight_ih, bias, bias_hh, *weight_hh, *units``, contiguous, None where the cell has
-    none. The lists of integers made here are the C struct ``Call`` of `template.py`, field by field.
+    none. The states that are outputs stand side by side in one tensor ``[T + 1, B, n H]``, the initial ones in row 0;
+    each of the others has a tensor of its own, ``[T + 1, B, H]``, or ``[1, B, H]`` where its past is not kept. The
+    lists of integers made here are the C struct ``Call`` of `template.py`, field by field.
 
     Args:
         kernel: the cell's kernel.
@@ -36,7 +38,7 @@ class Pass:
         chunk: steps between the states that are kept when the rest is recomputed; 0 keeps all.
     """
 
-    __slots__ = ("chunk", "hidden", "kernel", "mask", "row", "shape", "squares", "threads")
+    __slots__ = ("chunk", "hidden", "kernel", "mask", "row", "shape", "squares", "threads", "unit")
 
     def __init__(
         self,
@@ -50,36 +52,36 @@ class Pass:
     ) -> None:
         self.kernel, self.shape, self.hidden = kernel, x.shape, hidden
         self.mask, self.squares, self.threads, self.chunk = mask, squares, threads, chunk
-        self.row = x.shape[1] * hidden * kernel.item
+        self.unit = hidden * kernel.item
+        """Bytes of a state of one example."""
+        self.row = x.shape[1] * self.unit
         """Bytes of a state of the whole batch."""
 
     def common(
-        self,
-        x: Tensor,
-        weights: list[int],
-        states: list[int],
-        kept: Sequence[bool],
-        saved: int,
-        span: tuple[int, int],
+        self, x: Tensor, weights: list[int], states: list[int], past: bool, saved: int, span: tuple[int, int],
         stride: int = 0,
-    ) -> list[int]:
-        """The fields that both directions share, for the steps of `span`."""
+    ) -> list[int]:  # fmt: skip
+        """The fields that both directions share, for the steps of `span`; `past`: whether every state's is kept."""
         first, last = span
         _, batch, inputs = self.shape
-        size = batch * self.hidden
+        leads = [self.hidden * lead for lead in self.kernel.leads]
+        kept = leads if past else [0 if inner else lead for lead, inner in zip(leads, self.kernel.inner, strict=True)]
         return [
             last - first, batch, self.hidden, inputs, self.threads, stride,
             *self.kernel.dense,
             x.data_ptr() + first * batch * inputs * self.kernel.item,
-            *weights, *states, *(size if keep else 0 for keep in kept),
+            *weights, *states, *(batch * lead for lead in kept), *leads,
             saved,
             0 if self.mask is None else self.mask.data_ptr() + first * batch,
         ]  # fmt: skip
 
-    def new_states(self, steps: int, keep: Sequence[bool]) -> list[Tensor]:
-        """Storage for the states ``[T + 1, B, H]``, the initial one in row 0, or ``[1, B, H]`` where it is not kept."""
-        batch, hidden = self.shape[1], self.hidden
-        return [memory.empty((steps + 1 if kept else 1, batch, hidden), self.kernel.dtype) for kept in keep]
+    def new_outputs(self, steps: int) -> Tensor:
+        return memory.empty((steps + 1, self.shape[1], len(self.kernel.outputs) * self.hidden), self.kernel.dtype)
+
+    def new_inner(self, steps: int) -> list[Tensor]:
+        """For the states that are no outputs; for 0 steps: without their past."""
+        shape = (steps + 1, self.shape[1], self.hidden)
+        return [memory.empty(shape, self.kernel.dtype) for inner in self.kernel.inner if inner]
 
     def new_saved(self, steps: int) -> Tensor:
         return memory.empty((steps, self.shape[1], len(self.kernel.plan.saved) * self.hidden), self.kernel.dtype)
@@ -88,32 +90,40 @@ class Pass:
         shape = (self.shape[1], self.hidden)
         return [torch.empty(shape, dtype=self.kernel.dtype) for _ in self.kernel.inner]
 
-    def results(self, states: Sequence[Tensor], final: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return (*(states[k].narrow(0, 1, self.shape[0]) for k in self.kernel.outputs), *final)
+    def by_state(self, outputs: Maybe, others: Sequence[Maybe], first: int = 0) -> list[int]:
+        """Where every state lies, in their order: in `outputs`, from step `first` on, or in one of `others`."""
+        found = [0] * len(self.kernel.inner)
+        if outputs is not None:
+            start = outputs.data_ptr() + first * self.row * len(self.kernel.outputs)
+            for k, place in enumerate(self.kernel.outputs):
+                found[place] = start + k * self.unit
+        for place, tensor in zip(self.kernel.others, others, strict=False):
+            found[place] = 0 if tensor is None else tensor.data_ptr()
+        return found
 
 
 class Gradients:
     """Sums of weight gradients, one set a thread, those of matrices transposed; only what is wanted takes space."""
 
     def __init__(self, weights: Sequence[Maybe], wanted: Sequence[bool], threads: int, kernel: Kernel) -> None:
-        self.places: list[tuple[torch.Size, int] | None] = []
+        places: list[tuple[torch.Size, int] | None] = []
         total = 0
         for tensor, want in zip(weights, wanted, strict=True):
             if tensor is None or not want:
-                self.places.append(None)
+                places.append(None)
             else:
-                self.places.append((tensor.shape, total))
+                places.append((tensor.shape, total))
                 total += tensor.numel()
-        self.stride = total
-        # By numpy: torch shares such work out to threads that then spin for a millisecond on the cores that the time
-        # loop is for.
+        self.places, self.stride = places, total
         self.flat = torch.empty((threads, total), dtype=kernel.dtype)
-        self.flat.numpy().fill(0)
         base = self.flat.data_ptr()
-        self.addresses = [0 if place is None else base + place[1] * kernel.item for place in self.places]
+        self.base = base if total else 0
+        self.addresses = [0 if place is None else base + place[1] * kernel.item for place in places]
 
     def total(self) -> list[Maybe]:
         """The sum over threads, in a fixed order."""
+        # By numpy: torch shares such work out to threads that then spin for a millisecond on the cores that the time
+        # loop is for.
         whole = self.flat if len(self.flat) == 1 else torch.from_numpy(self.flat.numpy().sum(0))
         found: list[Maybe] = []
         for place in self.places:
@@ -131,22 +141,21 @@ class Unroll(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, run: Pass, x: Tensor, *tensors: Maybe) -> tuple[Tensor, ...]:
-        kernel = run.kernel
+        kernel, steps = run.kernel, run.shape[0]
         weights, initial = tensors[: kernel.n_weights], tensors[kernel.n_weights :]
         ctx.run = run
         ctx.set_materialize_grads(False)
-        steps = run.shape[0]
-        final = run.new_final()
+        final, outputs = run.new_final(), run.new_outputs(steps)
         if run.chunk:
-            states, kept, marks = forward_in_chunks(run, x, weights, initial, final)
-            ctx.save_for_backward(x, *tensors, *(s for s, keep in zip(states, kept, strict=True) if keep), marks)
+            marks = forward_in_chunks(run, x, weights, initial, outputs, final)
+            ctx.save_for_backward(x, *tensors, outputs, marks)
         else:
-            kept = [True] * len(initial)
-            states, saved = run.new_states(steps, kept), run.new_saved(steps)
-            call = run.common(x, addresses(weights), addresses(states), kept, saved.data_ptr(), (0, steps))
+            inner, saved = run.new_inner(steps), run.new_saved(steps)
+            states = run.by_state(outputs, inner)
+            call = run.common(x, addresses(weights), states, True, saved.data_ptr(), (0, steps))
             kernel.forward([*call, *addresses(initial), *addresses(final)])
-            ctx.save_for_backward(x, *tensors, *states, saved)
-        return run.results(states, final)
+            ctx.save_for_backward(x, *tensors, outputs, *inner, saved)
+        return (outputs.narrow(0, 1, steps), *final)
 
     @staticmethod
     @once_differentiable
@@ -155,89 +164,69 @@ class Unroll(torch.autograd.Function):
         kernel = run.kernel
         x, *rest = ctx.saved_tensors
         n, n_states = kernel.n_weights, len(kernel.inner)
-        weights, initial, (*states, last) = rest[:n], rest[n : n + n_states], rest[n + n_states :]
-        steps, batch, _ = run.shape
+        weights, initial, (outputs, *inner, last) = rest[:n], rest[n : n + n_states], rest[n + n_states :]
+        steps, batch, inputs = run.shape
         # a tensor made contiguous lives in this list until C is done
         given = [None if g is None else g.contiguous() for g in grads]
-        outer: list[Maybe] = [None] * n_states
-        for k, gradient in zip(kernel.outputs, given, strict=False):
-            outer[k] = gradient
         carry = torch.empty((n_states, batch, run.hidden), dtype=kernel.dtype)
         carried = [carry.data_ptr() + k * run.row for k in range(n_states)]
         want_x, want = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
         grad_x = torch.empty_like(x) if want_x and weights[0] is not None else None
         sums = Gradients(weights, want[:n], run.threads, kernel)
-        arrived = addresses(given[len(kernel.outputs) :])
+        pointers, nothing = addresses(weights), [0] * n_states
 
         def part(span: tuple[int, int], states: list[int], saved: int, arrived: list[int]) -> None:
-            call = run.common(x, pointers, states, [True] * n_states, saved, span, sums.stride)
-            item, first = kernel.item, span[0]
-            inputs = 0 if grad_x is None else grad_x.data_ptr() + first * batch * run.shape[2] * item
+            call, first = run.common(x, pointers, states, True, saved, span, sums.stride), span[0]
             kernel.backward([
-                *call, *nothing, *nothing, *arrived, *addresses(outer, first * run.row), *carried,
-                *addresses(run.squares, first * batch * 8), inputs, *sums.addresses,
+                *call, *nothing, *nothing, *arrived, *run.by_state(given[0], (), first), *carried,
+                *addresses(run.squares, first * batch * 8),
+                0 if grad_x is None else grad_x.data_ptr() + first * batch * inputs * kernel.item,
+                sums.base if span[1] == steps else 0, *sums.addresses,
             ])  # fmt: skip
 
-        pointers, nothing = addresses(weights), [0] * n_states
+        arrived = addresses(given[1:])
         if run.chunk:
-            local, buffer = run.new_states(run.chunk, [True] * n_states), run.new_saved(run.chunk)
+            local, buffer = run.new_inner(run.chunk), run.new_saved(run.chunk)
             for first in range((steps - 1) // run.chunk * run.chunk, -1, -run.chunk):
                 span = (first, min(first + run.chunk, steps))
-                call = run.common(x, pointers, addresses(local), [True] * n_states, buffer.data_ptr(), span)
-                kernel.forward([*call, *starts(run, first, initial, states, last), *nothing])
-                part(span, addresses(local), buffer.data_ptr(), arrived)
+                states = run.by_state(outputs, local, first)  # the outputs are written again, bit for bit the same
+                call = run.common(x, pointers, states, True, buffer.data_ptr(), span)
+                start = run.by_state(None, last[first // run.chunk - 1]) if first else addresses(initial)
+                kernel.forward([*call, *start, *nothing])
+                part(span, states, buffer.data_ptr(), arrived)
                 arrived = carried
         else:
-            part((0, steps), addresses(states), last.data_ptr(), arrived)
+            part((0, steps), run.by_state(outputs, inner), last.data_ptr(), arrived)
         if want_x and grad_x is None:
             grad_x = torch.zeros_like(x)
         return (None, grad_x, *sums.total(), *(carry[k] if wanted else None for k, wanted in enumerate(want[n:])))
 
 
 def forward_in_chunks(
-    run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Maybe], final: Sequence[Tensor]
-) -> tuple[list[Tensor], list[bool], Tensor]:
-    """Keep the outputs, and of the other states ``marks [chunks - 1, n, B, H]``: what each chunk but the first starts
-    from."""
+    run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Maybe], outputs: Tensor, final: Sequence[Tensor]
+) -> Tensor:
+    """Keep the outputs, and of the other states what each chunk but the first starts from.
+
+    Returns:
+        Those, ``[chunks - 1, n, B, H]``.
+    """
     kernel, (steps, batch, _) = run.kernel, run.shape
-    kept = [not inner for inner in kernel.inner]
-    states = run.new_states(steps, kept)
-    hidden_states = len(kept) - sum(kept)
-    marks = torch.empty(((steps - 1) // run.chunk, hidden_states, batch, run.hidden), dtype=kernel.dtype)
-    pointers, nothing = addresses(weights), [0] * len(kept)
-    ends = marks.data_ptr()
+    inner = run.new_inner(0)
+    marks = torch.empty(((steps - 1) // run.chunk, len(inner), batch, run.hidden), dtype=kernel.dtype)
+    pointers, start = addresses(weights), addresses(initial)
     for first in range(0, steps, run.chunk):
         span = (first, min(first + run.chunk, steps))
-        window = [s.data_ptr() + (first * run.row if keep else 0) for s, keep in zip(states, kept, strict=True)]
-        to = addresses(final)
-        if span[1] < steps:
-            to = []
-            for keep in kept:
-                to.append(0 if keep else ends)
-                ends += 0 if keep else run.row
-        call = run.common(x, pointers, window, kept, 0, span)
-        kernel.forward([*call, *(nothing if first else addresses(initial)), *to])
-    return states, kept, marks
-
-
-def starts(run: Pass, first: int, initial: Sequence[Maybe], outputs: Sequence[Tensor], marks: Tensor) -> list[int]:
-    """Where the states lie that the chunk from step `first` on starts from."""
-    if not first:
-        return addresses(initial)
-    whole = iter(outputs)
-    mark = marks[first // run.chunk - 1].data_ptr()
-    found = []
-    for inner in run.kernel.inner:
-        found.append(mark if inner else next(whole).data_ptr() + first * run.row)
-        mark += run.row if inner else 0
-    return found
+        call = run.common(x, pointers, run.by_state(outputs, inner, first), False, 0, span)
+        ends = addresses(final) if span[1] == steps else run.by_state(None, marks[first // run.chunk])
+        kernel.forward([*call, *start, *ends])
+        start = [0] * len(final)  # what a chunk ends in stands where the next one looks for it
+    return marks
 
 
 def infer(run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Maybe]) -> tuple[Tensor, ...]:
     """The same without anything kept for a backward pass."""
-    kept = [not inner for inner in run.kernel.inner]
-    steps = run.shape[0]
-    states, final = run.new_states(steps, kept), run.new_final()
-    call = run.common(x, addresses(weights), addresses(states), kept, 0, (0, steps))
+    steps, final = run.shape[0], run.new_final()
+    outputs, inner = run.new_outputs(steps), run.new_inner(0)
+    call = run.common(x, addresses(weights), run.by_state(outputs, inner), False, 0, (0, steps))
     run.kernel.forward([*call, *addresses(initial), *addresses(final)])
-    return run.results(states, final)
+    return (outputs.narrow(0, 1, steps), *final)

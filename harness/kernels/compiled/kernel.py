@@ -24,7 +24,7 @@ REAL = {torch.float32: "float", torch.float64: "double"}
 def call_fields(plan: Plan) -> int:
     """How many fields, of eight bytes each, the C struct ``Call`` of `template.py` has for this cell."""
     weights = 3 + plan.products + len(plan.units)
-    return 12 + 1 + 2 * weights + 8 * len(plan.states) + 3
+    return 13 + 1 + 2 * weights + 9 * len(plan.states) + 4
 
 
 class Kernel:
@@ -34,6 +34,8 @@ class Kernel:
         n_weights: tensors of packed `Weights`, absent ones counted.
         outputs: numbers of the states that are outputs, in the order of the outputs.
         inner: for every state, whether it is none.
+        others: numbers of the states that are none.
+        leads: for every state, how many stand side by side with it, itself counted.
         item: bytes of a number.
         dense: the products and what limits their threads, as the struct has them.
         shapes: by (batch, inputs, hidden), the shapes that the weights and the states must have.
@@ -44,10 +46,12 @@ class Kernel:
         self.n_weights = 3 + plan.products + len(plan.units)
         self.outputs = tuple(plan.states.index(name) for name in plan.outputs)
         self.inner = tuple(name not in plan.outputs for name in plan.states)
+        self.others = tuple(k for k, inner in enumerate(self.inner) if inner)
+        self.leads = tuple(1 if inner else len(self.outputs) for inner in self.inner)
         self.item = dtype.itemsize
         self.dense = (
             found.gemm[REAL[dtype]], found.limit_threads, found.free_buffers,
-            small.multiply, small.pack, small.panel,
+            small.multiply, small.pack, small.stream, small.panel,
         )  # fmt: skip
         self.shapes: dict[tuple[int, int, int], tuple[tuple[int, ...], ...]] = {}
         self._struct: Any = ctypes.c_int64 * call_fields(plan)

@@ -104,14 +104,13 @@ def pack_lines(plan: Plan, backward: bool) -> list[str]:
 
 def forward_term(plan: Plan, term: Term) -> str:
     if term.stage == 1:
-        source = (
-            f"c->state[{plan.states.index(term.source)}] + t * c->stride[{plan.states.index(term.source)}] + b0 * H"
-        )
+        k = plan.states.index(term.source)
+        source, apart = f"c->state[{k}] + t * c->stride[{k}] + b0 * c->lead[{k}]", f"c->lead[{k}]"
     else:
-        source = f"middle + {plan.intermediates.index(term.source)} * nb * H"
+        source, apart = f"middle + {plan.intermediates.index(term.source)} * nb * H", "H"
     return (
         f"/* {target(plan, term)} += U {term.source} */\n"
-        f"c->multiply(nb, {term.count} * H, H, {source}, H,\n"
+        f"c->multiply(nb, {term.count} * H, H, {source}, {apart},\n"
         f"        weight[{plan.terms.index(term)}], pre + {term.slot} * H, W);"
     )
 
@@ -123,9 +122,9 @@ def forward_second_stage(plan: Plan) -> list[str]:
         "for (long b = 0; b < nb; b++) {\n"
         "    const real *old[N_STATES];\n"
         "    real *row[N_MIDDLE];\n"
-        "    for (int s = 0; s < N_STATES; s++) old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * H;\n"
+        "    for (int s = 0; s < N_STATES; s++) old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * c->lead[s];\n"
         "    for (int m = 0; m < N_MIDDLE; m++) row[m] = middle + (m * nb + b) * H;\n"
-        "    forward_first(H, pre + b * W, old, row, c->unit);\n"
+        "    forward_first(H, pre + b * W, old, row, keep + b * kept_apart, c->unit);\n"
         "}"
     )
     return [rows, *(forward_term(plan, t) for t in plan.terms if t.stage == 2)]
@@ -152,7 +151,7 @@ def backward_second_stage(plan: Plan) -> list[str]:
         "    const real *old[N_STATES], *new[N_STATES], *row[N_MIDDLE];\n"
         "    real *grad[N_STATES];\n"
         "    for (int s = 0; s < N_STATES; s++) {\n"
-        "        old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * H;\n"
+        "        old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * c->lead[s];\n"
         "        new[s] = old[s] + c->stride[s];\n"
         "        grad[s] = c->grad_state[s] + (b0 + b) * H;\n"
         "    }\n"
@@ -168,12 +167,14 @@ def backward_second_stage(plan: Plan) -> list[str]:
 def weight_gradient(plan: Plan, term: Term) -> str:
     if term.stage == 1:
         k = plan.states.index(term.source)
-        source = f"rows_of(c->state[{k}] + t0 * c->stride[{k}], steps, B, b0, nb, H, packed)"
+        source = f"rows_of(c->state[{k}] + t0 * c->stride[{k}], steps, B, b0, nb, H, c->lead[{k}], packed)"
+        apart = f"nb == B ? c->lead[{k}] : H"
     else:
-        source = f"middle + {plan.intermediates.index(term.source)} * K * nb * H"
+        source, apart = f"middle + {plan.intermediates.index(term.source)} * K * nb * H", "H"
     return (
         f"if (c->grad_weight_hh[{term.product}]) /* dU of {target(plan, term)} by {term.source} */\n"
-        f"    product_outer(c, steps * nb, {term.count} * H, H, dpre + {term.slot} * H, W, {source}, H,\n"
+        f"    product_outer(c, steps * nb, {term.count} * H, H, dpre + {term.slot} * H, W,\n"
+        f"            {source}, {apart},\n"
         f"            c->grad_weight_hh[{term.product}] + slice * c->grad_stride + {term.block * term.count} * H * H, "
         f"{term.count} * H);"
     )

@@ -26,6 +26,7 @@ typedef void (*gemm_t)(const char *, const char *, const int *, const int *, con
 /* of `tiles.py` */
 typedef void (*multiply_t)(long, long, long, const real *, long, const real *, real *, long);
 typedef void (*pack_t)(long, long, const real *, long, long, real *);
+typedef void (*stream_t)(real *, const real *, long);
 
 /* Every field has eight bytes; `function.py` makes the list. What is not wanted is a null pointer. */
 typedef struct {
@@ -35,22 +36,25 @@ typedef struct {
     void (*free_buffers)(void);
     multiply_t multiply;
     pack_t pack;
+    stream_t stream;
     long panel;
     const real *x, *weight_ih, *bias, *bias_hh; /* [T, B, I], packed as in `Weights` */
     const real *weight_hh[N_PRODUCTS];
     const real *unit[N_UNITS];
     real *state[N_STATES]; /* [T + 1, B, H] */
-    long stride[N_STATES]; /* B * H, or 0 for a state whose past nobody needs: [1, B, H] */
+    long stride[N_STATES]; /* from step to step, or 0 for a state whose past nobody needs: [1, B, H] */
+    long lead[N_STATES]; /* from example to example: H, and more for outputs, which stand side by side */
     real *saved; /* [T, B, N_SAVED * H] */
     const unsigned char *mask; /* [T, B] */
     const real *initial[N_STATES]; /* [B, H]; null when row 0 of `state` is filled already */
     real *final[N_STATES]; /* [B, H] */
     const real *grad_final[N_STATES]; /* [B, H]; null for zeros */
-    const real *grad_output[N_STATES]; /* [T, B, H] */
+    const real *grad_output[N_STATES]; /* [T, B, H], `lead` apart */
     real *grad_state[N_STATES]; /* [B, H]: in the end of the initial state */
     double *squares[N_STATES]; /* [T, B] */
     real *grad_x; /* [T, B, I] */
     /* one for each thread, grad_stride apart; those of matrices transposed */
+    real *grad_weights; /* where these begin, to be cleared; null when they hold the sums of later steps */
     real *grad_weight_ih, *grad_bias, *grad_bias_hh;
     real *grad_weight_hh[N_PRODUCTS];
     real *grad_unit[N_UNITS];
@@ -60,12 +64,13 @@ typedef struct {
 COMMON = """\
 #define SMALL_INPUT 8 /* inputs up to here are added by vector code, more by a matrix product */
 #define BLOCK_ROWS 512 /* rows whose weight gradients are summed by one matrix product */
+#define STREAMED (1 << 24) /* bytes from which on no cache holds what is kept until the backward pass reads it */
 
 /* Asks for a row that is read next: no hardware guesses a way backward in time. No function: GCC 12 drops calls of one
    that does nothing else. */
-#define PREFETCH(from, row, width)  \\
-    if ((row) >= 0)                 \\
-        for (long k = 0; k < (width); k += 64 / (long)sizeof(real)) __builtin_prefetch((from) + (row) * (width) + k);
+#define PREFETCH(from, row, width, apart) \\
+    if ((row) >= 0)                       \\
+        for (long k = 0; k < (width); k += 64 / (long)sizeof(real)) __builtin_prefetch((from) + (row) * (apart) + k);
 
 /* Columns of a packed matrix of n columns */
 static long padded(const Call *c, long n) { return (n + c->panel - 1) / c->panel * c->panel; }
@@ -181,11 +186,17 @@ static double sum_of_squares(const real *v, long H) {
     return sum;
 }
 
-/* The rows [steps, nb] of a [steps, B, width] array, copied to `packed` unless they lie together already */
-static const real *rows_of(const real *from, long steps, long B, long b0, long nb, long width, real *packed) {
+static void copy_rows(long rows, long width, real *to, long to_apart, const real *from, long from_apart) {
+    if (to_apart == width && from_apart == width) width *= rows, rows = 1;
+    for (long r = 0; r < rows; r++) memcpy(to + r * to_apart, from + r * from_apart, sizeof(real) * (size_t)width);
+}
+
+/* The rows [steps, nb] of an array [steps, B] of rows `apart`, copied to `packed` unless they follow each other */
+static const real *rows_of(const real *from, long steps, long B, long b0, long nb, long width, long apart,
+                           real *packed) {
     if (nb == B) return from;
     for (long t = 0; t < steps; t++)
-        memcpy(packed + t * nb * width, from + (t * B + b0) * width, sizeof(real) * (size_t)(nb * width));
+        copy_rows(nb, width, packed + t * nb * width, width, from + (t * B + b0) * apart, apart);
     return packed;
 }
 """

@@ -10,10 +10,12 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
     const int small = I <= SMALL_INPUT;
     long K = 65536 / (nb * W); /* steps whose inputs are projected together */
     K = K < 1 ? 1 : K > T ? T : K;
-    real *block = allocate(K * nb * W), *packed = allocate(K * nb * I), *unsaved = allocate(N_SAVED * H);
+    const long kept_apart = c->saved ? N_SAVED * H : 0; /* nobody reads what is kept of an inference: one row for all */
+    const int streamed = c->saved && (long)sizeof(real) * T * B * N_SAVED * H >= STREAMED;
+    real *block = allocate(K * nb * W), *packed = allocate(K * nb * I), *kept = allocate(nb * N_SAVED * H);
     real *middle = allocate(N_MIDDLE * nb * H), *row = allocate((small ? I + 1 : 1) * W);
     real *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
-    const int failed = !block || !packed || !unsaved || !middle || !row || !panels;
+    const int failed = !block || !packed || !kept || !middle || !row || !panels;
     (void)slice;
     if (failed) goto end;
     @pack@
@@ -24,7 +26,7 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
     }
     for (long t0 = 0; t0 < T; t0 += K) {
         const long steps = T - t0 < K ? T - t0 : K;
-        const real *x = c->weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, packed) : NULL;
+        const real *x = c->weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, I, packed) : NULL;
         for (long r = 0; r < steps * nb; r++) {
             real *pre = block + r * W;
             if (!small || !x) {
@@ -38,26 +40,28 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
         }
         for (long t = t0; t < t0 + steps; t++) {
             real *pre = block + (t - t0) * nb * W;
+            real *keep = c->saved && !streamed ? c->saved + (t * B + b0) * N_SAVED * H : kept;
             @first_terms@
             @second_stage@
             for (long b = 0; b < nb; b++) {
                 const real *old[N_STATES];
                 real *new[N_STATES];
                 for (int s = 0; s < N_STATES; s++) {
-                    old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * H;
-                    new[s] = c->state[s] + (t + 1) * c->stride[s] + (b0 + b) * H;
+                    old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * c->lead[s];
+                    new[s] = old[s] + c->stride[s];
                 }
                 if (c->mask && !c->mask[t * B + b0 + b]) {
                     for (int s = 0; s < N_STATES; s++) memmove(new[s], old[s], sizeof(real) * (size_t)H);
                     continue;
                 }
-                real *saved = c->saved ? c->saved + (t * B + b0 + b) * N_SAVED * H : unsaved;
-                forward_core(H, pre + b * W, old, new, saved, c->unit);
+                forward_core(H, pre + b * W, old, new, keep + b * kept_apart, c->unit);
+                if (streamed) c->stream(c->saved + (t * B + b0 + b) * N_SAVED * H, keep + b * kept_apart, N_SAVED * H);
             }
         }
     }
+    if (streamed) __sync_synchronize(); /* other threads see it from here on */
 end:
-    free(block), free(packed), free(unsaved), free(middle), free(row), free(panels);
+    free(block), free(packed), free(kept), free(middle), free(row), free(panels);
     return failed;
 }
 """
@@ -78,6 +82,7 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
                        !zeros || !total || !panels;
     if (failed) goto end;
     @pack@
+    if (c->grad_weights) memset(c->grad_weights + slice * c->grad_stride, 0, sizeof(real) * (size_t)c->grad_stride);
     memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
     memset(zeros, 0, sizeof(real) * (size_t)H);
     for (long t1 = T, t0; t1 > 0; t1 = t0) {
@@ -90,10 +95,10 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
                 const real *old[N_STATES], *new[N_STATES], *outer[N_STATES];
                 real *grad[N_STATES], *row[N_MIDDLE];
                 for (int s = 0; s < N_STATES; s++) {
-                    old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * H;
+                    old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * c->lead[s];
                     new[s] = old[s] + c->stride[s];
                     grad[s] = c->grad_state[s] + (b0 + b) * H;
-                    outer[s] = c->grad_output[s] ? c->grad_output[s] + (t * B + b0 + b) * H : zeros;
+                    outer[s] = c->grad_output[s] ? c->grad_output[s] + (t * B + b0 + b) * c->lead[s] : zeros;
                 }
                 for (int m = 0; m < N_MIDDLE; m++) row[m] = middle + ((m * K + t - t0) * nb + b) * H;
                 if (c->mask && !c->mask[t * B + b0 + b]) {
@@ -106,9 +111,9 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
                     continue;
                 }
                 const long later = b + 1 < nb ? t * B + b0 + b + 1 : (t - 1) * B + b0;
-                PREFETCH(c->saved, later, N_SAVED * H)
+                PREFETCH(c->saved, later, N_SAVED * H, N_SAVED * H)
                 for (int s = 0; s < N_STATES; s++)
-                    if (c->stride[s]) PREFETCH(c->state[s], later, H)
+                    if (c->stride[s]) PREFETCH(c->state[s], later, H, c->lead[s])
                 backward_core(H, c->saved + (t * B + b0 + b) * N_SAVED * H, old, new, grad, outer, dpre_t + b * W, row,
                               total, unit_block, c->unit);
                 for (int s = 0; s < N_STATES; s++)
@@ -125,7 +130,7 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
             for (long t = 0; nb != B && t < steps; t++)
                 memcpy(c->grad_x + ((t0 + t) * B + b0) * I, packed + t * nb * I, sizeof(real) * (size_t)(nb * I));
         }
-        const real *x = c->grad_weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, packed) : NULL;
+        const real *x = c->grad_weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, I, packed) : NULL;
         if (c->grad_weight_ih && !small) {
             @input_weight_gradients@
         }
@@ -197,14 +202,14 @@ static void advise(real *from, long count) {
 }
 
 int longlag_forward(const Call *c) {
-    const size_t row = sizeof(real) * (size_t)(c->B * c->H);
+    const long B = c->B, H = c->H;
     for (int s = 0; s < N_STATES; s++) {
         advise(c->state[s], c->stride[s] * (c->T + 1));
-        if (c->initial[s]) memcpy(c->state[s], c->initial[s], row);
+        if (c->initial[s]) copy_rows(B, H, c->state[s], c->lead[s], c->initial[s], H);
     }
     if (in_slices(c, forward_slice)) return 1;
     for (int s = 0; s < N_STATES; s++)
-        if (c->final[s]) memcpy(c->final[s], c->state[s] + c->T * c->stride[s], row);
+        if (c->final[s]) copy_rows(B, H, c->final[s], H, c->state[s] + c->T * c->stride[s], c->lead[s]);
     return 0;
 }
 
