@@ -2,8 +2,8 @@
 
 Products go by register tiles. A general BLAS packs both matrices at every call. Here the weight, the same at every
 step of a pass, is packed once a pass, and a tile of the result stays in registers over the whole sum: on the small
-matrices of a recurrent step that is up to several times faster. The sum of a row runs in the same order whatever rows
-there are besides: an example's numbers do not depend on its batch, on the slice of a thread or on the length of a chunk.
+matrices of a recurrent step that is up to several times faster. The sum of a row runs in the same order whatever
+rows there are besides: an example's numbers do not depend on its batch, a thread's slice or the length of a chunk.
 
 A long forward pass keeps more than the caches hold. An ordinary store first reads the line that it overwrites: a
 third of the memory traffic. Streamed, what is kept goes to memory directly.
