@@ -28,7 +28,7 @@ def results(unroll, cell, layer, x, state, mask=None, **options):
     state = {name: value.detach().clone().requires_grad_() for name, value in state.items()}
     record = StateGradients()
     outputs, final = unroll(cell, layer.weights(), x, state, mask, record, **options)
-    values = {**{f"output {n}": v for n, v in outputs.items()}, **{f"final {n}": v for n, v in final.items()}}
+    values = {"outputs": outputs, **{f"final {n}": v for n, v in final.items()}}
     generator = torch.Generator().manual_seed(1)
     loss = sum((v * torch.randn(v.shape, dtype=v.dtype, generator=generator)).sum() for v in values.values())
     wanted = {"x": x, **{f"initial {n}": v for n, v in state.items()}, **dict(layer.named_parameters())}
@@ -97,7 +97,7 @@ def test_gradcheck(name):
         states = dict(zip(cell.states, tensors[: len(state)], strict=True))
         weights = cell.weights(dict(zip(names, tensors[len(state) :], strict=True)))
         outputs, final = compiled.unroll(cell, weights, x, states)
-        return (*outputs.values(), *final.values())
+        return (outputs, *final.values())
 
     tensors = [x, *state.values(), *(p.detach().clone() for p in layer.parameters())]
     assert torch.autograd.gradcheck(function, [t.requires_grad_() for t in tensors])
@@ -141,8 +141,7 @@ def test_what_is_not_finite_comes_through_forward(name, bad):
     x[2, 1, 0] = bad
     expected, _ = plain.unroll(cell, layer.weights(), x, state)
     outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
-    for n in cell.outputs:
-        torch.testing.assert_close(outputs[n], expected[n], rtol=1e-4, atol=1e-5, equal_nan=True)
+    torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -155,9 +154,9 @@ def test_what_is_not_finite_comes_through_backward(name, bad):
         record = StateGradients()
         leaf = x.clone().requires_grad_()
         outputs, _ = unroll(cell, layer.weights(), leaf, state, None, record)
-        seed = torch.ones_like(outputs[cell.outputs[0]])
+        seed = torch.ones_like(outputs)
         seed[:, 1] = bad
-        grads = torch.autograd.grad(outputs[cell.outputs[0]], [leaf, *layer.parameters()], seed, allow_unused=True)
+        grads = torch.autograd.grad(outputs, [leaf, *layer.parameters()], seed, allow_unused=True)
         values = [g for g in grads if g is not None]
         found.append([v.isfinite() for v in (*values, *(record.squares[n] for n in cell.states))])
     assert not found[0][0][:, 1].all()  # the oracle lost it: the test would be empty
@@ -174,7 +173,7 @@ def test_vanished_norms_are_recorded_in_double():
     for unroll in (plain.unroll, compiled.unroll):
         record = StateGradients()
         outputs, _ = unroll(cell, layer.weights(), x, state, None, record)
-        outputs["h"][-1].sum().backward()
+        outputs[-1].sum().backward()
         norms[unroll] = record.squares["h"]
     expected, actual = norms[plain.unroll], norms[compiled.unroll]
     normal = expected > 1e-70  # above float32's denormal gradients
@@ -186,16 +185,16 @@ def test_only_what_is_wanted_is_computed_and_nothing_is_kept_without_gradients()
     cell = CELLS["lstm"]
     layer, x, state = problem(cell, 4, 3, 5)
     outputs, final = compiled.unroll(cell, layer.weights(), x, state)
-    assert outputs["h"].requires_grad and final["c"].requires_grad
+    assert outputs.requires_grad and final["c"].requires_grad
     with torch.no_grad():
         outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
-    assert not outputs["h"].requires_grad
+    assert not outputs.requires_grad
     frozen = cell.layer(2, 5).double().requires_grad_(False)
     frozen.bias.requires_grad_()
     outputs, _ = compiled.unroll(cell, frozen.weights(), x, state)
-    outputs["h"].sum().backward()
+    outputs.sum().backward()
     reference, _ = plain.unroll(cell, frozen.weights(), x, state)
-    torch.testing.assert_close(frozen.bias.grad, torch.autograd.grad(reference["h"].sum(), frozen.bias)[0])
+    torch.testing.assert_close(frozen.bias.grad, torch.autograd.grad(reference.sum(), frozen.bias)[0])
     assert frozen.weight_ih.grad is None
 
 
@@ -205,11 +204,11 @@ def test_backward_twice_chunks_and_composed_weights():
     doubled = {name: 2 * p for name, p in layer.named_parameters()}  # not leaves
     first, middle = compiled.unroll(cell, cell.weights(doubled), x[:6], state)
     second, _ = compiled.unroll(cell, cell.weights(doubled), x[6:], middle)
-    loss = first["h"].sum() + second["h"].square().sum()
+    loss = first.sum() + second.square().sum()
     once = torch.autograd.grad(loss, list(layer.parameters()), retain_graph=True)
     twice = torch.autograd.grad(loss, list(layer.parameters()))
     whole, _ = plain.unroll(cell, cell.weights({name: 2 * p for name, p in layer.named_parameters()}), x, state)
-    expected = torch.autograd.grad(whole["h"][:6].sum() + whole["h"][6:].square().sum(), list(layer.parameters()))
+    expected = torch.autograd.grad(whole[:6].sum() + whole[6:].square().sum(), list(layer.parameters()))
     for a, b, c in zip(once, twice, expected, strict=True):
         assert torch.equal(a, b)
         torch.testing.assert_close(a, c)
@@ -219,9 +218,9 @@ def test_an_output_changed_in_place_is_noticed():
     cell = CELLS["rnn"]
     layer, x, state = problem(cell, 4, 3, 5)
     outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
-    loss = outputs["h"].sum()
+    loss = outputs.sum()
     with torch.no_grad():
-        outputs["h"].zero_()
+        outputs.zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
@@ -236,7 +235,7 @@ def test_memory_goes_with_the_graph():
 
     before = live()
     outputs, final = compiled.unroll(cell, layer.weights(), x, state)
-    (outputs["h"].sum() + final["c"].sum()).backward()
+    (outputs.sum() + final["c"].sum()).backward()
     layer.zero_grad(set_to_none=True)
     del outputs, final
     assert live() <= before

@@ -41,7 +41,7 @@ def test_which_loop_runs_can_be_asked_and_chosen():
     assert kernels.which(cell, torch.bfloat16) == "plain"
     assert compiled.refusal(cell) is None
     for kernel in ("auto", "plain", "compiled"):
-        assert run(cell, kernel=kernel)[0]["h"].shape == (5, 3, 4)
+        assert run(cell, kernel=kernel)[0].shape == (5, 3, 4)
     with pytest.raises(ValueError, match="unknown kernel 'fast': one of auto, plain, compiled"):
         run(cell, kernel="fast")
     assert set(compiled.toolchain()) == {"compiler", "flags", "blas"}
@@ -67,7 +67,7 @@ def test_no_compiler_and_no_blas(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(build, "compiler", lambda: None)
         assert "needs a C compiler" in str(compiled.refusal(Peephole()))
-        assert run(Peephole())[0]["h"].shape == (5, 3, 4)
+        assert run(Peephole())[0].shape == (5, 3, 4)
     monkeypatch.setattr(blas, "find", lambda: None)
     assert "needs a BLAS" in str(compiled.refusal(Peephole()))
 
@@ -75,9 +75,9 @@ def test_no_compiler_and_no_blas(monkeypatch):
 def test_scipys_blas_serves_as_well(monkeypatch):
     found = blas.from_scipy()
     assert found is not None and not found.threads_are_local
-    expected = run(cell := Peephole(), kernel="compiled")[0]["h"]
+    expected = run(cell := Peephole(), kernel="compiled")[0]
     monkeypatch.setattr(blas, "find", lambda: found)
-    torch.testing.assert_close(run(type(cell)(), kernel="compiled")[0]["h"] * 0, expected * 0)
+    torch.testing.assert_close(run(type(cell)(), kernel="compiled")[0] * 0, expected * 0)
 
 
 def test_falling_back_is_said_once(caplog):

@@ -48,7 +48,7 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
                 real *new[N_STATES];
                 for (int s = 0; s < N_STATES; s++) {
                     old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * c->lead[s];
-                    new[s] = old[s] + c->stride[s];
+                    new[s] = c->state[s] + (t + 1) * c->stride[s] + (b0 + b) * c->lead[s];
                 }
                 if (c->mask && !c->mask[t * B + b0 + b]) {
                     for (int s = 0; s < N_STATES; s++) memmove(new[s], old[s], sizeof(real) * (size_t)H);
