@@ -11,8 +11,22 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.cells.base import GatedCell, Options
-from harness.cells.orthogonal import skew
+from harness.cells.orthogonal import SkewMap, composed
 from harness.kernels import Gate, Layout, Weights
+
+
+class Diffused(SkewMap):
+    """S - diffusion * 1."""
+
+    def __init__(self, diffusion: float) -> None:
+        self.diffusion = diffusion
+
+    def value(self, skewed: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        skewed.diagonal().sub_(self.diffusion)
+        return skewed, ()
+
+    def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
+        return gradient
 
 
 class AntisymmetricRNNOptions(Options):
@@ -73,6 +87,5 @@ class AntisymmetricRNN(GatedCell):
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         size = len(parameters["bias"]) // len(Layout.of(self).biases)
-        matrix = skew(parameters["skew"], size)
-        matrix = matrix - self.options.diffusion * torch.eye(size, dtype=matrix.dtype, device=matrix.device)
+        matrix = composed(Diffused(self.options.diffusion), parameters["skew"], size)
         return Weights(parameters["weight_ih"], (matrix,), parameters["bias"], None, {})

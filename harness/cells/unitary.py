@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from harness.cells.base import GatedCell
 from harness.cells.initialise import glorot
@@ -75,11 +76,8 @@ class URNN(GatedCell):
         return {"permutation": torch.randperm(hidden_size, generator=generator)}
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
-        # in double precision: it costs little, and seven factors lose digits that the gradient of a reflection needs
-        theta, reflection = parameters["theta"].double(), parameters["reflection"].double()
-        matrix = compose(theta, reflection, parameters["permutation"])
-        real = torch.cat([torch.cat([matrix.real, -matrix.imag], 1), torch.cat([matrix.imag, matrix.real], 1)])
-        weight_hh = real.to(parameters["theta"].dtype)
+        given = (parameters[name] for name in ("theta", "reflection", "permutation"))
+        weight_hh: Tensor = Composed.apply(*given)  # type: ignore[no-untyped-call]
         return Weights(parameters["weight_ih"], (weight_hh,), None, None, {"offset": parameters["offset"]})
 
 
@@ -91,16 +89,68 @@ def fourier(size: int, device: torch.device) -> Tensor:
     return result
 
 
-def compose(theta: Tensor, reflection: Tensor, permutation: Tensor) -> Tensor:
-    """W ``[n, n]`` complex from ``theta [3, n]``, ``reflection [2, 2 n]`` and ``permutation [n]``."""
-    phases = torch.polar(torch.ones_like(theta), theta).unsqueeze(-1)
-    size = theta.shape[1]
+class Reflection:
+    """R = 1 - 2 v v^* / |v|^2 on the columns of a matrix M, and what its derivative needs."""
 
-    def reflect(matrix: Tensor, k: int) -> Tensor:
-        v = torch.complex(reflection[k, :size], reflection[k, size:])
-        return matrix - torch.outer(v, v.conj() @ matrix) * (2 / (v.abs().square().sum()))
+    def __init__(self, v: Tensor, matrix: Tensor) -> None:
+        self.v, self.scale, self.matrix = v, 2 / v.abs().square().sum(), matrix
+        self.along = v.conj() @ matrix
 
-    matrix = fourier(size, theta.device) * phases[0, :, 0]  # F D_1
-    matrix = phases[1] * reflect(matrix, 0)[permutation]
-    matrix = torch.fft.ifft(matrix, dim=0, norm="ortho")
-    return phases[2] * reflect(matrix, 1)
+    def value(self) -> Tensor:
+        return torch.addr(self.matrix, self.v * -self.scale, self.along)
+
+    def adjoint(self, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Of M, and of v ``[2 n]``, real parts first."""
+        across = self.v.conj() @ gradient  # R is its own adjoint: this is what it projects out of the gradient
+        of_matrix = torch.addr(gradient, self.v * -self.scale, across)
+        norm = self.scale * torch.vdot(across, self.along).real  # v stands in |v|^2, too
+        of_v = self.scale * (norm * self.v - gradient @ self.along.conj() - self.matrix @ across.conj())
+        return of_matrix, torch.cat([of_v.real, of_v.imag])
+
+
+def turning(gradient: Tensor, turned: Tensor, dim: int) -> Tensor:
+    """The gradient of the angles that turned the rows (`dim` 1) or columns (0) of `turned`."""
+    return (gradient * turned.conj()).imag.sum(dim)
+
+
+class Composed(torch.autograd.Function):
+    """``apply(theta [3, n], reflection [2, 2 n], permutation [n])`` -> W as a real matrix ``[2 n, 2 n]``.
+
+    The derivative is written out: by autograd it takes ten times as many operations. In double precision, which costs
+    little: seven factors lose digits that the gradient of a reflection needs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, reflection: Tensor, permutation: Tensor) -> Tensor:
+        angles, size = theta.double(), len(permutation)
+        first, second, third = torch.polar(torch.ones_like(angles), angles).unbind()
+        vectors = torch.complex(*reflection.double().view(2, 2, size).unbind(1))
+        one = Reflection(vectors[0], fourier(size, theta.device) * first)
+        middle = one.value()[permutation].mul_(second.unsqueeze(1))
+        two = Reflection(vectors[1], torch.fft.ifft(middle, dim=0, norm="ortho"))
+        matrix = two.value().mul_(third.unsqueeze(1))
+        ctx.parts = (one, middle, two, matrix, second, third, permutation)
+        ctx.dtype = theta.dtype
+        result = theta.new_empty(2 * size, 2 * size)
+        result[:size, :size] = result[size:, size:] = matrix.real
+        result[size:, :size] = matrix.imag
+        torch.neg(result[size:, :size], out=result[:size, size:])
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        one, middle, two, matrix, second, third, permutation = ctx.parts
+        size = len(permutation)
+        above, below = gradient.double().split(size)
+        found = torch.complex(above[:, :size] + below[:, size:], below[:, :size] - above[:, size:])
+        turns = [turning(found, matrix, 1)]
+        found, of_second = two.adjoint(found * third.conj().unsqueeze(1))
+        found = torch.fft.fft(found, dim=0, norm="ortho")
+        turns.append(turning(found, middle, 1))
+        back = torch.empty_like(found)
+        back[permutation] = found.mul_(second.conj().unsqueeze(1))
+        found, of_first = one.adjoint(back)
+        turns.append(turning(found, one.matrix, 0))
+        of_theta, of_reflection = torch.stack(turns[::-1]), torch.stack([of_first, of_second])
+        return of_theta.to(ctx.dtype), of_reflection.to(ctx.dtype), None

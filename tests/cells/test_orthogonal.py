@@ -13,6 +13,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from harness.cells import unitary
 from harness.cells.antisymmetric import AntisymmetricRNN
 from harness.cells.base import GatedCell, GatedLayer
 from harness.cells.compose import Composition
@@ -20,7 +21,7 @@ from harness.cells.gru import GRU
 from harness.cells.indrnn import IndRNN
 from harness.cells.lstm import LSTM
 from harness.cells.lstm_presets import FullGateRecurrence
-from harness.cells.orthogonal import ExpRNN, ScoRNN, exponential, skew
+from harness.cells.orthogonal import Cayley, Exponential, ExpRNN, ScoRNN, composed, skew
 from harness.cells.parametrise import orthogonalise
 from harness.cells.stack import Stack
 from harness.cells.unitary import URNN
@@ -264,7 +265,7 @@ def test_the_exponential_is_scipys_and_orthogonal(size, scale):
     # rounding grows with the norm of the matrix, whose entries stand for angles of that size
     room = size * max(1.0, float(torch.linalg.matrix_norm(matrix, 2)))
     for dtype in (torch.float64, torch.float32):
-        found = exponential(matrix.to(dtype)).double()
+        found = composed(Exponential(), above.to(dtype), size).double()
         eps = torch.finfo(dtype).eps
         torch.testing.assert_close(found, wanted, rtol=0, atol=4 * room * eps)
         torch.testing.assert_close(found @ found.T, torch.eye(size, dtype=torch.float64), rtol=0, atol=4 * room * eps)
@@ -273,15 +274,37 @@ def test_the_exponential_is_scipys_and_orthogonal(size, scale):
 @pytest.mark.parametrize("scale", [0.1, 1.0, 8.0])
 def test_the_exponentials_gradient_is_scipys(scale):
     generator = torch.Generator().manual_seed(2)
-    matrix = skew(scale * torch.randn(15, generator=generator, dtype=torch.float64), 6)
+    leaf = (scale * torch.randn(15, generator=generator, dtype=torch.float64)).requires_grad_()
     seed = torch.randn(6, 6, generator=generator, dtype=torch.float64)
-    leaf = matrix.clone().requires_grad_()
-    exponential(leaf).backward(seed)
-    # the adjoint of the derivative at S is the derivative at S'
-    wanted = scipy.linalg.expm_frechet(matrix.T.numpy(), seed.numpy(), compute_expm=False)
-    torch.testing.assert_close(leaf.grad, torch.from_numpy(wanted), rtol=1e-12, atol=1e-12 * scale)
+    composed(Exponential(), leaf, 6).backward(seed)
+    # the adjoint of the derivative at S is the derivative at S', and an entry of A stands in S twice, once negated
+    matrix = skew(leaf.detach(), 6)
+    wanted = torch.from_numpy(scipy.linalg.expm_frechet(matrix.T.numpy(), seed.numpy(), compute_expm=False))
+    rows, columns = torch.triu_indices(6, 6, 1)
+    torch.testing.assert_close(leaf.grad, (wanted - wanted.T)[rows, columns], rtol=1e-12, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("mapping", [Exponential(), Cayley(2)], ids=["exponential", "cayley"])
+@pytest.mark.parametrize("scale", [0.1, 3.0, 20.0])
+def test_the_derivatives_that_are_written_out(mapping, scale):
+    generator = torch.Generator().manual_seed(4)
+    above = (scale * torch.randn(10, generator=generator, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a: composed(mapping, a, 5), (above,))
+    turned = (scale * torch.randn(5, 5, generator=generator, dtype=torch.float64)).T  # a gradient that lies by columns
+    (by_columns,) = torch.autograd.grad(composed(mapping, above, 5), above, turned)
+    (by_rows,) = torch.autograd.grad(composed(mapping, above, 5), above, turned.contiguous())
+    torch.testing.assert_close(by_columns, by_rows, rtol=1e-13, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_the_derivative_of_the_unitary_matrix(size):
+    generator = torch.Generator().manual_seed(5)
+    theta = torch.randn(3, size, generator=generator, dtype=torch.float64).requires_grad_()
+    reflection = torch.randn(2, 2 * size, generator=generator, dtype=torch.float64).requires_grad_()
+    permutation = torch.randperm(size, generator=generator)
+    assert torch.autograd.gradcheck(lambda t, r: unitary.Composed.apply(t, r, permutation), (theta, reflection))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_diverged_matrix_shows(value):
-    assert exponential(skew(torch.tensor([0.1, value, 0.2]), 3)).isnan().any()
+    assert composed(Exponential(), torch.tensor([0.1, value, 0.2]), 3).isnan().any()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.kernels import StateGradients, compiled, plain
+from harness.kernels.compiled.plan import make_plan
 from tests.kernels.zoo import CELLS, MinGRU
 
 TOLERANCE = {torch.float32: 5e-6, torch.float64: 1e-12}
@@ -85,6 +86,22 @@ def test_recomputation_changes_no_gradient(name):
     for steps in (1, 7, 49, 50, 1000):
         parts = results(compiled.unroll, cell, *given, checkpoint_steps=steps)
         assert_close(parts, whole, 1e-13)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["lstm", "gru-before"])
+def test_what_is_kept_of_a_long_pass_goes_past_the_caches_unchanged(name, threads):
+    """Above 16 MB it is streamed; chunks of the same pass, far below, are not."""
+    cell = CELLS[name]
+    layer, x, state = problem(cell, 1100, 20, 80, dtype=torch.float32)
+    mask = torch.rand(1100, 20, generator=torch.Generator().manual_seed(1)) > 0.1
+    given = (layer, x, state, mask)
+    whole, parts = (
+        results(compiled.unroll, cell, *given, threads=threads, checkpoint_steps=steps) for steps in (None, 100)
+    )
+    assert 1100 * 20 * 80 * 4 * len(make_plan(cell).saved) > 1 << 24
+    assert_close(parts, whole, 2e-5)
+    assert torch.equal(parts["outputs"], whole["outputs"])
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -212,6 +229,14 @@ def test_backward_twice_chunks_and_composed_weights():
     for a, b, c in zip(once, twice, expected, strict=True):
         assert torch.equal(a, b)
         torch.testing.assert_close(a, c)
+
+
+def test_a_second_derivative_is_refused():
+    cell = CELLS["rnn"]
+    layer, x, state = problem(cell, 4, 3, 5)
+    outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
+    with pytest.raises(RuntimeError, match="differentiated once"):
+        torch.autograd.grad(outputs.sum(), list(layer.parameters()), create_graph=True)
 
 
 def test_an_output_changed_in_place_is_noticed():

@@ -1,4 +1,4 @@
-"""The products of a step: against NumPy's in double precision, at every height and edge of a tile."""
+"""What a step needs besides its core: products against NumPy's in double precision, at every edge of a tile; copies."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ KINDS = {"float": np.float32, "double": np.float64}
 LONG, POINTER = ctypes.c_long, ctypes.c_void_p
 MULTIPLY = ctypes.CFUNCTYPE(None, LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG)
 PACK = ctypes.CFUNCTYPE(None, LONG, LONG, POINTER, LONG, LONG, POINTER)
+STREAM = ctypes.CFUNCTYPE(None, POINTER, POINTER, LONG)
 
 
 def aligned(count, kind):
@@ -66,6 +67,16 @@ def test_a_row_does_not_depend_on_the_others(real):
         alone = np.zeros((1, 50), kind)
         multiply(real, A[row : row + 1], M, alone, 50)
         assert np.array_equal(alone[0], whole[row])
+
+
+@pytest.mark.parametrize("real", KINDS)
+@pytest.mark.parametrize(("shift", "count"), [(0, 64), (0, 37), (1, 64), (3, 1)])
+def test_streaming_copies_whole_lines_and_others(real, shift, count):
+    kind = KINDS[real]
+    source, whole = numbers(count, kind=kind), aligned(80, kind)
+    STREAM(tiles(real).stream)(whole[shift:].ctypes.data, source.ctypes.data, count)
+    assert np.array_equal(whole[shift : shift + count], source)
+    assert np.isnan(whole[:shift]).all() and np.isnan(whole[shift + count :]).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from harness.kernels.compiled import memory
 from harness.kernels.compiled.kernel import Kernel
@@ -158,8 +157,9 @@ class Unroll(torch.autograd.Function):
         return (outputs.narrow(0, 1, steps), *final)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
+        if torch.is_grad_enabled():  # a test of our own: torch's decorator takes longer than many an operation
+            raise RuntimeError("the compiled loop is differentiated once: the plain loop has second derivatives")
         run: Pass = ctx.run
         kernel = run.kernel
         x, *rest = ctx.saved_tensors
@@ -191,7 +191,7 @@ class Unroll(torch.autograd.Function):
                 span = (first, min(first + run.chunk, steps))
                 states = run.by_state(outputs, local, first)  # the outputs are written again, bit for bit the same
                 call = run.common(x, pointers, states, True, buffer.data_ptr(), span)
-                start = run.by_state(None, last[first // run.chunk - 1]) if first else addresses(initial)
+                start = run.by_state(None, last[first // run.chunk - 1].unbind()) if first else addresses(initial)
                 kernel.forward([*call, *start, *nothing])
                 part(span, states, buffer.data_ptr(), arrived)
                 arrived = carried
@@ -217,7 +217,7 @@ def forward_in_chunks(
     for first in range(0, steps, run.chunk):
         span = (first, min(first + run.chunk, steps))
         call = run.common(x, pointers, run.by_state(outputs, inner, first), False, 0, span)
-        ends = addresses(final) if span[1] == steps else run.by_state(None, marks[first // run.chunk])
+        ends = addresses(final) if span[1] == steps else run.by_state(None, marks[first // run.chunk].unbind())
         kernel.forward([*call, *start, *ends])
         start = [0] * len(final)  # what a chunk ends in stands where the next one looks for it
     return marks
