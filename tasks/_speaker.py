@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -81,25 +81,31 @@ class Plan:
     tract: Array
     loudness: Array
 
-    @property
+    @cached_property
     def lengths(self) -> Array:
-        total: Array = self.frames.sum(0)
-        return total
+        """Frames of every utterance, ``[B]``."""
+        return np.asarray(self.frames.sum(0))
 
-    @property
-    def cells(self) -> Array:
-        """Where the frames of one utterance after the other lie in a flat ``[T, B]``, ``[N]``."""
+    @cached_property
+    def speakers(self) -> Array:
+        """Whose frame it is, for the frames of one utterance after the other, ``[N]``."""
+        return np.arange(len(self.lengths)).repeat(self.lengths)
+
+    @cached_property
+    def places(self) -> Array:
+        """Where frames stand among those of one utterance after the other, ``[T, B]``; N behind an utterance's end."""
         lengths = self.lengths
-        size, ends = len(lengths), lengths.cumsum()
-        step = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
-        cells: Array = step * size + np.repeat(np.arange(size), lengths)
-        return cells
+        step = np.arange(int(lengths.max()))[:, None]
+        ends = lengths.cumsum()
+        return np.asarray(np.where(step < lengths, step + (ends - lengths), ends[-1]))
+
+    def apart(self, values: Array) -> Array:
+        """From one utterance after the other, ``[N + 1, ...]``, to ``[T, B, ...]``; the last goes behind every end."""
+        return values.take(self.places, 0)
 
     def labels(self) -> Array:
         """The class at every frame, ``[T, B]``; silence after the end."""
-        labels = np.full((int(self.lengths.max()), len(self.lengths)), SILENCE)
-        labels.ravel()[self.cells] = np.repeat(self.phones.T.ravel(), self.frames.T.ravel())
-        return labels
+        return self.apart(np.append(self.phones.T.ravel().repeat(self.frames.T.ravel()), SILENCE))
 
     def spoken(self) -> tuple[Array, Array]:
         """The phones in order without silences, ``[U, B]`` padded with 0, and how many they are, ``[B]``."""
@@ -139,34 +145,66 @@ def plan(rng: np.random.Generator, size: int, fewest: int, most: int, accents: i
             from 0) sounds as vowel ``k - a`` does. 0: no hum, and every vowel sounds as itself.
         pause: frames of silence after the hum.
     """
-    onsets, codas, facts = tables()
-    shape = (most, size)
-    phones = np.full((most, SLOTS, size), -1)
-    phones[:, :2] = onsets[rng.integers(0, len(onsets), shape)].swapaxes(1, 2)
-    phones[:, 2] = rng.integers(1, 1 + len(VOWELS), shape)
-    phones[:, 3] = codas[rng.integers(0, len(codas), shape)]
-    phones[:-1, 3][phones[:-1, 3] == phones[1:, 0]] = -1
-    phones[:-1, 4] = np.where(rng.random((most - 1, size)) < PAUSES, SILENCE, -1)
-    count = rng.integers(fewest, most + 1, size)
-    phones[(np.arange(most)[:, None] >= count)[:, None].repeat(SLOTS, 1)] = -1
-    phones[count - 1, 4, np.arange(size)] = -1
+    opening = 2 if accents else 0
+    phones = np.full((opening + most * SLOTS, size), SILENCE)
+    _fill(phones[opening:].reshape(most, SLOTS, size), rng, fewest)
+    exists = phones >= 0
+    np.maximum(phones, SILENCE, out=phones)
     accent = rng.integers(0, max(accents, 1), size)
-    flat = phones.reshape(-1, size)
-    sounds = np.where((flat >= 1) & (flat <= len(VOWELS)), (flat - 1 - accent) % len(VOWELS) + 1, flat)
+    sounds = _heard().take(phones + len(NAMES) * accent)
     if accents:
-        flat = np.concatenate([np.full((2, size), SILENCE), flat])
-        sounds = np.concatenate([[len(NAMES) + accent, np.full(size, SILENCE)], sounds])
-    low, high = facts[sounds, 5], facts[sounds, 6]
-    rate = np.exp(rng.uniform(-RATE, RATE, size))
-    frames = np.maximum(np.rint((low + rng.random(flat.shape) * (high - low)) * rate).astype(np.int64), 2)
-    frames[flat < 0] = 0
+        sounds[0] = len(NAMES) + accent
+    frames = _lasting(rng, sounds) * exists
     if accents:
         frames[1] = pause
     return Plan(
-        np.maximum(flat, SILENCE),
-        np.maximum(sounds, SILENCE),
+        phones,
+        sounds,
         frames,
-        frames[:2].sum(0) if accents else np.zeros(size, np.int64),
+        frames[:opening].sum(0),
         rng.uniform(-TRACT, TRACT, size),
         rng.uniform(-1, 1, (size, 2)) * (GAIN, TILT),
     )
+
+
+def _fill(slots: Array, rng: np.random.Generator, fewest: int) -> None:
+    """Draw the phones of syllables, ``[most, SLOTS, B]``; -1 where a slot is empty."""
+    onsets, codas, _ = tables()
+    most, _, size = slots.shape
+    slots[:, :2] = onsets.take(rng.integers(0, len(onsets), (most, size)), 0).swapaxes(1, 2)
+    slots[:, 2] = rng.integers(1, 1 + len(VOWELS), (most, size))
+    slots[:, 3] = codas.take(rng.integers(0, len(codas), (most, size)))
+    np.copyto(slots[:-1, 3], -1, where=slots[:-1, 3] == slots[1:, 0])
+    paused = rng.random((most - 1, size)) < PAUSES
+    over = np.arange(most)[:, None] >= rng.integers(fewest, most + 1, size)
+    slots[:-1, 4] = np.where(paused & ~over[1:], SILENCE, -1)
+    slots[-1, 4] = -1
+    np.copyto(slots, -1, where=over[:, None])
+
+
+def _lasting(rng: np.random.Generator, sounds: Array) -> Array:
+    """Draw how many frames each sound lasts, ``[S, B]``, at rates of speech drawn first."""
+    rate = np.exp(rng.uniform(-RATE, RATE, sounds.shape[1]))
+    shortest, more = _bounds()
+    lasting = rng.random(sounds.shape)
+    lasting *= more.take(sounds)
+    lasting += shortest.take(sounds)
+    lasting *= rate
+    np.rint(lasting, out=lasting)
+    return np.maximum(lasting, 2, out=lasting).astype(np.int64)
+
+
+@cache
+def _heard() -> Array:
+    """The sound of every phone in every accent, flat ``[5 * 20]``."""
+    heard = np.tile(np.arange(len(NAMES)), (len(VOWELS), 1))
+    vowel = np.arange(len(VOWELS))
+    heard[:, 1 : 1 + len(VOWELS)] = (vowel - vowel[:, None]) % len(VOWELS) + 1
+    return heard.ravel()
+
+
+@cache
+def _bounds() -> tuple[Array, Array]:
+    """Of every sound: frames of the shortest, and how many more the longest has."""
+    shortest, longest = tables()[2][:, 5:].T.astype(np.float64)
+    return shortest, longest - shortest

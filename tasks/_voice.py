@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,6 @@ SCALE = 1 / 3
 GLIDE = 3
 CLOSURE = 0.6
 """Share of a plosive before its burst."""
-ROWS = 1024
-"""Frames that are worked on at a time, so that they stay in the processor's cache."""
 LEVELS = 2**16
 """Values that the noise of the line may have."""
 
@@ -49,66 +48,58 @@ def render(
         noise: standard deviation of the noise of the line, uniform on `LEVELS` values, drawn from `rng`.
         rng: needed where there is noise.
     """
-    lengths = said.lengths
-    frames = np.zeros((int(lengths.max()) * len(lengths), bands), np.float32)
-    cells, places, noise_places, amplitudes = said.cells, *_sounds(said, glide)
-    voiced, hiss = _spectra(bands)
-    loudness = 1 + said.loudness[:, :1] + said.loudness[:, 1:] * np.linspace(-1, 1, bands)
-    loudness = loudness.astype(np.float32)
-    speaker = cells % len(lengths)
-    frame = np.dtype((np.void, frames.strides[0]))  # a frame moved in one piece: thrice as fast as band by band
-    whole = frames.view(frame).ravel()
-    power, more = np.empty((2, ROWS, bands), np.float32)
-    for start in range(0, len(cells), ROWS):
-        rows = slice(start, start + ROWS)
-        here = cells[rows]
-        one, other = power[: len(here)], more[: len(here)]
-        np.take(voiced, places[rows], 0, one, "clip")
-        one *= amplitudes[0, rows, None]
-        np.take(hiss, noise_places[rows], 0, other, "clip")
-        other *= amplitudes[1, rows, None]
-        one += other
-        one += np.float32(FLOOR)
-        np.log(one, one)
-        one *= np.float32(SCALE)
-        np.take(loudness, speaker[rows], 0, other, "clip")
-        one += other
-        if noise:
-            assert rng is not None
-            # a generator's raw output is drawn twice as fast as its integers, and has as good bits
-            level = rng.bit_generator.random_raw(-(-other.size // 4)).view(np.uint16)[: other.size]
-            np.multiply(level.reshape(other.shape), np.float32(noise * sqrt(12) / LEVELS), other)
-            other -= np.float32(noise * sqrt(12) * (LEVELS - 1) / LEVELS / 2)
-            one += other
-        whole[here] = one.view(frame).ravel()
-    return frames.reshape(-1, len(lengths), bands)
+    rows = _spectra(bands)
+    places, strengths = _sounds(said, glide)
+    flat = np.empty((len(places) + 1, bands), np.float32)
+    flat[-1] = 0  # what goes behind every end
+    frames = flat[:-1]
+    # "clip" writes to `out` itself, the default to a copy
+    rows.resonances.take(places, 0, frames, "clip")
+    more = rows.voicing.take(strengths, 0)
+    frames *= more
+    frames += rows.noise.take(strengths, 0, more, "clip")
+    frames += FLOOR
+    np.log(frames, out=frames)
+    frames *= SCALE
+    loudness = (1 + said.loudness[:, :1] + said.loudness[:, 1:] * rows.slope).astype(np.float32)
+    frames += loudness.take(said.speakers, 0, more, "clip")
+    if noise:
+        assert rng is not None
+        frames += _line_noise(noise, rng, more)
+    return said.apart(flat)
 
 
-def _sounds(said: Plan, glide: int) -> tuple[Array, Array, Array]:
-    """For every frame of one utterance after the other, N in all.
+def _line_noise(deviation: float, rng: np.random.Generator, out: Array) -> Array:
+    """Uniform on `LEVELS` values, written to `out`."""
+    # a generator's raw output is drawn twice as fast as its integers, and has as good bits
+    level = rng.bit_generator.random_raw(-(-out.size // 4)).view(np.uint16)[: out.size]
+    out[...] = level.reshape(out.shape)
+    out *= deviation * sqrt(12) / LEVELS
+    out -= deviation * sqrt(12) * (LEVELS - 1) / LEVELS / 2
+    return out
+
+
+def _sounds(said: Plan, glide: int) -> tuple[Array, Array]:
+    """For every frame of one utterance after the other, ``[N]``, its rows in `Spectra`.
 
     Returns:
-        where its resonances stand, as a row of `_spectra`; where its noise does; the power of voicing and noise,
-        ``[2, N]``.
+        that of the resonances; that of voicing and noise.
     """
-    facts, margin = tables()[2], max(glide, 1)
     slots, size = said.sounds.shape
-    burst = np.where(_plosive()[said.sounds], np.rint(said.frames * (1 - CLOSURE)).astype(np.int64), 0)
-    # pieces: a margin of silence, each sound as closure and burst (the first is all of what is no plosive), a margin
-    sounds, lasts = np.full((2 * slots + 2, size), SILENCE), np.full((2 * slots + 2, size), margin)
-    sounds[1:-1:2] = sounds[2:-1:2] = said.sounds
-    lasts[1:-1:2], lasts[2:-1:2] = said.frames - burst, burst
-    made_of = facts[:, :4].T.take(sounds, 1)
-    made_of[:2] *= np.exp(said.tract, dtype=np.float32)
-    made_of[3, 1:-1:2][burst > 0] = 0
-    flat = np.repeat(made_of.swapaxes(1, 2).reshape(4, -1), lasts.T.ravel(), 1)
-    lengths = said.lengths
-    at = np.arange(lengths.sum()) + 2 * margin * np.repeat(np.arange(size), lengths)
-    formants = _smooth(flat[:2], glide).take(at + (margin - glide), 1)
-    amplitudes = _smooth(flat[2:], 1).take(at + (margin - 1), 1)
-    lower, upper = _place(formants)
-    noise_places = np.repeat(_noise_places().take(said.sounds.T.ravel()), said.frames.T.ravel())
-    return GRID * lower + upper, noise_places, amplitudes * amplitudes
+    margin = max(glide, 1)
+    # silence around each utterance, so that none runs into the next
+    sounds, lasts = np.full((size, slots + 2), SILENCE), np.full((size, slots + 2), margin)
+    sounds[:, 1:-1], lasts[:, 1:-1] = said.sounds.T, said.frames.T
+    formants = tables()[2][:, :2].T.take(sounds, 1)
+    formants *= np.exp(said.tract, dtype=np.float32)[:, None]
+    lower, upper = _place(_smooth(formants.reshape(2, -1).repeat(lasts.ravel(), 1), glide))
+    _, states, bursts = _states()
+    halves = np.empty((*lasts.shape, 2), np.int64)  # closure and burst
+    halves[..., 1] = np.rint(lasts * bursts.take(sounds))
+    np.subtract(lasts, halves[..., 1], out=halves[..., 0])
+    strengths = _triples(states.take(sounds, 0).ravel().repeat(halves.ravel()))
+    at = np.arange(len(said.speakers)) + 2 * margin * said.speakers
+    return (GRID * lower + upper)[margin - glide :].take(at), strengths[margin - 1 :].take(at)
 
 
 def _smooth(values: Array, half: int) -> Array:
@@ -117,34 +108,76 @@ def _smooth(values: Array, half: int) -> Array:
     total = values[..., :count].copy()
     for shift in range(1, 2 * half + 1):
         total += values[..., shift : shift + count]
-    total *= np.float32(1 / (2 * half + 1))
+    total *= 1 / (2 * half + 1)
     return total
 
 
+def _triples(states: Array) -> Array:
+    """Three neighbours in ``[M]`` as one number, a row of `Spectra`; the first is that around place 1."""
+    count = len(_states()[0])
+    number = states[:-2] * count
+    number += states[1:-1]
+    number *= count
+    number += states[2:]
+    return number
+
+
 def _place(hertz: Array) -> Array:
-    """The nearest place of the grid."""
-    return np.rint((mel(hertz).clip(LOWEST, HIGHEST) - LOWEST) * ((GRID - 1) / (HIGHEST - LOWEST))).astype(np.intp)
+    """The nearest place of the grid, on which all speakers' formants and all noise stand."""
+    return np.rint((mel(hertz) - LOWEST) * ((GRID - 1) / (HIGHEST - LOWEST))).astype(np.intp)
+
+
+class Spectra(NamedTuple):
+    """Tables of rows, a number a band; those of voicing and noise stand in the order of `_triples`.
+
+    Args:
+        resonances: power of both, row ``GRID * lower + upper``.
+        voicing: the factor on it, the same in all bands: NumPy multiplies rows by rows faster than rows by numbers.
+        noise: its power.
+        slope: one row, -1 to 1.
+    """
+
+    resonances: Array
+    voicing: Array
+    noise: Array
+    slope: Array
 
 
 @cache
-def _spectra(bands: int) -> tuple[Array, Array]:
-    """Power in every band: of both resonances, ``[GRID * GRID, bands]``, row ``GRID * lower + upper``; of noise."""
+def _spectra(bands: int) -> Spectra:
     centre = np.linspace(LOWEST, HIGHEST, bands)
     place = np.linspace(LOWEST, HIGHEST, GRID)[:, None]
     distance = centre - place
     fall = np.exp(-(centre - LOWEST) / 900)
     lower, upper = 1 / (1 + (distance / 90) ** 2), 1 / (1 + (distance / 110) ** 2)
-    noise = np.exp(-((distance / 350) ** 2))
-    voiced = (lower * fall)[:, None] + 0.7 * upper * fall**0.5
-    return voiced.reshape(GRID * GRID, bands).astype(np.float32), noise.astype(np.float32)
+    resonances = (lower * fall)[:, None] + 0.7 * upper * fall**0.5
+    hiss = np.exp(-((distance / 350) ** 2)).astype(np.float32)
+    voicing, noise, hertz = _states()[0].T
+    return Spectra(
+        resonances.reshape(GRID * GRID, bands).astype(np.float32),
+        np.repeat(_power(voicing).reshape(-1, 1), bands, 1),
+        (_power(noise)[..., None] * hiss[_place(hertz)][:, None]).reshape(-1, bands),
+        np.linspace(-1, 1, bands),
+    )
+
+
+def _power(amplitudes: Array) -> Array:
+    """The power of every three neighbours: of their mean amplitude, ``[n, n, n]``."""
+    total = amplitudes[:, None, None] + amplitudes[:, None] + amplitudes
+    total *= 1 / 3
+    return np.asarray(total * total)
 
 
 @cache
-def _plosive() -> Array:
-    """Which sounds are plosives."""
-    return np.array([kind == "plosive" for kind in KINDS])
+def _states() -> tuple[Array, Array, Array]:
+    """What a frame may be made of besides resonances.
 
-
-@cache
-def _noise_places() -> Array:
-    return _place(tables()[2][:, 4])
+    Returns:
+        voicing, noise, and where the noise stands, ``[n, 3]``; for every sound, rows of it: closure and burst,
+        ``[25, 2]``; and which share of it is the burst: all of what is no plosive.
+    """
+    plosive = np.array([kind == "plosive" for kind in KINDS])
+    halves = tables()[2][:, None, 2:5].repeat(2, 1)
+    halves[plosive, 0, 1] = 0
+    states, rows = np.unique(halves.reshape(-1, 3), axis=0, return_inverse=True)
+    return states, rows.reshape(-1, 2), np.where(plosive, 1 - CLOSURE, 1)

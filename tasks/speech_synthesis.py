@@ -93,9 +93,8 @@ class SpeechSynthesis(Task):
                 (frames / TENTHS).astype(np.float32)[..., None], phones, lengths, tokens=phones, context=voice
             )  # fmt: skip
         else:
-            slots = np.zeros((size, SLOTS * count, len(NAMES) + 1), np.float32)
-            b, s = np.nonzero(lasts.T)
-            slots[b, s, said.phones[s, b]] = 1
+            classes = np.where(said.frames > 0, said.phones, len(NAMES))  # the last, of an empty slot, is overwritten
+            slots = np.eye(len(NAMES) + 1, dtype=np.float32).take(classes.T, 0)
             slots[..., -1] = lasts.T
             context = np.concatenate([slots.reshape(size, -1), voice], 1)
             told = Batch(np.zeros((0, size, 0), np.float32), said.phones, context=context)
@@ -198,5 +197,7 @@ class SpeechSynthesis(Task):
 def _moments(syllables: int, bands: int) -> tuple[Array, float]:
     """The mean frame, and the variance of the bands around it, in the mean over the bands."""
     said = plan(np.random.default_rng(0), COUNTED, syllables, syllables)
-    frames = render(said, bands).reshape(-1, bands)[said.cells].astype(np.float64)
-    return frames.mean(0).astype(np.float32), float(frames.var(0).mean())
+    frames = render(said, bands)
+    exists = np.arange(len(frames))[:, None] < said.lengths
+    spoken = frames.swapaxes(0, 1)[exists.T].astype(np.float64)
+    return spoken.mean(0).astype(np.float32), float(spoken.var(0).mean())

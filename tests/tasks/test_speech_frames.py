@@ -10,9 +10,9 @@ import pytest
 from harness.registry import UserError
 from harness.spec import TaskSpec
 from harness.task import Batch, MappingKind, Reals, Task
-from tasks._speaker import CODAS, NAMES, ONSETS, SLOTS, VOWELS, plan
+from tasks._speaker import CODAS, NAMES, ONSETS, SLOTS, TRACT, VOWELS, plan, tables
 from tasks._speech import error_rate, runs
-from tasks._voice import mel, render
+from tasks._voice import CLOSURE, HIGHEST, LOWEST, mel, render
 
 
 def frames(**options: object) -> Task:
@@ -105,6 +105,23 @@ def test_the_first_formant_is_where_it_belongs(phone: str, hertz: float) -> None
     spectrum = render(quiet, 40, glide=0)[spoken].mean(0)
     low = centres < float(mel(1.35 * hertz + 100))
     assert abs(centres[low][spectrum[low].argmax()] - float(mel(hertz))) < 90
+
+
+def test_all_resonances_and_noise_are_between_the_lowest_and_the_highest_band() -> None:
+    formants, noise = tables()[2][:, :2], tables()[2][:, 4]
+    for hertz in (formants * np.exp(-TRACT), formants * np.exp(TRACT), noise):
+        assert mel(hertz).min() > LOWEST and mel(hertz).max() < HIGHEST
+
+
+def test_a_plosive_is_a_closure_and_a_burst() -> None:
+    said = plan(np.random.default_rng(7), 400, 1, 1)
+    frames = render(replace(said, tract=np.zeros(400), loudness=np.zeros((400, 2))), 16)
+    t = NAMES.index("t")
+    for b in np.flatnonzero((said.phones[0] == t) & (said.frames[1] == 0)):
+        power = frames[: said.frames[0, b], b, 8:].max(-1)  # the noise of a t is high
+        burst = round(said.frames[0, b] * (1 - CLOSURE))
+        # means over three frames: a burst shows one frame early, and is whole in its middle only
+        assert power[: -burst - 1].max(initial=-9) < power[-burst:].min() - 0.5
 
 
 def test_labels_come_later_with_a_delay_and_the_opening_does_not_count() -> None:
