@@ -107,7 +107,7 @@ def write(words: Array, hands: Array) -> tuple[Array, Array]:
     first = ends - size_of
     place = (shapes.starts[words.T] - first).ravel().take(slot * len(words) + column)
     place += step
-    written = shapes.values.take(place, 0, mode="clip")
+    written = shapes.values.take(np.where(exists, place, len(shapes.values) - 1), 0)
     for previous, here in zip(words.T, first[1:], strict=False):
         written[here, column, :2] += exits[previous]
     slant, width, size = hands.T.astype(np.float32)
@@ -115,7 +115,6 @@ def write(words: Array, hands: Array) -> tuple[Array, Array]:
     x *= width * size
     x += y * (slant * size)
     y *= size
-    written[~exists] = 0
     return written, lengths
 
 
@@ -124,8 +123,9 @@ def _moves() -> tuple[Ragged, Array]:
     """What the pen does from point to point, float32.
 
     Returns:
-        of all letters, the offset to each point and its lifting, ``[N, 3]``; a letter is entered from where its left
-        edge meets the baseline. And from each one's last point the offset to where the next is entered, ``[26, 2]``.
+        of all letters, the offset to each point and its lifting, ``[N, 3]``, all zero in the last, which is no
+        letter's; a letter is entered from where its left edge meets the baseline. And from each one's last point the
+        offset to where the next is entered, ``[26, 2]``.
     """
     drawn, advances = letters()
     moves, exits = [], []
@@ -134,7 +134,7 @@ def _moves() -> tuple[Ragged, Array]:
         steps = np.diff(points[:, :2], axis=0, prepend=np.zeros((1, 2)))
         moves.append(np.column_stack([steps, points[:, 2]]).astype(np.float32))
         exits.append([advance, 0] - points[-1, :2])
-    return Ragged.of(moves), np.array(exits, dtype=np.float32)
+    return Ragged.of([*moves, np.zeros((1, 3), np.float32)]), np.array(exits, dtype=np.float32)
 
 
 def hands(rng: np.random.Generator, size: int) -> Array:

@@ -41,8 +41,9 @@ class Scale:
     def scaled(self, offsets: Array) -> Array:
         """Offsets in standard deviations, and liftings as they are, float32."""
         points = offsets.astype(np.float32)
-        points -= np.append(self.mean, 0).astype(np.float32)
-        points *= np.append(1 / self.deviation, 1).astype(np.float32)
+        for axis in (0, 1):  # one after the other: NumPy is slow on short last axes
+            points[..., axis] -= np.float32(self.mean[axis])
+            points[..., axis] *= np.float32(1 / self.deviation[axis])
         return points
 
     def unscaled(self, offsets: Array) -> Array:

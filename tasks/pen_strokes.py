@@ -134,7 +134,8 @@ class PenStrokes(Task):
         points = self._scale.scaled(offsets)
         noise = rng.standard_normal(points[..., :2].shape, np.float32)
         noise *= np.float32(self.options.jitter)
-        points[..., :2] += noise
+        for axis in (0, 1):
+            points[..., axis] += noise[..., axis]
         points[~exists] = 0
         if not self._synthesis:
             return _shifted(points, lengths)
@@ -239,10 +240,10 @@ def _lengths(batch: Batch) -> Array:
 
 
 def _shifted(points: Array, lengths: Array) -> Batch:
-    """Points and, as targets, the ones after them."""
-    inputs = points[:-1].copy()
-    inputs[np.arange(len(inputs))[:, None] >= lengths - 1] = 0
-    return Batch(inputs, points[1:], lengths - 1)
+    """Points, zero behind a trace's end, and, as targets, the ones after them."""
+    inputs = points.copy()
+    inputs[lengths - 1, np.arange(len(lengths))] = 0  # nothing comes after the last
+    return Batch(inputs[:-1], points[1:], lengths - 1)
 
 
 @cache
