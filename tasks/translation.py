@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -127,7 +127,8 @@ def _drawn(options: TranslationOptions, rng: np.random.Generator, size: int, buc
     parts: list[tuple[Array, Array, Array, Array]] = []
     missing = size
     while missing > 0:
-        pair = _pairs(options, rng, 8 + missing * BUCKETS // len(buckets))
+        said = _meanings(options, rng, 8 + missing * BUCKETS // len(buckets))
+        pair = (*_source(said), *_target(said))
         bucket = _hash(pair[0]) % BUCKETS
         kept = np.flatnonzero((bucket >= buckets.start) & (bucket < buckets.stop))[:missing]
         parts.append((pair[0][:, kept], pair[1][kept], pair[2][:, kept], pair[3][kept]))
@@ -148,8 +149,31 @@ def _hash(words: Array) -> Array:
     return mixed
 
 
-def _pairs(options: TranslationOptions, rng: np.random.Generator, size: int) -> tuple[Array, Array, Array, Array]:
-    """Sources ``[T, B]`` with lengths and translations ``[U, B]`` with lengths, of fixed T and U."""
+class _Meanings(NamedTuple):
+    """What sentences say: words as places among those of their kind, and which of them there are.
+
+    Args:
+        nouns: of the phrases, ``[clauses + 2, B]``: the subject, the object of each relative clause, the object.
+        plural, definite: 0 or 1, likewise.
+        adjectives: likewise.
+        inside, described: whether there is the phrase, and whether its adjective.
+        verbs: ``[clauses + 1, B]``: the main one, and that of each relative clause; there where its object is.
+        adverbs: ``[B]``.
+        timed: whether there is the adverb.
+    """
+
+    nouns: Array
+    plural: Array
+    definite: Array
+    adjectives: Array
+    inside: Array
+    described: Array
+    verbs: Array
+    adverbs: Array
+    timed: Array
+
+
+def _meanings(options: TranslationOptions, rng: np.random.Generator, size: int) -> _Meanings:
     most = options.clauses
     depth = rng.integers(options.least_clauses, most + 1, size)
     nouns = rng.integers(0, len(language.NOUNS), (most + 2, size))
@@ -157,58 +181,71 @@ def _pairs(options: TranslationOptions, rng: np.random.Generator, size: int) -> 
     adjectives = rng.integers(0, len(language.ADJECTIVES), (most + 2, size))
     described = rng.random((most + 2, size)) < options.adjectives
     verbs = rng.integers(0, len(language.VERBS), (most + 1, size))
-    adverb, has_adverb = rng.integers(0, len(language.ADVERBS), size), rng.integers(0, 2, size, dtype=bool)
-    gender = language.GENDER[nouns]
-    ending = 2 * gender + plural
-    always = np.ones(size, dtype=bool)
-    inside = [always, *(depth >= clause for clause in range(1, most + 1)), always]  # which phrases there are
+    adverbs, timed = rng.integers(0, len(language.ADVERBS), size), rng.integers(0, 2, size, dtype=bool)
+    inside = depth >= np.arange(most + 2)[:, None]
+    inside[-1] = True
+    return _Meanings(nouns, plural, definite, adjectives, inside, described & inside, verbs, adverbs, timed)
 
-    at, source = language.SOURCE_AT, _Sentence(size)
-    determiner = np.where(definite == 1, at["the"], np.where(plural == 1, at["some"], at["a"]))
 
-    def say(phrase: int) -> None:
-        source.add(determiner[phrase], inside[phrase])
-        source.add(at[language.ADJECTIVES[0]] + adjectives[phrase], inside[phrase] & described[phrase])
-        source.add(at[language.NOUNS[0]] + nouns[phrase] + len(language.NOUNS) * plural[phrase], inside[phrase])
+def _source(said: _Meanings) -> tuple[Array, Array]:
+    """Sources ``[T, B]`` of fixed T, and lengths."""
+    at, most = language.SOURCE_AT, len(said.verbs) - 1
+    determiners = np.where(said.definite == 1, at["the"], np.where(said.plural == 1, at["some"], at["a"]))
+    adjectives = at[language.ADJECTIVES[0]] + said.adjectives
+    nouns = at[language.NOUNS[0]] + said.nouns + len(language.NOUNS) * said.plural
+    verbs = at[language.VERBS[0]] + said.verbs
+    sentence = _Sentence(len(said.adverbs))
 
-    say(0)
+    def phrase(number: int) -> None:
+        sentence.add(determiners[number], said.inside[number])
+        sentence.add(adjectives[number], said.described[number])
+        sentence.add(nouns[number], said.inside[number])
+
+    phrase(0)
     for clause in range(1, most + 1):
-        source.add(np.full(size, at[language.THAT]), inside[clause])
-        source.add(at[language.VERBS[0]] + verbs[clause], inside[clause])
-        say(clause)
-    source.add(at[language.VERBS[0]] + verbs[0], always)
-    say(most + 1)
-    source.add(at[language.ADVERBS[0]] + adverb, has_adverb)
+        sentence.add(at[language.THAT], said.inside[clause])
+        sentence.add(verbs[clause], said.inside[clause])
+        phrase(clause)
+    sentence.add(verbs[0], said.inside[0])
+    phrase(most + 1)
+    sentence.add(at[language.ADVERBS[0]] + said.adverbs, said.timed)
+    return sentence.packed()
 
-    target = _Sentence(size)
 
-    def write(phrase: int) -> None:
-        target.add(np.where(definite[phrase] == 1, DEFINITE, INDEFINITE) + ending[phrase], inside[phrase])
-        target.add(NOUN + 2 * nouns[phrase] + plural[phrase], inside[phrase])
-        target.add(ADJECTIVE + 4 * adjectives[phrase] + ending[phrase], inside[phrase] & described[phrase])
+def _target(said: _Meanings) -> tuple[Array, Array]:
+    """Translations ``[U, B]`` of fixed U, and lengths."""
+    most = len(said.verbs) - 1
+    subjects, objects = [0, *range(most)], [most + 1, *range(1, most + 1)]  # of the clauses
+    gender = language.GENDER.take(said.nouns)
+    endings = 2 * gender + said.plural
+    determiners = np.where(said.definite == 1, DEFINITE, INDEFINITE) + endings
+    nouns = NOUN + 2 * said.nouns + said.plural
+    adjectives = ADJECTIVE + 4 * said.adjectives + endings
+    particles = PARTICLE + said.verbs - language.SEPARABLE.start
+    separable = (said.verbs >= language.SEPARABLE.start) & (said.verbs < language.SEPARABLE.stop)
+    separable &= said.inside[:-1]
+    other = (said.verbs >= language.CHOOSY.start) & (gender.take(objects, 0) == 1)
+    verbs = VERB + 4 * (said.verbs + len(language.CHOOSY) * other) + endings.take(subjects, 0)
+    sentence = _Sentence(len(said.adverbs))
 
-    def particle(verb: Array, exists: Array) -> None:
-        separable = (verb >= language.SEPARABLE.start) & (verb < language.SEPARABLE.stop)
-        target.add(PARTICLE + verb - language.SEPARABLE.start, exists & separable)
+    def phrase(number: int) -> None:
+        sentence.add(determiners[number], said.inside[number])
+        sentence.add(nouns[number], said.inside[number])
+        sentence.add(adjectives[number], said.described[number])
 
-    def end(verb: Array, subject: int, object_: int, exists: Array) -> None:
-        other = (verb >= language.CHOOSY.start) & (gender[object_] == 1)
-        root = np.where(other, verb + len(language.CHOOSY), verb)
-        target.add(VERB + 4 * root + ending[subject], exists)
-
-    target.add(ADVERB + adverb, has_adverb)
-    write(0)
+    sentence.add(ADVERB + said.adverbs, said.timed)
+    phrase(0)
     for clause in range(1, most + 1):
-        target.add(np.full(size, KE), inside[clause])
-        particle(verbs[clause], inside[clause])
-        write(clause)
+        sentence.add(KE, said.inside[clause])
+        sentence.add(particles[clause], separable[clause])
+        phrase(clause)
     for clause in range(most, 0, -1):
-        end(verbs[clause], clause - 1, clause, inside[clause])
-    particle(verbs[0], always)
-    write(most + 1)
-    end(verbs[0], 0, most + 1, always)
-    target.add(np.full(size, END), always)
-    return (*source.packed(), *target.packed())
+        sentence.add(verbs[clause], said.inside[clause])
+    sentence.add(particles[0], separable[0])
+    phrase(most + 1)
+    sentence.add(verbs[0], said.inside[0])
+    sentence.add(END, said.inside[0])
+    return sentence.packed()
 
 
 class _Sentence:
@@ -219,14 +256,14 @@ class _Sentence:
         self.words: list[Array] = []
         self.exists: list[Array] = []
 
-    def add(self, words: Array, exists: Array) -> None:
-        self.words.append(words)
+    def add(self, words: Array | int, exists: Array) -> None:
+        self.words.append(np.full(self.size, words) if isinstance(words, int) else words)
         self.exists.append(exists)
 
     def packed(self) -> tuple[Array, Array]:
         """The words that are there, in order: int64 ``[slots, B]``, zeros behind them, and lengths ``[B]``."""
+        words, exists = np.array(self.words).T, np.array(self.exists).T
         slots = len(self.words)
-        words, exists = (np.concatenate(each).reshape(slots, -1).T for each in (self.words, self.exists))
         lengths = exists.sum(1)
         packed = np.zeros(words.shape, dtype=np.int64)
         packed[np.arange(slots) < lengths[:, None]] = words[exists]  # both in order: one sentence after the other
