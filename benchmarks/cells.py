@@ -16,6 +16,8 @@ something only on cores that nobody else uses: look at "load when started". ``--
     plain       than this cell's plain autograd loop
     threads     than itself on one thread
     probe %     what recording the gradient norms through time adds
+    compose %   share of composing the weights from other parameters, once an update, forward and backward, where the
+                cell does that; measured alone, so that it finds its data in the caches, as it does not in a step
     peak MB     of memory during the first step, beyond what was there before
     ready s     to trace, print, build and load the cell (0.0x when the build was cached)
 
@@ -56,13 +58,30 @@ LARGE: Size = (750, 50, 128)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset": "before"})}
 """Cells whose options change what a step computes, under a name of their own."""
 INPUTS = 2
-COLUMNS = ("ms", "x bound", "nn", "cell loop", "jax", "plain", "threads", "probe %", "peak MB", "ready s")
+COLUMNS = ("ms", "x bound", "nn", "cell loop", "jax", "plain", "threads", "probe %", "compose %", "peak MB",
+           "ready s")  # fmt: skip
 REFERENCES: dict[int, tuple[Any, Any]] = {1: (nn.RNN, nn.RNNCell), 3: (nn.GRU, nn.GRUCell), 4: (nn.LSTM, nn.LSTMCell)}
 
 
 def training_step(layer: Layer, x: Tensor, seed: Tensor, record: bool = False) -> None:
     outputs, _ = layer(x, None, None, StateGradients() if record else None)
     outputs.backward(seed)
+
+
+def composing(cell: Cell, layer: Layer) -> Step | None:
+    """Composing the weights and carrying their gradients back, alone; None for a cell that trains them themselves."""
+    if not isinstance(cell, GatedCell) or not isinstance(layer, GatedLayer):
+        return None
+    if type(cell).weights is GatedCell.weights:
+        return None
+
+    def compose() -> None:
+        weights = layer.weights()
+        every = (weights.weight_ih, weights.bias, weights.bias_hh, *weights.weight_hh, *weights.units.values())
+        made = [tensor for tensor in every if tensor is not None and tensor.grad_fn is not None]
+        torch.autograd.backward(made, [torch.ones_like(tensor) for tensor in made])
+
+    return compose
 
 
 def gates_of(cell: Cell) -> int:
@@ -128,6 +147,8 @@ def measure(
             plain = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
             plain.kernel = "plain"
             slow["plain"] = on(threads, lambda: training_step(plain, x, seed))
+    if (compose := composing(cell, layer)) is not None:
+        fast["compose"] = on(threads, compose)
     memory.release()
     peak = peak_megabytes(fast["cell"])
     times = rounds(fast, slow, repeats, time.perf_counter if passing else time.process_time)
@@ -139,6 +160,7 @@ def measure(
         row[other] = ratio(times, other, "cell") if other in times else None
     row["threads"] = ratio(times, "one thread", "cell") if "one thread" in times else None
     row["probe %"] = 100 * (ratio(times, "probe", "cell") - 1)
+    row["compose %"] = 100 * ratio(times, "compose", "cell") if "compose" in times else None
     row["peak MB"] = peak
     row["ready s"] = ready if loop in ("compiled", "scan") else None
     return row
