@@ -66,11 +66,12 @@ COMMON = """\
 #define BLOCK_ROWS 512 /* rows whose weight gradients are summed by one matrix product */
 #define STREAMED (1 << 24) /* bytes from which on no cache holds what is kept until the backward pass reads it */
 
-/* Asks for a row that is read next: no hardware guesses a way backward in time. No function: GCC 12 drops calls of one
-   that does nothing else. */
-#define PREFETCH(from, row, width, apart) \\
-    if ((row) >= 0)                       \\
-        for (long k = 0; k < (width); k += 64 / (long)sizeof(real)) __builtin_prefetch((from) + (row) * (apart) + k);
+/* Asks the second cache for a row that is read next: no hardware guesses a way backward in time. No function: GCC 12
+   drops calls of one that does nothing else. */
+#define PREFETCH(from, row, width, apart)                               \\
+    if ((row) >= 0)                                                     \\
+        for (long k = 0; k < (width); k += 64 / (long)sizeof(real))     \\
+            __builtin_prefetch((from) + (row) * (apart) + k, 0, 2);
 
 /* Columns of a packed matrix of n columns */
 static long padded(const Call *c, long n) { return (n + c->panel - 1) / c->panel * c->panel; }
