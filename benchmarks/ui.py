@@ -2,8 +2,8 @@
 
 A study of 200 runs of 2,000 updates is written through the tracking code of real runs, without their training: one
 short run a cell (copy memory over 500 steps) is trained and listened to, and what it told is told again for every
-run, each value and curve times a random factor, on the schedule of the long run. Only its pictures are one and the same
-file. The pages are then opened in a headless Chromium, each anew.
+run, each value and curve times a random factor, on the schedule of the long run. The pages are then opened in a
+headless Chromium, each anew.
 
     page s       median of three loads, from the address to the first line of a chart or the text that the page is about
     server s     in the last of them, how long an answer of MLflow's API was waited for; the rest is the browser's work
@@ -24,14 +24,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.timing import machine
 from harness.probes import Curve
 from harness.spec import RunSpec, load_run
-from harness.tracking import figures
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 from harness.tracking.ui import address, curve_address
@@ -132,14 +130,10 @@ def fill(home: Home, runs: int, updates: int) -> None:
         train(spec_of(cell, SHORT, SHORT // 2, 0), [tapes[cell]])
     experiment = store.experiment(STUDY)
     parent = store.parent(experiment, STUDY, {"longlag.study": STUDY, "longlag.study_identity": STUDY}, {})
-    picture = home.root / "picture.png"
-    figures.through_time([0, 1], {"layer1.h": np.ones((2, 9))}, picture)
-    drawn = picture.read_bytes()
-    with patch.object(figures, "through_time", lambda *arguments, **_: arguments[2].write_bytes(drawn)):
-        for number in range(runs):
-            cell = CELLS[number % len(CELLS)]
-            spec = spec_of(cell, updates, EVALUATE, number // len(CELLS))
-            replay(tapes[cell], store, experiment, parent, spec, number)
+    for number in range(runs):
+        cell = CELLS[number % len(CELLS)]
+        spec = spec_of(cell, updates, EVALUATE, number // len(CELLS))
+        replay(tapes[cell], store, experiment, parent, spec, number)
     store.end_parent(parent, "FINISHED", {})
 
 

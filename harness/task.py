@@ -319,12 +319,22 @@ class Task(ABC):
             columns["output"] = [np.array2string(np.asarray(value), precision=3) for value in said]
         return columns
 
+    @property
+    def drawn(self) -> bool:
+        """Whether `draw` may make a picture: axes for nothing cost every run more than most of what it logs."""
+        return self._labels or type(self).draw is not Task.draw
+
+    @property
+    def _labels(self) -> bool:
+        """Whether there is a target for every output."""
+        return self.signature.mapping is MappingKind.LABELLING and self.signature.loss != "ctc"
+
     def draw(self, axes: Any, outputs: Array, answer: Answer | None, batch: Batch, index: int) -> bool:
         """Draw one example with what the model made of it on matplotlib `axes`; False where there is no picture.
 
         By default, for labelling: the targets and the outputs over time, one above the other.
         """
-        if self.signature.mapping is not MappingKind.LABELLING or self.signature.loss == "ctc":
+        if not self._labels:
             return False
         length = batch.steps if batch.lengths is None else int(batch.lengths[index])
         given, wanted = outputs[:length, index], batch.targets[:length, index]

@@ -16,7 +16,7 @@ import traceback
 from harness.registry import UserError
 from harness.search.crew import Asked, Bench, carry_out
 from harness.search.events import Teller
-from harness.search.runner import Interrupted, torch_threads
+from harness.search.runner import Interrupted, settled, torch_threads
 from harness.search.stopping import graceful
 from harness.search.trouble import clear
 from harness.tracking.home import Home
@@ -43,9 +43,10 @@ def main() -> int:
         try:
             with clear(bench.home), torch_threads(bench.threads):
                 store = Store.open(Home(bench.home), bench.tracking_uri)
-                while (line := lines.get()) is not None and not stop():
-                    done = carry_out(Asked.model_validate_json(line), bench, store, [teller], stop)
-                    teller.tell("done", done.result.model_dump_json(), done.run_id, done.trained)
+                with settled():
+                    while (line := lines.get()) is not None and not stop():
+                        done = carry_out(Asked.model_validate_json(line), bench, store, [teller], stop)
+                        teller.tell("done", done.result.model_dump_json(), done.run_id, done.trained)
         except (Interrupted, KeyboardInterrupt):
             return STOPPED
         except UserError as error:

@@ -20,7 +20,7 @@ from harness.search.liveness import holder
 from harness.search.objectives import mean, measure
 from harness.search.report import run_name
 from harness.search.result import State, Watcher
-from harness.search.runner import Interrupted, Place, execute
+from harness.search.runner import Interrupted, Place, execute, settled
 from harness.search.size import sized
 from harness.spec import ARM, RunSpec, StudySpec
 from harness.tracking.home import Home
@@ -89,6 +89,7 @@ class Worker:
         self.number: int | None = None
         self.claim = ExitStack()
 
+    @settled()
     def go(self) -> None:
         """Until every trial is settled; waits for those that others run, in case they die.
 

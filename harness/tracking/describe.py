@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
@@ -128,6 +129,7 @@ def final(result: RunResult) -> dict[str, float]:
     return values
 
 
+@cache
 def metric_name(name: str) -> str:
     """`name` with what MLflow does not allow in a metric's name replaced."""
     return re.sub(r"[^\w\-./: ]", "_", name, flags=re.ASCII)[:250]

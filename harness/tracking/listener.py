@@ -15,12 +15,12 @@ from harness.probes import Curve
 from harness.spec import RunSpec
 from harness.task import Answer, Array, Batch, Task
 from harness.tracking import connection, describe, figures, throughtime
-from harness.tracking.spool import BATCH, Parcel, Spool
+from harness.tracking.spool import BATCH, Logged, Parcel, Spool, metrics
 from harness.training import Listener, RunResult, Split
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import RunTag
     from torch import Tensor
 
 WEIGHTS = "weights.safetensors"
@@ -62,7 +62,7 @@ class MlflowListener(Listener):
         self._planned: tuple[int, ...] = ()
         self._flow, self._training = throughtime.Flow(), throughtime.Training()
         self._lag = throughtime.Flow(throughtime.LAG_SECTION, "∂ℓ_τ")
-        self._buffer: list[Metric] = []
+        self._buffer: list[Logged] = []
         self._next, self._late = 0.0, False
         self._files: dict[str, bytes] = {}
         self._before: Mapping[str, Any] = {}  # of a checkpoint
@@ -100,8 +100,7 @@ class MlflowListener(Listener):
             self._next, self._late = time.monotonic() + PATIENCE_SECONDS, True
 
     def measured(self, update: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._keep(name, value, update)
+        self._keep((name, update, value) for name, value in values.items())
         self._flush_when_due()
 
     def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
@@ -142,10 +141,9 @@ class MlflowListener(Listener):
             self._keep_curves(self._flow.last, None)
             self._keep_lags(self._lag.last, None)
             for curve in self._flow.last:
-                for name, values in throughtime.bands(curve):
-                    self._keep_all(name, throughtime.lag_series(values))
-            for name, value in describe.final(result).items():
-                self._keep(name, value, result.updates)
+                for name, points in throughtime.bands(curve):
+                    self._keep_all(name, points)
+            self._keep((name, result.updates, value) for name, value in describe.final(result).items())
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             (folder / "result.json").write_text(result.model_dump_json(indent=1), encoding="utf-8")
@@ -159,7 +157,6 @@ class MlflowListener(Listener):
             try:
                 self._reach()
                 self.client.log_artifacts(self._id, made)
-                self._flush()
                 self._end(status, result.outcome, result.reason)
             except Exception:
                 if self.spool is None:
@@ -169,7 +166,7 @@ class MlflowListener(Listener):
     def _put_by(self, spool: Spool, files: Path, status: str, result: RunResult) -> None:
         """Leave to the spool what the server does not take now."""
         assert self._parcel is not None
-        self._parcel.metrics = [(m.key, m.value, m.timestamp, m.step) for m in self._buffer]
+        self._parcel.metrics = self._buffer
         self._parcel.status, self._parcel.ended = status, int(time.time() * 1000)
         self._parcel.last_tags = {"outcome": result.outcome, "reason": result.reason}
         spool.keep(self._parcel, files)
@@ -182,6 +179,7 @@ class MlflowListener(Listener):
         by_hand = isinstance(error, KeyboardInterrupt)
         with suppress(Exception):
             self._flush()
+        self._buffer = []  # what could not be written must not keep the run from its end
         with suppress(Exception):
             self._end(
                 "KILLED" if by_hand else "FAILED", "interrupted" if by_hand else "failed", describe.sentence(error)
@@ -190,11 +188,10 @@ class MlflowListener(Listener):
     # -- a run that is taken up again ---------------------------------------------------------------------------------
 
     def saved(self) -> Mapping[str, Any]:
-        buffer = [[metric.key, metric.value, metric.timestamp, metric.step] for metric in self._buffer]
         curves = throughtime.under("flow", self._flow.saved())
         curves |= throughtime.under("lag", self._lag.saved())
         curves |= throughtime.under("training", self._training.saved())
-        return {"run_id": self.run_id, "buffer": buffer, **curves}
+        return {"run_id": self.run_id, "buffer": [list(point) for point in self._buffer], **curves}
 
     def restored(self, state: Mapping[str, Any]) -> None:
         self._before = state
@@ -207,15 +204,15 @@ class MlflowListener(Listener):
 
         A run that was begun elsewhere, in another study, stays there: a new one is made, with the points so far.
         """
-        from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
         try:
             run = self.client.get_run(self._before["run_id"])
         except MlflowException:  # somebody deleted it
             return False
-        points = [m for key in run.data.metrics for m in self.client.get_metric_history(run.info.run_id, key)]
-        kept = [Metric(*values) for values in self._before["buffer"]]
+        series = [self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
+        points = [Logged(m.key, m.value, m.timestamp, m.step) for found in series for m in found]
+        kept = [Logged(*values) for values in self._before["buffer"]]
         here = (run.info.experiment_id, run.data.tags.get(describe.PARENT)) == (self.experiment_id, self.parent)
         if here:
             self.run_id = str(run.info.run_id)
@@ -234,11 +231,11 @@ class MlflowListener(Listener):
             for key in ("outcome", "reason"):
                 if key in run.data.tags:
                     self.client.delete_tag(self.run_id, key)
-            self._there = {(metric.key, metric.step) for metric in points}
-            self._buffer = [metric for metric in kept if (metric.key, metric.step) not in self._there]
+            self._there = {(point.key, point.step) for point in points}
+            self._buffer = [point for point in kept if (point.key, point.step) not in self._there]
         else:
-            self._buffer = list({(metric.key, metric.step): metric for metric in [*points, *kept]}.values())
-            self._there = {(metric.key, metric.step) for metric in self._buffer}
+            self._buffer = list({(point.key, point.step): point for point in [*points, *kept]}.values())
+            self._there = {(point.key, point.step) for point in self._buffer}
         return here
 
     # -- what MLflow gets -------------------------------------------------------------------------------------------
@@ -249,13 +246,16 @@ class MlflowListener(Listener):
             raise RuntimeError("the run has not started")
         return self.run_id
 
-    def _keep(self, name: str, value: float, step: int) -> None:
-        """Infinity would be stored as 1.8e308, and NaN drawn as a gap: neither is logged, `train/diverged` tells."""
-        from mlflow.entities import Metric
+    def _keep(self, points: Iterable[tuple[str, int, float]]) -> None:
+        """Name, step and value of each.
 
-        key = describe.metric_name(name)
-        if math.isfinite(value) and (key, step) not in self._there:
-            self._buffer.append(Metric(key, float(value), int(time.time() * 1000), step))
+        Infinity would be stored as 1.8e308, and NaN drawn as a gap: neither is logged, `train/diverged` tells.
+        """
+        now = int(time.time() * 1000)
+        for name, step, value in points:
+            key = describe.metric_name(name)
+            if math.isfinite(value) and (key, step) not in self._there:
+                self._buffer.append(Logged(key, float(value), now, step))
 
     def _keep_curves(self, curves: Sequence[Curve], update: int | None) -> None:
         for curve in curves:
@@ -266,8 +266,7 @@ class MlflowListener(Listener):
             self._keep_all(throughtime.lag_name(curve, update), throughtime.lag_series(curve.by_lag))
 
     def _keep_all(self, name: str, points: Iterable[tuple[int, float]]) -> None:
-        for step, norm in points:
-            self._keep(name, norm, step)
+        self._keep((name, step, norm) for step, norm in points)
 
     def _flush_when_due(self) -> None:
         now = time.monotonic()
@@ -289,15 +288,22 @@ class MlflowListener(Listener):
         if self.run_id is None and self._parcel is not None:
             self.run_id = self._parcel.begin(self.client)
 
-    def _flush(self) -> None:
-        """Write what is kept; what was written is kept no more, so that no point is written twice."""
-        while self._buffer:
-            self.client.log_batch(self._id, metrics=self._buffer[:BATCH])
-            del self._buffer[:BATCH]
+    def _flush(self, tags: Sequence[RunTag] = ()) -> None:
+        """Write what is kept; what was written is kept no more, so that no point is written twice.
+
+        Args:
+            tags: written with the last points: each call takes milliseconds.
+        """
+        while self._buffer or tags:
+            some = self._buffer[: BATCH - len(tags)]
+            last = len(some) == len(self._buffer)
+            self.client.log_batch(self._id, metrics=metrics(some), tags=tags if last else ())
+            del self._buffer[: len(some)]
+            tags = () if last else tags
 
     def _end(self, status: str, outcome: str, reason: str) -> None:
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self._id, tags=[RunTag("outcome", outcome), RunTag("reason", reason)])
+        self._flush([RunTag("outcome", outcome), RunTag("reason", reason)])
         self.client.set_terminated(self._id, status)
         self._ended = True

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from harness.probes import Curve
 from harness.probes.flow import QUANTILES
 
-POINTS = 200
-LAG_POINTS = 60
+POINTS = 48
+BAND_POINTS = 24
 ROWS = 256
-SNAPSHOTS = 6
+SNAPSHOTS = 4
 SECTION = "gradient_through_time"
 LAG_SECTION, QUANTILE_SECTION = "gradient_by_lag", "gradient_quantiles"
 LAST = "last"
@@ -29,7 +29,8 @@ def planned(updates: int, eval_every: int) -> tuple[int, ...]:
     """The updates whose curves become series of their own, known beforehand so that they agree between runs.
 
     Before the first update, and after the 1st, 2nd, 4th, 8th ... evaluation, thinned evenly; the last evaluation's
-    curves come on top, under the name ``last``.
+    curves come on top, under the name ``last``. Each is a series of every state of a run, and a column of MLflow's
+    table: between them the pictures and the file show how it went.
     """
     powers, number = [], 1
     while number * eval_every < updates:
@@ -41,12 +42,9 @@ def planned(updates: int, eval_every: int) -> tuple[int, ...]:
     return (0, *powers)
 
 
-def points(steps: int) -> NDArray[np.int64]:
-    """Indices into a curve over ``steps`` steps: all of them, or at most 200, evenly spaced in the log of the lag."""
-    if steps <= POINTS:
-        return np.arange(steps)
-    lags = np.unique(np.geomspace(1, steps, POINTS).round().astype(np.int64)) - 1
-    return steps - 1 - lags[::-1]
+def lags(steps: int, most: int = POINTS) -> NDArray[np.int64]:
+    """At most so many of the lags of ``steps`` steps, from 0 to the longest, evenly spaced in their logarithm."""
+    return np.unique(np.geomspace(1, steps, most).round().astype(np.int64)) - 1
 
 
 def series_name(curve: Curve, update: int | None) -> str:
@@ -55,9 +53,10 @@ def series_name(curve: Curve, update: int | None) -> str:
 
 
 def series(curve: Curve) -> Iterator[tuple[int, float]]:
-    """Step t, counted from 1, and the norm there."""
-    for index in points(len(curve.norms)):
-        yield int(index) + 1, float(curve.norms[index])
+    """Step t, counted from 1, and the norm there; dense at the end, where lags are short."""
+    steps = len(curve.norms)
+    for lag in lags(steps)[::-1]:
+        yield int(steps - lag), float(curve.norms[steps - 1 - lag])
 
 
 def lag_name(curve: Curve, update: int | None) -> str:
@@ -65,17 +64,17 @@ def lag_name(curve: Curve, update: int | None) -> str:
     return f"{LAG_SECTION}/{curve.name}/{LAST if update is None else f'update_{update:06d}'}"
 
 
-def lag_series(values: Values) -> Iterator[tuple[int, float]]:
-    """Lag k and the norm there, at lags evenly spaced in their logarithm."""
-    for lag in np.unique(np.geomspace(1, len(values), LAG_POINTS).round().astype(np.int64)) - 1:
+def lag_series(values: Values, most: int = POINTS) -> Iterator[tuple[int, float]]:
+    """Lag k and the norm there."""
+    for lag in lags(len(values), most):
         yield int(lag), float(values[lag])
 
 
-def bands(curve: Curve) -> Iterator[tuple[str, Values]]:
-    """Names and values by lag of the quantiles over the examples, of the last measurement."""
+def bands(curve: Curve) -> Iterator[tuple[str, Iterator[tuple[int, float]]]]:
+    """Names and series by lag of the quantiles over the examples, of the last measurement."""
     if curve.quantiles is not None:
         for share, values in zip(QUANTILES, curve.quantiles, strict=True):
-            yield f"{QUANTILE_SECTION}/{curve.name}/last_q{100 * share:02.0f}", values
+            yield f"{QUANTILE_SECTION}/{curve.name}/last_q{100 * share:02.0f}", lag_series(values, BAND_POINTS)
 
 
 def packed(curves: Sequence[Curve]) -> dict[str, Any]:
@@ -194,7 +193,7 @@ class Flow:
         about = json.dumps({"meaning": MEANING, "curves": list(self._by_lag)})
         # under one key: safetensors writes several in an order that changes from file to file
         (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": about}))
-        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm, map=map)
+        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.svg", self.norm, map=map)
 
 
 class Training(Flow):
@@ -226,17 +225,22 @@ class Training(Flow):
         self._every, self._seen = state["every"], state["seen"]
 
     def write(self, folder: Path, map: bool = True) -> None:
-        """The arrays, compressed (``numpy.load``), and the picture into `folder`."""
+        """The arrays (``numpy.load``) and the picture into `folder`.
+
+        Not compressed: that takes ten times as long, and norms become smaller by a twentieth.
+        """
         from harness.tracking import figures
 
         arrays: dict[str, Any] = dict(self.arrays())
-        np.savez_compressed(folder / f"{self.name}.npz", **arrays)
-        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.png", self.norm, lines=False)
+        np.savez(folder / f"{self.name}.npz", **arrays)
+        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.svg", self.norm, lines=False)
 
 
 def _stack(rows: Sequence[Values]) -> Values:
-    longest = max(len(row) for row in rows)
-    return np.stack([np.pad(row, (0, longest - len(row)), constant_values=np.nan) for row in rows])
+    stacked = np.full((len(rows), max(map(len, rows))), np.nan)
+    for line, row in zip(stacked, rows, strict=True):
+        line[: len(row)] = row
+    return stacked
 
 
 def _narrow(values: Values) -> NDArray[np.generic]:

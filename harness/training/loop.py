@@ -135,7 +135,8 @@ class Run:
                 values = {f"gradient_norm/{name}": number for name, number in norms.items()}
                 values["train/loss"] = float(np.mean(self.losses))
                 values["train/clipped"] = self.clipped / len(self.losses)
-                values["train/learning_rate"] = self.spec.optimizer.lr * factor
+                if self.spec.schedule.name != "constant" or self.update == 1:  # a rate that stays is told once
+                    values["train/learning_rate"] = self.spec.optimizer.lr * factor
                 if self.regulariser is not None:
                     values["train/omega"] = self.regulariser.value
                 self.tell(values)

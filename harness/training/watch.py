@@ -46,6 +46,7 @@ class Watch:
         self.listeners = listeners
         self.gradient: dict[str, float] = {}
         self._trained: list[tuple[float, float]] = []
+        self._untold = 0  # where those begin that the listeners were not told of
         self._lags: list[float] = []
         self._before: dict[str, torch.Tensor] = {}
         self._done: set[tuple[str, int]] = set()
@@ -61,6 +62,9 @@ class Watch:
             moments: what it is now.
             batch: what to look at in place of the validation sequences.
         """
+        if {"evaluation", "divergence"} & set(moments) and len(self._trained) > self._untold:
+            self.tell(update, finite(_medians("gradient_flow/training_", self._trained[self._untold :])))
+            self._untold = len(self._trained)
         due = [name for name in ("total", "lag", *KINDS) if self._due(name, update, moments)]
         if not due:
             return
@@ -119,12 +123,13 @@ class Watch:
         return self.network.records() if self.spec.curves and self.spec.training else None
 
     def trained(self, update: int, records: Records, batch: Batch) -> None:
-        """Read the records that the backward pass of a logged update has filled; `update` counts it."""
+        """Read the records that the backward pass of a logged update has filled; `update` counts it.
+
+        Listeners are told of every curve, and at the next evaluation, or divergence, of the medians of their scalars.
+        """
         measured = curves(records, self.network.lengths(batch), self._outputs)
         curve = top(measured, self.network.watched)
         self._trained.append((float(curve.horizon), curve.log10_ratio))
-        found = {"training_horizon": float(curve.horizon), "training_log10_ratio": curve.log10_ratio}
-        self.tell(update, finite({f"gradient_flow/{name}": value for name, value in found.items()}))
         for listener in self.listeners:
             listener.training_flow(update, measured)
 
@@ -162,10 +167,7 @@ class Watch:
     def summary(self) -> dict[str, float]:
         """The scalars of the run."""
         if self._trained:
-            horizons, ratios = zip(*self._trained, strict=True)
-            usable = [ratio for ratio in ratios if not math.isnan(ratio)]
-            self.gradient["training_horizon"] = median_low(horizons)
-            self.gradient |= {"training_log10_ratio": median_low(usable)} if usable else {}
+            self.gradient |= _medians("training_", self._trained)
         if self._lags:
             self.gradient["training_lag_horizon"] = median_low(self._lags)
         return self.gradient
@@ -175,6 +177,7 @@ class Watch:
         return {
             "gradient": dict(self.gradient),
             "trained": [list(pair) for pair in self._trained],
+            "untold": self._untold,
             "lags": list(self._lags),
             "done": [list(pair) for pair in sorted(self._done)],
         }
@@ -183,4 +186,13 @@ class Watch:
         """Undo `saved`."""
         self.gradient, self._lags = dict(state["gradient"]), list(state["lags"])
         self._trained = [(horizon, ratio) for horizon, ratio in state["trained"]]
+        self._untold = state.get("untold", len(self._trained))  # checkpoints of before had told of each at once
         self._done = {(name, update) for name, update in state["done"]}
+
+
+def _medians(prefix: str, trained: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Of the horizons and log10 ratios of training batches, the latter where they are numbers."""
+    horizons, ratios = zip(*trained, strict=True)
+    usable = [ratio for ratio in ratios if not math.isnan(ratio)]
+    medians = {f"{prefix}horizon": median_low(horizons)}
+    return medians | ({f"{prefix}log10_ratio": median_low(usable)} if usable else {})

@@ -143,5 +143,5 @@ def one_chart_holds_the_curve_of_every_cell(page: Page, address: str) -> None:
 
 
 def the_picture_of_a_run_shows(page: Page, run: str) -> None:
-    page.goto(f"{run}/artifacts/gradient_through_time.png?workflowType=machine_learning")
+    page.goto(f"{run}/artifacts/gradient_through_time.svg?workflowType=machine_learning")
     page.wait_for_function("[...document.images].some(image => image.naturalWidth > 1000)", timeout=WAIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -57,6 +58,23 @@ def points(result: StudyResult) -> list[str]:
 
 def statuses(result: StudyResult, home: Path) -> list[str]:
     return sorted(entry.status for entry in Store.open(Home.open(home)).recorded(result.experiment))
+
+
+class Frozen(Watcher):
+    """Notes how many objects the garbage collector passes over while a run goes on."""
+
+    objects = 0
+
+    def run_started(self, spec: RunSpec) -> None:
+        self.objects = gc.get_freeze_count()
+
+
+def test_imports_are_set_aside_from_garbage_collection_while_trials_run(
+    study: dict[str, Any], shared_home: Path
+) -> None:
+    frozen = Frozen()
+    sweep(study, shared_home, frozen)
+    assert frozen.objects > 100_000 and gc.get_freeze_count() == 0
 
 
 def test_a_grid_trains_every_point_once_and_asking_again_trains_nothing(

@@ -102,10 +102,10 @@ def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[s
     assert all(norm > 0 for _, norm in drawn)
     files = {f.path for f in store.client.list_artifacts(listener.run_id)}
     assert files == {
-        "gradient_through_time.png",
+        "gradient_through_time.svg",
         "gradient_through_time.safetensors",
         "gradient_through_time_training.npz",
-        "gradient_through_time_training.png",
+        "gradient_through_time_training.svg",
         "predictions.csv",
         "result.json",
         "spec.json",
@@ -152,6 +152,41 @@ def test_metrics_go_out_in_batches(
     assert time.monotonic() - begin < 20
     assert sizes[:2] == [1000, 1000] and len([size for size in sizes if size]) <= 6
     assert values(store, listener.run_id, "train/loss") == [(u, 1.0 / u) for u in range(1, 2501)]
+
+
+def test_a_short_run_is_told_in_six_calls(
+    store: Store, experiment: str, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes milliseconds: the last points and what came of the run go together."""
+    calls: list[str] = []
+
+    def counted(name: str) -> Any:
+        method = getattr(store.client, name)
+        return lambda *a, **k: (calls.append(name), method(*a, **k))[1]
+
+    for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_tag", "log_metric", "set_terminated"):
+        monkeypatch.setattr(store.client, name, counted(name))
+    trained(store, experiment, {**tiny, "probe": {"curves": True}})
+    assert calls == ["create_run", "log_batch", "log_inputs", "log_artifacts", "log_batch", "set_terminated"]
+
+
+def test_points_that_cannot_be_written_keep_no_failed_run_from_its_end(
+    store: Store, experiment: str, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = store.listener(experiment)
+    listener.started(load_run(tiny), {}, 1, {})
+    listener.measured(1, {"train/loss": 0.5})
+    write = store.client.log_batch
+
+    def refused(run_id: str, metrics: Any = (), **rest: Any) -> None:
+        if metrics:
+            raise OSError("no such point")
+        write(run_id, **rest)
+
+    monkeypatch.setattr(store.client, "log_batch", refused)
+    listener.failed(ValueError("mine"))
+    (entry,) = store.recorded(experiment)
+    assert (entry.status, entry.tags["reason"]) == ("FAILED", "ValueError: mine")
 
 
 def test_a_store_that_fails_for_a_while_ends_no_run(

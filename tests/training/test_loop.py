@@ -101,6 +101,14 @@ def test_gradients_are_read_before_clipping() -> None:
     assert result.outcome == "budget"
 
 
+def test_a_learning_rate_that_stays_is_told_once() -> None:
+    constant, falling = Notes(), Notes()
+    train(tiny(training__updates=4), [constant])
+    train(tiny(training__updates=4, schedule={"name": "linear"}), [falling])
+    assert list(constant.series("train/learning_rate")) == [1]
+    assert list(falling.series("train/learning_rate")) == list(falling.series("train/loss"))
+
+
 def test_clipping_bounds_the_step() -> None:
     """SGD with lr 1: the parameters move by the clipped gradient exactly."""
     from harness.training.loop import Run

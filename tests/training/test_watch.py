@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median_low
 from typing import Any
 
 import pytest
@@ -83,6 +84,18 @@ def test_each_probe_looks_when_it_is_asked_to() -> None:
     assert [u for u, _ in notes.values["update_ratio/stack.layers.0.weight_hh"]] == [1, 3, 4, 7, 8]
     assert all(0 < ratio < 1 for _, ratio in notes.values["update_ratio/stack.layers.0.weight_hh"])
     assert result.gradient["initial_lag_steps"] == result.gradient["initial_steps"] == 8
+
+
+def test_scalars_of_training_batches_are_told_at_evaluations_as_medians() -> None:
+    """Of the updates logged since the last one; the curves themselves come at every logged update."""
+    dense, notes = trained({"log_every": 1}), trained({"log_every": 2})[1]
+    told = dense[1].values["gradient_flow/training_log10_ratio"]
+    assert dense[1].training == list(range(1, 9)) and [update for update, _ in told] == [4, 8]
+    assert [update for update, _ in notes.values["gradient_flow/training_horizon"]] == [4, 8]
+    every = trained({"log_every": 1}, training={"updates": 8, "eval_every": 1, "batch_size": 5})[1]
+    ratios = [value for _, value in every.values["gradient_flow/training_log10_ratio"]]
+    assert [value for _, value in told] == [median_low(ratios[:4]), median_low(ratios[4:])]
+    assert dense[0].gradient["training_log10_ratio"] == median_low(ratios)
 
 
 def test_the_moment_of_divergence_is_kept() -> None:
