@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 KEY = "longlag"
 TAG = f"mlflow.sharedViewState.{KEY}"
 FILTER = "tags.run_key != ''"  # every run but the study's own
-RUNS = 20
+RUNS = 10
 FLOW = ("horizon", "log10_ratio", "training_horizon", "training_log10_ratio", "lag_horizon", "lag_log10_ratio")
-OPEN = 4  # sections that are shown open; the charts of one are drawn when it comes into sight
+OPEN = 1  # sections that are shown open: charts in sight load together, and the first ones are to be there soon
 
 
 def save(client: MlflowClient, experiment_id: str) -> bool:
@@ -92,7 +92,7 @@ def view(metrics: set[str]) -> dict[str, Any]:
         ],
         "columnOrder": [],
         "columnWidths": {},
-        "runsHiddenMode": "FIRST_20_RUNS",  # else each chart asks for the points of every run of the list
+        "runsHiddenMode": f"FIRST_{RUNS}_RUNS",  # else each chart asks for the points of every run of the list
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],

@@ -46,6 +46,8 @@ def test_the_view_opens_on_score_gradient_norm_and_curve_side_by_side() -> None:
         names = [chart["metricKey"] for chart in charts]
         assert sorted(names) == sorted({*metrics, *learning}), "every chart once"
         assert {chart["metricSectionId"] for chart in charts} == set(sections)
+        shown = [each["display"] for each in view["compareRunSections"]]
+        assert shown == [True] + [False] * (len(sections) - 1), "no other chart is loaded before these"
     assert view["runsHiddenMode"] == f"FIRST_{views.RUNS}_RUNS", "points of what a chart shows are all that is loaded"
     assert names[3:5] == ["gradient_through_time/layer1.h/last", "gradient_through_time/layer1.c/last"]
 
