@@ -10,7 +10,8 @@ headless Chromium, each anew.
     request s    the slowest single request of all
     MB           what the server sent in a load
 
-The first row is a store with one run a cell: what MLflow itself takes. Needs Chromium and playwright.
+Three stores: one run a cell, which shows what MLflow itself takes; all runs in ten studies, of which one is opened; all
+runs in one study, the hardest case. Needs Chromium and playwright.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ STUDY = "many-runs"
 LOG, EVALUATE = 20, 200
 SHORT = 80
 """Updates of the run that is listened to: logged at 20, evaluated at 40, at its end at 80."""
+STUDIES = 10
 LOADS = 3
 WAIT = 60_000  # ms
 OVERLAID = 20
@@ -99,11 +101,12 @@ def spec_of(cell: str, updates: int, every: int, seed: int) -> RunSpec:
     )
 
 
-def replay(tape: Tape, store: Store, experiment: str, parent: str, spec: RunSpec, number: int) -> None:
+def replay(tape: Tape, store: Store, study: str, parent: str, spec: RunSpec, number: int) -> None:
     """Write one run as if it had been trained."""
     assert tape.result is not None
     random = np.random.default_rng(number)
-    listener = store.listener(experiment, parent, {"longlag.study": STUDY}, f"{number:03d} {spec.cell.name}")
+    experiment = store.experiment_id(study)
+    listener = store.listener(experiment, parent, {"longlag.study": study}, f"{number:03d} {spec.cell.name}")
     listener.started(spec, tape.splits, tape.result.parameters, tape.environment)
     updates = spec.training.updates
     for update in (0, 1, *range(LOG, updates + 1, LOG)):
@@ -121,20 +124,22 @@ def _varied(told: Any, random: np.random.Generator) -> Any:
     return [replace(curve, norms=curve.norms * factor, by_lag=curve.by_lag * factor) for curve in told]
 
 
-def fill(home: Home, runs: int, updates: int) -> None:
-    """The study, in a home of its own."""
+def fill(home: Home, runs: int, updates: int, studies: int) -> None:
+    """So many runs, shared out to so many studies, in a home of their own."""
     store = Store.open(home)
     tapes = {}
     for cell in CELLS:
         tapes[cell] = Tape()
         train(spec_of(cell, SHORT, SHORT // 2, 0), [tapes[cell]])
-    experiment = store.experiment(STUDY)
-    parent = store.parent(experiment, STUDY, {"longlag.study": STUDY, "longlag.study_identity": STUDY}, {})
-    for number in range(runs):
-        cell = CELLS[number % len(CELLS)]
-        spec = spec_of(cell, updates, EVALUATE, number // len(CELLS))
-        replay(tapes[cell], store, experiment, parent, spec, number)
-    store.end_parent(parent, "FINISHED", {})
+    for first in range(studies):
+        study = STUDY if first == 0 else f"{STUDY}-{first + 1}"
+        experiment = store.experiment(study)
+        parent = store.parent(experiment, study, {"longlag.study": study, "longlag.study_identity": study}, {})
+        for number in range(runs * first // studies, runs * (first + 1) // studies):
+            cell = CELLS[number % len(CELLS)]
+            spec = spec_of(cell, updates, EVALUATE, number // len(CELLS))
+            replay(tapes[cell], store, study, parent, spec, number)
+        store.end_parent(parent, "FINISHED", {})
 
 
 def size(home: Home) -> str:
@@ -225,11 +230,11 @@ def main(arguments: list[str] | None = None) -> None:
     print(*(f"{key}: {value}" for key, value in machine().items()), sep="\n")
     with tempfile.TemporaryDirectory() as folder:
         root = options.home or Path(folder)
-        for runs in (len(CELLS), options.runs):
-            place = root / f"{runs}-runs"
+        for runs, studies in ((len(CELLS), 1), (options.runs, STUDIES), (options.runs, 1)):
+            place = root / f"{runs}-runs-{studies}"
             if not (place / "home.json").exists():
-                fill(Home.open(place), runs, options.updates)
-            print(f"\n{runs} runs: {size(Home.open(place))}")
+                fill(Home.open(place), runs, options.updates, studies)
+            print(f"\n{runs} runs in {studies} studies: {size(Home.open(place))}")
             if options.fill:
                 continue
             print(f"{'':<26}{'page s':>9}{'server s':>10}{'request s':>11}{'MB':>7}")
