@@ -134,13 +134,12 @@ class Run:
             if log:
                 values = {f"gradient_norm/{name}": number for name, number in norms.items()}
                 values["train/loss"] = float(np.mean(self.losses))
-                values["train/clipped"] = self.clipped / len(self.losses)
                 if self.spec.schedule.name != "constant" or self.update == 1:  # a rate that stays is told once
                     values["train/learning_rate"] = self.spec.optimizer.lr * factor
                 if self.regulariser is not None:
                     values["train/omega"] = self.regulariser.value
                 self.tell(values)
-                self.clipped, self.losses = 0, []
+                self.losses = []
             evaluate = self.update % training.eval_every == 0 or self.update == training.updates
             if evaluate:
                 try:
@@ -193,7 +192,11 @@ class Run:
         solved = self.task.solved(metrics)
         if solved and self.solved_at is None:
             self.solved_at = self.update
-        self.tell({f"validation/{name}": value for name, value in metrics.items()})
+        every = self.spec.training.eval_every
+        since = self.update - (self.update - 1) // every * every
+        shares = {"train/clipped": self.clipped / since}  # of the updates since the last evaluation
+        self.clipped = 0
+        self.tell({f"validation/{name}": value for name, value in metrics.items()} | shares)
         self.watch.look(self.update, "evaluation", self.update)
         for listener in self.listeners:
             listener.evaluated(self.update, metrics, self.task.score(metrics))

@@ -88,6 +88,19 @@ def test_a_probe_changes_no_number(change: dict[str, Any]) -> None:
     assert plain.test == probed.test and plain.validation == probed.validation
 
 
+def test_the_share_of_clipped_updates_is_told_at_evaluations() -> None:
+    all_of_them, told = Notes(), Notes()
+    train(tiny(clip={"norm": 1e-6}, training__updates=5, training__eval_every=2), [all_of_them])
+    assert all_of_them.series("train/clipped") == {2: 1.0, 4: 1.0, 5: 1.0}
+    norms = Notes()
+    train(tiny(clip={}, training__updates=4, training__eval_every=4, probe__log_every=1), [norms])
+    sizes = norms.series("gradient_norm/global")
+    between = sorted(sizes.values())[1] * 1.0001  # the first update is the same with and without clipping
+    train(tiny(clip={"norm": between}, training__updates=4, training__eval_every=4, probe__log_every=1), [told])
+    over = [size > between for size in told.series("gradient_norm/global").values()]
+    assert told.series("train/clipped") == {4: sum(over) / 4}
+
+
 def test_gradients_are_read_before_clipping() -> None:
     free, clipped = Notes(), Notes()
     train(tiny(clip={}, training__updates=1), [free])
