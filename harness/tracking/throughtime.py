@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from harness.probes import Curve
 from harness.probes.flow import QUANTILES
 
-POINTS = 48
-BAND_POINTS = 24
+POINTS = 32
+BAND_POINTS = 16
 ROWS = 256
 SNAPSHOTS = 4
 SECTION = "gradient_through_time"
