@@ -10,6 +10,7 @@ something only on cores that nobody else uses: look at "load when started". ``--
                 own, no recurrence at all (convolution, attention)
     ms          median time of a training step
     x bound     over the cell's matrix products alone (`benchmarks.products`), one thread
+    loop x      the same of the compiled loop alone, without Python, autograd and composing weights around it
     nn          how many times faster than nn.LSTM / nn.GRU / nn.RNN (the one with as many gates)
     cell loop   than a Python loop over nn.LSTMCell / nn.GRUCell / nn.RNNCell
     jax         than a jitted JAX scan of that layer; only where JAX is installed, and by the time that passes
@@ -36,6 +37,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +50,7 @@ from harness.cells.base import Cell, GatedCell, GatedLayer, Layer
 from harness.cells.stack import build
 from harness.kernels import StateGradients, which
 from harness.kernels.compiled import memory
+from harness.kernels.compiled.kernel import Kernel
 
 Size = tuple[int, int, int]
 SIZES: tuple[Size, ...] = ((100, 20, 40), (200, 20, 64), (750, 50, 128), (1000, 128, 190), (2000, 50, 128))
@@ -58,7 +61,9 @@ LARGE: Size = (750, 50, 128)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset": "before"})}
 """Cells whose options change what a step computes, under a name of their own."""
 INPUTS = 2
-COLUMNS = ("ms", "x bound", "nn", "cell loop", "jax", "plain", "threads", "probe %", "compose %", "peak MB",
+LOOP_SECONDS = 0.3
+"""How long is looked at what of a step the loop takes."""
+COLUMNS = ("ms", "x bound", "loop x", "nn", "cell loop", "jax", "plain", "threads", "probe %", "compose %", "peak MB",
            "ready s")  # fmt: skip
 REFERENCES: dict[int, tuple[Any, Any]] = {1: (nn.RNN, nn.RNNCell), 3: (nn.GRU, nn.GRUCell), 4: (nn.LSTM, nn.LSTMCell)}
 
@@ -82,6 +87,29 @@ def composing(cell: Cell, layer: Layer) -> Step | None:
         torch.autograd.backward(made, [torch.ones_like(tensor) for tensor in made])
 
     return compose
+
+
+def share_in_loop(step: Step, repeats: int, clock: Callable[[], float]) -> float:
+    """The share of a step's time that its compiled loop takes."""
+    spent = 0.0
+
+    def timed(run: Callable[[Kernel, list[int]], None]) -> Callable[[Kernel, list[int]], None]:
+        def call(kernel: Kernel, fields: list[int]) -> None:
+            nonlocal spent
+            start = clock()
+            run(kernel, fields)
+            spent += clock() - start
+
+        return call
+
+    with (
+        patch.object(Kernel, "forward", timed(Kernel.forward)),
+        patch.object(Kernel, "backward", timed(Kernel.backward)),
+    ):
+        start = clock()
+        for _ in range(repeats):
+            step()
+        return spent / (clock() - start)
 
 
 def gates_of(cell: Cell) -> int:
@@ -151,11 +179,16 @@ def measure(
         fast["compose"] = on(threads, compose)
     memory.release()
     peak = peak_megabytes(fast["cell"])
-    times = rounds(fast, slow, repeats, time.perf_counter if passing else time.process_time)
+    clock_of = time.perf_counter if passing else time.process_time
+    times = rounds(fast, slow, repeats, clock_of)
     row: dict[str, Any] = {"cell": name, "T": steps, "B": batch, "H": hidden, "threads used": threads, "loop": loop}
     row["clock"] = "wall" if passing else "cpu"
     row["ms"] = statistics.median(times["cell"])
     row["x bound"] = ratio(times, "cell", "x bound") if "x bound" in times else None
+    row["loop x"] = None
+    if row["x bound"] is not None:
+        often = max(2, int(LOOP_SECONDS * 1e3 / row["ms"]))
+        row["loop x"] = row["x bound"] * share_in_loop(fast["cell"], often, clock_of)
     for other in ("nn", "cell loop", "jax", "plain"):
         row[other] = ratio(times, other, "cell") if other in times else None
     row["threads"] = ratio(times, "one thread", "cell") if "one thread" in times else None

@@ -42,7 +42,7 @@ class SkewMap(ABC):
 
     @abstractmethod
     def value(self, skewed: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """f(S) ``[n, n]``, and what `adjoint` wants to know of it."""
+        """f(S) ``[n, n]``, and what `adjoint` wants to know of it; S may be overwritten."""
 
     @abstractmethod
     def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
@@ -149,9 +149,8 @@ class Exponential(SkewMap):
         by_first, by_second, by_third, by_fourth, by_fifth = by_sums.unbind()
         by_second.copy_(gradient)
         torch.mm(gradient, ninth.T, out=by_third)
-        torch.addmm(
-            by_third, third.T, gradient, out=by_fourth
-        )  # of the ninth power, and with it of what is added there
+        # of the ninth power, and with it of what is added there
+        torch.addmm(by_third, third.T, gradient, out=by_fourth)
         torch.mm(by_fourth, fifth.T, out=by_first)
         torch.mm(first.T, by_fourth, out=by_fifth)
         by_powers = self.scheme(gradient.dtype, gradient.device).T @ by_sums.view(5, -1)
@@ -178,10 +177,11 @@ class Cayley(SkewMap):
         diagonal = signs(len(skewed), self.negative_ones, skewed.dtype, skewed.device)
         matrix = torch.mul(inverse, 2 * diagonal, out=torch.empty_like(skewed))
         matrix.diagonal().sub_(diagonal)
-        return matrix, (inverse, diagonal)
+        return matrix, (inverse,)
 
     def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
-        inverse, diagonal = kept
+        (inverse,) = kept
+        diagonal = signs(len(inverse), self.negative_ones, inverse.dtype, inverse.device)
         return inverse.T @ (gradient * (-2 * diagonal)) @ inverse.T
 
 

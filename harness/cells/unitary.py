@@ -77,7 +77,7 @@ class URNN(GatedCell):
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         given = (parameters[name] for name in ("theta", "reflection", "permutation"))
-        weight_hh: Tensor = Composed.apply(*given)  # type: ignore[no-untyped-call]
+        weight_hh: Tensor = UnitaryMatrix.apply(*given)  # type: ignore[no-untyped-call]
         return Weights(parameters["weight_ih"], (weight_hh,), None, None, {"offset": parameters["offset"]})
 
 
@@ -113,7 +113,7 @@ def turning(gradient: Tensor, turned: Tensor, dim: int) -> Tensor:
     return (gradient * turned.conj()).imag.sum(dim)
 
 
-class Composed(torch.autograd.Function):
+class UnitaryMatrix(torch.autograd.Function):
     """``apply(theta [3, n], reflection [2, 2 n], permutation [n])`` -> W as a real matrix ``[2 n, 2 n]``.
 
     The derivative is written out: by autograd it takes ten times as many operations. In double precision, which costs

@@ -296,13 +296,23 @@ def test_the_derivatives_that_are_written_out(mapping, scale):
     torch.testing.assert_close(by_columns, by_rows, rtol=1e-13, atol=1e-13 * scale)
 
 
+@pytest.mark.parametrize("kind", [ExpRNN, ScoRNN, URNN, AntisymmetricRNN])
+def test_what_is_remembered_between_calls_may_come_from_inference(kind):
+    layer = build(kind, 2, 37)  # a size that nothing else asks for
+    x = torch.ones(3, 2, 2)
+    with torch.inference_mode():
+        layer(x)
+    layer(x)[0].square().sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
 @pytest.mark.parametrize("size", [1, 2, 7])
 def test_the_derivative_of_the_unitary_matrix(size):
     generator = torch.Generator().manual_seed(5)
     theta = torch.randn(3, size, generator=generator, dtype=torch.float64).requires_grad_()
     reflection = torch.randn(2, 2 * size, generator=generator, dtype=torch.float64).requires_grad_()
     permutation = torch.randperm(size, generator=generator)
-    assert torch.autograd.gradcheck(lambda t, r: unitary.Composed.apply(t, r, permutation), (theta, reflection))
+    assert torch.autograd.gradcheck(lambda t, r: unitary.UnitaryMatrix.apply(t, r, permutation), (theta, reflection))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

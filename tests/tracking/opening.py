@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from harness.spec import load_run
 from harness.tracking.home import Home
+from harness.tracking.listener import MlflowListener
 from harness.tracking.store import Store
+from harness.training import RunResult, train
 
 
 def begin_study(path: Path) -> str:
@@ -16,3 +20,13 @@ def points(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
     """Every series of a run: step and value."""
     metrics = store.client.get_run(run_id).data.metrics
     return {key: [(m.step, m.value) for m in store.client.get_metric_history(run_id, key)] for key in metrics}
+
+
+def trained(store: Store, experiment: str, fields: dict[str, Any], **place: Any) -> tuple[RunResult, MlflowListener]:
+    listener = store.listener(experiment, **place)
+    return train(load_run(fields), [listener]), listener
+
+
+def values(store: Store, run_id: str | None, name: str) -> list[tuple[int, float]]:
+    assert run_id is not None
+    return [(m.step, m.value) for m in store.client.get_metric_history(run_id, name)]

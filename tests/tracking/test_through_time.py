@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +15,7 @@ from safetensors.numpy import load_file, save
 
 from harness.probes import Curve
 from harness.tracking import figures
-from harness.tracking.throughtime import Flow, Training, lags, planned, read, series
+from harness.tracking.throughtime import Flow, lags, planned, read, series
 from tests.tracking.curves import curve
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -170,11 +169,9 @@ def test_the_map_has_the_colours_of_its_values(tmp_path: Path) -> None:
     assert row == [(0x44, 0x01, 0x54), (0x21, 0x91, 0x8C), (0xFD, 0xE7, 0x25), (216, 216, 216)]
 
 
-def test_pictures_and_files_of_many_updates_take_little_time(tmp_path: Path) -> None:
-    flow = Training()
-    for update in range(200):
-        flow.add(update, [curve(500, 0.99), curve(500, 0.98, state="c")])
-    flow.write(tmp_path)
-    start = time.process_time()
-    flow.write(tmp_path)
-    assert time.process_time() - start < 0.1, "drawn by matplotlib, it took three times as long"
+def test_a_picture_of_many_long_curves_stays_small(tmp_path: Path) -> None:
+    """Of 200 evaluations over 5,000 steps eight lines of at most 256 points and a map of pixels, as every run draws."""
+    figures.through_time(range(200), {"layer1.h": 0.99 ** np.arange(5000)[None].repeat(200, 0)}, tmp_path / "x.svg")
+    lines = curves_of(drawing(tmp_path / "x.svg"))
+    assert len(lines) == 8 and all(100 < len(line) <= 256 for line in lines)
+    assert (tmp_path / "x.svg").stat().st_size < 100_000

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from harness.kernels.compiled import memory
 from harness.kernels.compiled.kernel import Kernel
@@ -157,9 +158,8 @@ class Unroll(torch.autograd.Function):
         return (outputs.narrow(0, 1, steps), *final)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
-        if torch.is_grad_enabled():  # a test of our own: torch's decorator takes longer than many an operation
-            raise RuntimeError("the compiled loop is differentiated once: the plain loop has second derivatives")
         run: Pass = ctx.run
         kernel = run.kernel
         x, *rest = ctx.saved_tensors

@@ -12,8 +12,8 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
     K = K < 1 ? 1 : K > T ? T : K;
     const long kept_apart = c->saved ? N_SAVED * H : 0; /* nobody reads what is kept of an inference: one row for all */
     const int streamed = c->saved && (long)sizeof(real) * T * B * N_SAVED * H >= STREAMED;
-    real *block = allocate(K * nb * W), *packed = allocate(K * nb * I), *kept = allocate(nb * N_SAVED * H);
-    real *middle = allocate(N_MIDDLE * nb * H), *row = allocate((small ? I + 1 : 1) * W);
+    real *block = allocate(K * nb * W), *packed = allocate(K * nb * I), *middle = allocate(N_MIDDLE * nb * H);
+    real *kept = allocate((streamed ? nb : 1) * N_SAVED * H), *row = allocate((small ? I + 1 : 1) * W);
     real *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
     const int failed = !block || !packed || !kept || !middle || !row || !panels;
     (void)slice;
