@@ -11,22 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.cells.base import GatedCell, Options
-from harness.cells.orthogonal import SkewMap, composed
 from harness.kernels import Gate, Layout, Weights
-
-
-class Diffused(SkewMap):
-    """S - diffusion * 1."""
-
-    def __init__(self, diffusion: float) -> None:
-        self.diffusion = diffusion
-
-    def value(self, skewed: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        skewed.diagonal().sub_(self.diffusion)
-        return skewed, ()
-
-    def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
-        return gradient
+from harness.kernels.skew import Damped, composed
 
 
 class AntisymmetricRNNOptions(Options):
@@ -87,5 +73,5 @@ class AntisymmetricRNN(GatedCell):
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         size = len(parameters["bias"]) // len(Layout.of(self).biases)
-        matrix = composed(Diffused(self.options.diffusion), parameters["skew"], size)
+        matrix = composed(Damped(self.options.diffusion), parameters["skew"], size)
         return Weights(parameters["weight_ih"], (matrix,), parameters["bias"], None, {})

@@ -21,11 +21,12 @@ from harness.cells.gru import GRU
 from harness.cells.indrnn import IndRNN
 from harness.cells.lstm import LSTM
 from harness.cells.lstm_presets import FullGateRecurrence
-from harness.cells.orthogonal import Cayley, Exponential, ExpRNN, ScoRNN, composed, skew
+from harness.cells.orthogonal import ExpRNN, ScoRNN
 from harness.cells.parametrise import orthogonalise
 from harness.cells.stack import Stack
 from harness.cells.unitary import URNN
 from harness.cells.xlstm import SLSTM
+from harness.kernels.skew import Cayley, Exponential, composed, skew
 from harness.registry import UserError
 
 

@@ -7,6 +7,8 @@ template.py, timeloop.py, source.py   the time loop around it
 tiles.py, blas.py              the matrix products
 build.py, kernel.py            a loaded library
 function.py, memory.py         the loop as a differentiable function
+skew.py                        recurrent matrices composed from skew-symmetric ones
+supported.py                   dtypes and kinds of tensors that all this takes
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch import Tensor
 from harness.kernels.compiled.function import Maybe, Pass, Unroll, infer
 from harness.kernels.compiled.kernel import Kernel, kernel_of, toolchain
 from harness.kernels.compiled.plan import Plan
+from harness.kernels.compiled.supported import PLAIN
 from harness.kernels.record import StateGradients
 from harness.kernels.recurrence import Recurrence, State, Weights
 
@@ -44,9 +47,6 @@ def kernel_for(cell: Recurrence, dtype: torch.dtype, device: torch.device) -> Ke
     return kernel_of(cell, dtype)
 
 
-PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
-
-
 def unsuitable(x: Tensor, tensors: Sequence[Maybe]) -> str | None:
     """Why these tensors do not go through a kernel that the cell has, in one sentence."""
     if not len(x) or not x.shape[1]:
@@ -55,7 +55,7 @@ def unsuitable(x: Tensor, tensors: Sequence[Maybe]) -> str | None:
     for tensor in (x, *tensors):
         if tensor is None:
             continue
-        if type(tensor) not in PLAIN_TENSORS:
+        if type(tensor) not in PLAIN:
             return f"the compiled loop takes plain tensors, not {type(tensor).__name__}"
         if tensor.dtype != dtype or tensor.device != device:
             return (

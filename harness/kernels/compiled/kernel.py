@@ -14,11 +14,10 @@ import torch
 from harness.kernels.compiled import blas, build
 from harness.kernels.compiled.plan import Plan, make_plan
 from harness.kernels.compiled.source import source
+from harness.kernels.compiled.supported import REAL
 from harness.kernels.compiled.tiles import Tiles, tiles
 from harness.kernels.compiled.trace import Untraceable
 from harness.kernels.recurrence import Recurrence
-
-REAL = {torch.float32: "float", torch.float64: "double"}
 
 
 def call_fields(plan: Plan) -> int:
