@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from harness.kernels.compiled import toolchain
+from harness.kernels.compiled import memory, toolchain
+from harness.training.environment import numerics, settled
 
 Step = Callable[[], None]
 TURN_SECONDS = 0.03
@@ -37,26 +38,29 @@ def rounds(
     """Times in ms, everything in turn; the order changes, so that nobody always runs in the wake of the same one.
 
     In its turn a short step runs several times over, as it does in training, so that neither the clock nor what the
-    one before left in the caches decides. Denormal numbers are flushed, as they are in training.
+    one before left in the caches decides. The process is set up as it is for training: denormal numbers flushed, freed
+    memory kept, and what was imported not looked through by the garbage collector, which is as likely to start in
+    anybody's turn.
     """
-    torch.set_flush_denormal(True)
-    often = {}
-    for name, function in (fast | slow).items():  # the first turn warms up, the second says how long one takes
-        function()
-        start = clock()
-        function()
-        often[name] = max(1, min(MOST_A_TURN, int(TURN_SECONDS / max(clock() - start, 1e-9))))
-    times: dict[str, list[float]] = {name: [] for name in (*fast, *slow)}
-    for number in range(repeats):
-        turns = list((fast | slow if number < SLOW_ROUNDS else fast).items())
-        first = number // 2 % len(turns)
-        turns = turns[first:] + turns[:first]
-        for name, function in turns if number % 2 else turns[::-1]:
+    memory.keep()
+    with numerics(), settled():
+        often = {}
+        for name, function in (fast | slow).items():  # the first turn warms up, the second says how long one takes
+            function()
             start = clock()
-            for _ in range(often[name]):
-                function()
-            times[name].append(1e3 * (clock() - start) / often[name])
-    return times
+            function()
+            often[name] = max(1, min(MOST_A_TURN, int(TURN_SECONDS / max(clock() - start, 1e-9))))
+        times: dict[str, list[float]] = {name: [] for name in (*fast, *slow)}
+        for number in range(repeats):
+            turns = list((fast | slow if number < SLOW_ROUNDS else fast).items())
+            first = number // 2 % len(turns)
+            turns = turns[first:] + turns[:first]
+            for name, function in turns if number % 2 else turns[::-1]:
+                start = clock()
+                for _ in range(often[name]):
+                    function()
+                times[name].append(1e3 * (clock() - start) / often[name])
+        return times
 
 
 def ratio(times: dict[str, list[float]], above: str, below: str) -> float:

@@ -16,11 +16,12 @@ import traceback
 from harness.registry import UserError
 from harness.search.crew import Asked, Bench, carry_out
 from harness.search.events import Teller
-from harness.search.runner import Interrupted, settled, torch_threads
+from harness.search.runner import Interrupted, torch_threads
 from harness.search.stopping import graceful
 from harness.search.trouble import clear
 from harness.tracking.home import Home
 from harness.tracking.store import Store
+from harness.training.environment import settled
 
 DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 130
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -170,17 +169,3 @@ def torch_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def settled() -> Iterator[None]:
-    """Let Python's garbage collector pass over everything that is there already, for a while.
-
-    What torch, MLflow and Optuna bring with their imports is some 700,000 objects, which a full collection takes a
-    third of a second to look through; the objects of a few thousand logged points bring one about.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

@@ -20,13 +20,14 @@ from harness.search.liveness import holder
 from harness.search.objectives import mean, measure
 from harness.search.report import run_name
 from harness.search.result import State, Watcher
-from harness.search.runner import Interrupted, Place, execute, settled
+from harness.search.runner import Interrupted, Place, execute
 from harness.search.size import sized
 from harness.spec import ARM, RunSpec, StudySpec
 from harness.tracking.home import Home
 from harness.tracking.store import Store
 from harness.training import Listener, Pruned, RunResult
 from harness.training.checkpoint import SECONDS
+from harness.training.environment import settled
 
 POLL = 1.0  # seconds between two looks at a study in which every trial is taken
 ALIVE = 20.0  # seconds between two notes that a trial lives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import subprocess
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch.utils import deterministic
 
 from harness.kernels.compiled import toolchain
 
@@ -49,13 +51,31 @@ def environment(kernel: str) -> dict[str, str]:
 def numerics() -> Iterator[None]:
     """Deterministic algorithms, and denormal numbers flushed to zero: vanishing gradients would slow a CPU.
 
-    A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve.
+    A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve. With deterministic algorithms
+    torch also fills new memory, which is about to be written to anyway: not here, it takes up to a tenth of a step.
     """
     before = torch.are_deterministic_algorithms_enabled()
+    filled = deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = False
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_flush_denormal(False)
+        deterministic.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Let Python's garbage collector pass over everything that is there already, for a while.
+
+    What torch, MLflow and Optuna bring with their imports is some 700,000 objects, which a full collection takes a
+    third of a second to look through; the objects of a few thousand logged points bring one about.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

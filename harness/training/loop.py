@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from harness.kernels.compiled import memory
 from harness.models import Tensors, build, loss
 from harness.models.base import Records
 from harness.probes import by_group
@@ -222,6 +223,7 @@ def train(
     Returns:
         The result; a run that diverged, or never solved its task, has one as well.
     """
+    memory.keep()
     with numerics():
         run = Run(spec, listeners, cache)
         saved = checkpoints.read() if checkpoints else None

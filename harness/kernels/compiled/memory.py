@@ -1,4 +1,4 @@
-"""Large work space that is used again: the kernel clears every page it hands out, which takes as long as filling it.
+"""Work space that is used again: the system clears every page it hands out, which takes as long as filling it.
 
 What a forward pass keeps for its backward pass (hundreds of megabytes for long sequences) is above the size from
 which the C library asks the system each time. Blocks are lent as tensors and come back when the last of them is gone.
@@ -10,7 +10,7 @@ import ctypes
 import mmap
 from collections import deque
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any
 
@@ -18,11 +18,30 @@ import torch
 from torch import Tensor
 
 SMALLEST = 1 << 22
-"""Bytes below which the C library's own heap keeps pages well enough."""
+"""Bytes below which the C library's own heap serves, see `keep`."""
+LARGEST = 1 << 25
+"""Bytes from which on the C library asks the system for every block: the most that glibc lets one set."""
 KEPT = 1 << 29
 """Bytes that are kept at most while nobody uses them."""
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h."""
+
 _free: deque[Any] = deque()  # the oldest first; appending and popping are atomic, a finaliser may run at any time
+
+
+@cache
+def keep() -> None:
+    """Have the C library keep what a step of training frees until the next one needs it.
+
+    Left alone, glibc gives the end of its heap back to the system whenever some hundred kilobytes to a few megabytes
+    are free there, depending on what went before; where that happens at every step it takes up to a tenth of it. At
+    most 64 MB are kept that way. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, size in ((M_MMAP_THRESHOLD, LARGEST), (M_TRIM_THRESHOLD, 2 * LARGEST)):
+            mallopt(parameter, size)
 
 
 @lru_cache(maxsize=64)

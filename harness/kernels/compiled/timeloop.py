@@ -8,7 +8,7 @@ FORWARD = """\
 static int forward_slice(const Call *c, long slice, long b0, long nb) {
     const long H = c->H, I = c->I, B = c->B, T = c->T, W = N_SLOTS * H;
     const int small = I <= SMALL_INPUT;
-    long K = 65536 / (nb * W); /* steps whose inputs are projected together */
+    long K = (small ? 8192 : 65536) / (nb * W); /* steps whose inputs are projected together */
     K = K < 1 ? 1 : K > T ? T : K;
     const long kept_apart = c->saved ? N_SAVED * H : 0; /* nobody reads what is kept of an inference: one row for all */
     const int streamed = c->saved && (long)sizeof(real) * T * B * N_SAVED * H >= STREAMED;
