@@ -74,4 +74,4 @@ class AntisymmetricRNN(GatedCell):
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         size = len(parameters["bias"]) // len(Layout.of(self).biases)
         matrix = composed(Damped(self.options.diffusion), parameters["skew"], size)
-        return Weights(parameters["weight_ih"], (matrix,), parameters["bias"], None, {})
+        return Weights(parameters["weight_ih"], (), parameters["bias"], None, {}, {"weight_hh": matrix})

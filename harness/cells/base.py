@@ -157,7 +157,10 @@ class GatedCell(Cell):
         return {}
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
-        """The effective weights, composed from the parameters (and buffers) once per forward call."""
+        """The effective weights, composed from the parameters (and buffers) once per forward call.
+
+        What autograd differentiates slowly may be handed over as `harness.kernels.Derived`, its derivative written out.
+        """
         layout = Layout.of(self)
         names = ["weight_hh" if k == 0 else f"weight_hh_{k + 1}" for k in range(len(layout.products))]
         return Weights(
@@ -211,8 +214,13 @@ class GatedLayer(Layer):
         self.names = (*self.names, *buffers)
 
     def weights(self) -> Weights:
-        """The effective weights of this layer, read by name so that torch's parametrizations apply."""
-        return self.cell.weights({name: getattr(self, name) for name in self.names})
+        """The effective weights of this layer, every one a tensor."""
+        return self._weights().computed()
+
+    def _weights(self) -> Weights:
+        own = self._parameters  # past nn.Module's slow way to them; what torch parametrizes is not among them
+        given = {name: own.get(name) for name in self.names}
+        return self.cell.weights({name: getattr(self, name) if t is None else t for name, t in given.items()})
 
     def initial_state(self, batch: int) -> State:
         own = next(iter(self._parameters.values()), None)  # self.parameters() walks every submodule: slow
@@ -227,7 +235,7 @@ class GatedLayer(Layer):
         record: StateGradients | None = None,
     ) -> tuple[Tensor, State]:
         state = self.initial_state(x.shape[1]) if state is None else state
-        return unroll(self.cell, self.weights(), x, state, mask, record, self.kernel, self.checkpoint_steps)
+        return unroll(self.cell, self._weights(), x, state, mask, record, self.kernel, self.checkpoint_steps)
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         state = self.initial_state(x_t.shape[0]) if state is None else state

@@ -56,7 +56,8 @@ class SkewCell(GatedCell):
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         size = len(parameters["offset"])
         matrix = composed(self.mapping(size), parameters["skew"], size)
-        return Weights(parameters["weight_ih"], (matrix,), None, None, {"offset": parameters["offset"]})
+        units = {"offset": parameters["offset"]}
+        return Weights(parameters["weight_ih"], (), None, None, units, {"weight_hh": matrix})
 
 
 class ExpRNNOptions(Options):

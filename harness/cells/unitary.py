@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from harness.cells.base import GatedCell
 from harness.cells.initialise import glorot
-from harness.kernels import Gate, Weights
+from harness.kernels import Adjoint, Derived, Gate, Weights
 
 
 class URNN(GatedCell):
@@ -76,9 +75,9 @@ class URNN(GatedCell):
         return {"permutation": torch.randperm(hidden_size, generator=generator)}
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
-        given = (parameters[name] for name in ("theta", "reflection", "permutation"))
-        weight_hh: Tensor = UnitaryMatrix.apply(*given)  # type: ignore[no-untyped-call]
-        return Weights(parameters["weight_ih"], (weight_hh,), None, None, {"offset": parameters["offset"]})
+        matrix = Derived((parameters["theta"], parameters["reflection"]), partial(unitary, parameters["permutation"]))
+        units = {"offset": parameters["offset"]}
+        return Weights(parameters["weight_ih"], (), None, None, units, {"weight_hh": matrix})
 
 
 @lru_cache(maxsize=64)
@@ -113,35 +112,25 @@ def turning(gradient: Tensor, turned: Tensor, dim: int) -> Tensor:
     return (gradient * turned.conj()).imag.sum(dim)
 
 
-class UnitaryMatrix(torch.autograd.Function):
-    """``apply(theta [3, n], reflection [2, 2 n], permutation [n])`` -> W as a real matrix ``[2 n, 2 n]``.
+def unitary(permutation: Tensor, theta: Tensor, reflection: Tensor) -> tuple[Tensor, Adjoint]:
+    """W as a real matrix ``[2 n, 2 n]`` from theta ``[3, n]`` and reflection ``[2, 2 n]``.
 
     The derivative is written out: by autograd it takes ten times as many operations. In double precision, which costs
     little: seven factors lose digits that the gradient of a reflection needs.
     """
+    angles, size = theta.double(), permutation.shape[0]
+    first, second, third = torch.polar(torch.ones_like(angles), angles).unbind()
+    vectors = torch.complex(*reflection.double().view(2, 2, size).unbind(1))
+    one = Reflection(vectors[0], fourier(size, theta.device) * first)
+    middle = one.value()[permutation].mul_(second.unsqueeze(1))
+    two = Reflection(vectors[1], torch.fft.ifft(middle, dim=0, norm="ortho"))
+    matrix = two.value().mul_(third.unsqueeze(1))
+    result = theta.new_empty(2 * size, 2 * size)
+    result[:size, :size] = result[size:, size:] = matrix.real
+    result[size:, :size] = matrix.imag
+    torch.neg(result[size:, :size], out=result[:size, size:])
 
-    @staticmethod
-    def forward(ctx: Any, theta: Tensor, reflection: Tensor, permutation: Tensor) -> Tensor:
-        angles, size = theta.double(), len(permutation)
-        first, second, third = torch.polar(torch.ones_like(angles), angles).unbind()
-        vectors = torch.complex(*reflection.double().view(2, 2, size).unbind(1))
-        one = Reflection(vectors[0], fourier(size, theta.device) * first)
-        middle = one.value()[permutation].mul_(second.unsqueeze(1))
-        two = Reflection(vectors[1], torch.fft.ifft(middle, dim=0, norm="ortho"))
-        matrix = two.value().mul_(third.unsqueeze(1))
-        ctx.parts = (one, middle, two, matrix, second, third, permutation)
-        ctx.dtype = theta.dtype
-        result = theta.new_empty(2 * size, 2 * size)
-        result[:size, :size] = result[size:, size:] = matrix.real
-        result[size:, :size] = matrix.imag
-        torch.neg(result[size:, :size], out=result[:size, size:])
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        one, middle, two, matrix, second, third, permutation = ctx.parts
-        size = len(permutation)
+    def adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:
         above, below = gradient.double().split(size)
         found = torch.complex(above[:, :size] + below[:, size:], below[:, :size] - above[:, size:])
         turns = [turning(found, matrix, 1)]
@@ -153,4 +142,6 @@ class UnitaryMatrix(torch.autograd.Function):
         found, of_first = one.adjoint(back)
         turns.append(turning(found, one.matrix, 0))
         of_theta, of_reflection = torch.stack(turns[::-1]), torch.stack([of_first, of_second])
-        return of_theta.to(ctx.dtype), of_reflection.to(ctx.dtype), None
+        return of_theta.to(theta.dtype), of_reflection.to(theta.dtype)
+
+    return result, adjoint

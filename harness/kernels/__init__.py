@@ -14,10 +14,13 @@ from torch import Tensor
 
 from harness.kernels import compiled, plain
 from harness.kernels.compiled import refusal
+from harness.kernels.derived import Adjoint, Derived
 from harness.kernels.record import StateGradients
 from harness.kernels.recurrence import Gate, Layout, Product, Recurrence, State, Weights
 
 __all__ = [
+    "Adjoint",
+    "Derived",
     "Gate",
     "Kernel",
     "Layout",
@@ -90,7 +93,7 @@ def unroll(
         if kernel == "compiled":
             raise ValueError(result)
         say_once(f"{result}; the plain loop runs instead")
-    return plain.unroll(cell, weights, x, state, mask, record)
+    return plain.unroll(cell, weights.computed(), x, state, mask, record)
 
 
 def say_once(line: str) -> None:

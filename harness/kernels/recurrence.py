@@ -13,12 +13,14 @@ the pointwise result of a first stage (GRU with the reset before the product nee
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 from torch import Tensor
+
+from harness.kernels.derived import Derived
 
 State = dict[str, Tensor]
 """Named state tensors, each ``[B, H]``."""
@@ -135,6 +137,9 @@ class Weights:
 
     Shapes, with ``H`` hidden units and ``I`` inputs: ``weight_ih [n_inputs * H, I]``; one ``weight_hh`` per product,
     ``[n_gates * H, n_sources * H]``; ``bias [n_biases * H]``; ``bias_hh [n_splits * H]``; ``units[name] [H]``.
+
+    A cell may leave ``weight_ih``, or ``weight_hh`` where that is one matrix, to be computed: then the field is None
+    or empty and ``derived`` has the weight under the field's name. `computed` puts it in its place.
     """
 
     weight_ih: Tensor | None
@@ -142,6 +147,16 @@ class Weights:
     bias: Tensor | None
     bias_hh: Tensor | None
     units: Mapping[str, Tensor]
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+
+    def computed(self) -> Weights:
+        """Every weight a tensor."""
+        if not self.derived:
+            return self
+        made: dict[str, Any] = {name: weight.tensor() for name, weight in self.derived.items()}
+        if "weight_hh" in made:
+            made["weight_hh"] = (made["weight_hh"],)
+        return replace(self, **made, derived={})
 
 
 def namespace(values: Mapping[str, Tensor]) -> SimpleNamespace:

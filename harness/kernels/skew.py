@@ -10,21 +10,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from harness.kernels.compiled.skew import SkewMaps, skew_maps
+from harness.kernels.derived import Adjoint, Derived
 
-Adjoint = Callable[[Tensor], Tensor]
+Pull = Callable[[Tensor], Tensor]
 """From the gradient ``[n, n]`` by a map's value to that by the entries above the diagonal ``[n (n - 1) / 2]``."""
 
 
 def widened(tensor: Tensor) -> Tensor:
     """In float32 at least: half precision is too coarse to compose an orthogonal matrix in."""
-    return tensor.float() if torch.finfo(tensor.dtype).bits < 32 else tensor
+    return tensor.float() if tensor.itemsize < 4 else tensor
 
 
 @lru_cache(maxsize=64)
@@ -53,10 +52,10 @@ class SkewMap(ABC):
         """A matrix G with <gradient, df(S)[E]> = <G, E> for every skew-symmetric E; its symmetric part says nothing."""
 
     @abstractmethod
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Adjoint]:
+    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         """f(S) from the entries of A above its diagonal, and the adjoint, both in C."""
 
-    def plain(self, above: Tensor, size: int) -> tuple[Tensor, Adjoint]:
+    def plain(self, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         """The same by `value` and `adjoint`."""
         matrix, kept = self.value(skew(above, size))
 
@@ -68,25 +67,21 @@ class SkewMap(ABC):
         return matrix, adjoint
 
 
-class Composed(torch.autograd.Function):
-    """``apply(above, size, map)`` -> map(A - A^T) from the entries of A above its diagonal, see `skew`."""
-
-    @staticmethod
-    def forward(ctx: Any, above: Tensor, size: int, mapping: SkewMap) -> Tensor:
-        maps = skew_maps(above)
-        matrix, ctx.adjoint = mapping.plain(above, size) if maps is None else mapping.compiled(maps, above, size)
-        return matrix
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.adjoint(gradient), None, None
+def composed(mapping: SkewMap, above: Tensor, size: int) -> Derived:
+    """map(A - A^T) ``[n, n]`` from the entries of A above its diagonal, in their dtype, in float32 at least between."""
+    return Derived((above,), partial(compose, mapping, size))
 
 
-def composed(mapping: SkewMap, above: Tensor, size: int) -> Tensor:
-    """map(A - A^T) ``[n, n]``, differentiable once, in the dtype of `above` and computed in float32 at least."""
-    matrix: Tensor = Composed.apply(widened(above).contiguous(), size, mapping)  # type: ignore[no-untyped-call]
-    return matrix.to(above.dtype)
+def compose(mapping: SkewMap, size: int, above: Tensor) -> tuple[Tensor, Adjoint]:
+    wide = widened(above)
+    maps = skew_maps(wide)
+    if maps is None:
+        matrix, adjoint = mapping.plain(wide, size)
+    else:
+        matrix, adjoint = mapping.compiled(maps, wide.contiguous(), size)
+    if wide is above:
+        return matrix, lambda gradient: (adjoint(gradient),)
+    return matrix.to(above.dtype), lambda gradient: (adjoint(gradient.to(wide.dtype)).to(above.dtype),)
 
 
 class Damped(SkewMap):
@@ -102,7 +97,7 @@ class Damped(SkewMap):
     def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
         return gradient
 
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Adjoint]:
+    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         return maps.damped(above, size, self.diffusion), maps.damped_adjoint
 
 
@@ -203,7 +198,7 @@ class Exponential(SkewMap):
         by_skew.addmm_(skewed, by_square + by_square.T, alpha=-1)
         return by_skew * 0.5 ** len(squared)
 
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Adjoint]:
+    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         scheme = self.scheme(above.dtype, above.device)
         matrix, kept, halvings = maps.exponential(above, size, scheme, self.limit(above.dtype))
         return matrix, partial(maps.exponential_adjoint, kept, halvings, scheme)
@@ -229,6 +224,6 @@ class Cayley(SkewMap):
         diagonal = signs(len(inverse), self.negative_ones, inverse.dtype, inverse.device)
         return inverse.T @ (gradient * (-2 * diagonal)) @ inverse.T
 
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Adjoint]:
+    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         matrix, inverse = maps.cayley(above, size, self.negative_ones)
         return matrix, partial(maps.cayley_adjoint, inverse, self.negative_ones)

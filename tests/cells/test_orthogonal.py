@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from harness.cells.parametrise import orthogonalise
 from harness.cells.stack import Stack
 from harness.cells.unitary import URNN
 from harness.cells.xlstm import SLSTM
+from harness.kernels import Derived
 from harness.kernels.skew import Cayley, Exponential, composed, skew
 from harness.registry import UserError
 
@@ -266,7 +268,7 @@ def test_the_exponential_is_scipys_and_orthogonal(size, scale):
     # rounding grows with the norm of the matrix, whose entries stand for angles of that size
     room = size * max(1.0, float(torch.linalg.matrix_norm(matrix, 2)))
     for dtype in (torch.float64, torch.float32):
-        found = composed(Exponential(), above.to(dtype), size).double()
+        found = composed(Exponential(), above.to(dtype), size).tensor().double()
         eps = torch.finfo(dtype).eps
         torch.testing.assert_close(found, wanted, rtol=0, atol=4 * room * eps)
         torch.testing.assert_close(found @ found.T, torch.eye(size, dtype=torch.float64), rtol=0, atol=4 * room * eps)
@@ -277,7 +279,7 @@ def test_the_exponentials_gradient_is_scipys(scale):
     generator = torch.Generator().manual_seed(2)
     leaf = (scale * torch.randn(15, generator=generator, dtype=torch.float64)).requires_grad_()
     seed = torch.randn(6, 6, generator=generator, dtype=torch.float64)
-    composed(Exponential(), leaf, 6).backward(seed)
+    composed(Exponential(), leaf, 6).tensor().backward(seed)
     # the adjoint of the derivative at S is the derivative at S', and an entry of A stands in S twice, once negated
     matrix = skew(leaf.detach(), 6)
     wanted = torch.from_numpy(scipy.linalg.expm_frechet(matrix.T.numpy(), seed.numpy(), compute_expm=False))
@@ -290,10 +292,10 @@ def test_the_exponentials_gradient_is_scipys(scale):
 def test_the_derivatives_that_are_written_out(mapping, scale):
     generator = torch.Generator().manual_seed(4)
     above = (scale * torch.randn(10, generator=generator, dtype=torch.float64)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a: composed(mapping, a, 5), (above,))
+    assert torch.autograd.gradcheck(lambda a: composed(mapping, a, 5).tensor(), (above,))
     turned = (scale * torch.randn(5, 5, generator=generator, dtype=torch.float64)).T  # a gradient that lies by columns
-    (by_columns,) = torch.autograd.grad(composed(mapping, above, 5), above, turned)
-    (by_rows,) = torch.autograd.grad(composed(mapping, above, 5), above, turned.contiguous())
+    (by_columns,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, turned)
+    (by_rows,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, turned.contiguous())
     torch.testing.assert_close(by_columns, by_rows, rtol=1e-13, atol=1e-13 * scale)
 
 
@@ -313,9 +315,11 @@ def test_the_derivative_of_the_unitary_matrix(size):
     theta = torch.randn(3, size, generator=generator, dtype=torch.float64).requires_grad_()
     reflection = torch.randn(2, 2 * size, generator=generator, dtype=torch.float64).requires_grad_()
     permutation = torch.randperm(size, generator=generator)
-    assert torch.autograd.gradcheck(lambda t, r: unitary.UnitaryMatrix.apply(t, r, permutation), (theta, reflection))
+    assert torch.autograd.gradcheck(
+        lambda t, r: Derived((t, r), partial(unitary.unitary, permutation)).tensor(), (theta, reflection)
+    )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_diverged_matrix_shows(value):
-    assert composed(Exponential(), torch.tensor([0.1, value, 0.2]), 3).isnan().any()
+    assert composed(Exponential(), torch.tensor([0.1, value, 0.2]), 3).tensor().isnan().any()

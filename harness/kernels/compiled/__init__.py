@@ -20,13 +20,14 @@ from torch import Tensor
 
 from harness.kernels.compiled.function import Maybe, Pass, Unroll, infer
 from harness.kernels.compiled.kernel import Kernel, kernel_of, toolchain
-from harness.kernels.compiled.plan import Plan
 from harness.kernels.compiled.supported import PLAIN
 from harness.kernels.record import StateGradients
 from harness.kernels.recurrence import Recurrence, State, Weights
 
 __all__ = ["refusal", "toolchain", "unroll"]
 
+PLACES = {"weight_ih": 0, "weight_hh": 3}
+"""Of the weights that may be derived, among the flat ones of `function.Pass`."""
 ROWS_PER_THREAD = 8
 WORK_PER_THREAD = 1e8
 """Multiplications of a whole pass below which a second thread costs more than it brings."""
@@ -114,18 +115,21 @@ def attempt(
     plan = kernel.plan
     if x.dim() != 3:
         raise ValueError(f"x has shape {tuple(x.shape)}, expected [T, B, I]")
-    if len(weights.weight_hh) != plan.products:
-        raise ValueError(f"{len(weights.weight_hh)} recurrent weights given, the cell has {plan.products}")
+    matrices: tuple[Maybe, ...] = (None,) if "weight_hh" in weights.derived else weights.weight_hh
+    if len(matrices) != plan.products:
+        raise ValueError(f"{len(matrices)} recurrent weights given, the cell has {plan.products}")
     units, states = plan.units, plan.states
     given: list[Maybe] = [
-        weights.weight_ih, weights.bias, weights.bias_hh, *weights.weight_hh,
+        weights.weight_ih, weights.bias, weights.bias_hh, *matrices,
         *[weights.units[name] for name in units], *[state[name] for name in states],
     ]  # fmt: skip
-    problem = unsuitable(x, given)
+    derived = [(PLACES[name], weight) for name, weight in weights.derived.items()]
+    sources = [tensor for _, weight in derived for tensor in weight.inputs]
+    problem = unsuitable(x, given) or unsuitable(x, sources)
     if problem is not None:
         return problem
     hidden = state[states[0]].shape[-1]
-    check_shapes(x, given, kernel, hidden)
+    kernel.check_shapes(x.shape, given, hidden)
     if mask is not None:
         if mask.shape != x.shape[:2]:
             raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:2])}")
@@ -139,9 +143,9 @@ def attempt(
     threads = slices(kernel, x, hidden) if threads is None else max(1, min(threads, x.shape[1]))
     keeps = bool(plan.saved) or any(kernel.inner)  # more than the outputs: else there is nothing to compute again
     chunk = checkpoint_steps if checkpoint_steps and checkpoint_steps < len(x) and keeps else 0
-    run = Pass(kernel, x, hidden, mask, squares, threads, chunk)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given)):
-        outputs, *final = Unroll.apply(run, x, *given)  # type: ignore[no-untyped-call]
+    run = Pass(kernel, x, hidden, mask, squares, threads, chunk, derived)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given, *sources)):
+        outputs, *final = Unroll.apply(run, x, *given, *sources)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
             outputs, *final = infer(run, x, given[: kernel.n_weights], given[kernel.n_weights :])
@@ -157,34 +161,3 @@ def slices(kernel: Kernel, x: Tensor, hidden: int) -> int:
     per_row = hidden * (len(plan.slots) * (inputs + 10) + sum(t.count for t in plan.terms) * hidden)
     most = min(torch.get_num_threads(), batch // ROWS_PER_THREAD, int(steps * batch * per_row / WORK_PER_THREAD))
     return max(1, most)
-
-
-def check_shapes(x: Tensor, tensors: Sequence[Maybe], kernel: Kernel, hidden: int) -> None:
-    """C trusts its sizes: everything is checked before.
-
-    Raises:
-        ValueError: naming what has the wrong shape.
-    """
-    sizes = (x.shape[1], x.shape[2], hidden)
-    wanted = kernel.shapes.get(sizes)
-    if wanted is None:
-        wanted = kernel.shapes[sizes] = expected_shapes(kernel.plan, *sizes)
-    for k, (tensor, shape) in enumerate(zip(tensors, wanted, strict=True)):
-        if tensor is not None and tensor.shape != shape:
-            plan = kernel.plan
-            matrices = [f"weight_hh {k + 1}" for k in range(plan.products)]
-            states = [f"state {name}" for name in plan.states]
-            name = ("weight_ih", "bias", "bias_hh", *matrices, *plan.units, *states)[k]
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
-
-
-def expected_shapes(plan: Plan, batch: int, inputs: int, hidden: int) -> tuple[tuple[int, ...], ...]:
-    """Of the weights, flat, and of the states."""
-    in_rows, biases, recurrent = (
-        sum(r.count for r in runs) * hidden for runs in (plan.inputs, plan.biases, plan.recurrent_biases)
-    )
-    matrices = {t.product: (t.count * hidden, t.blocks * hidden) for t in plan.terms}
-    return (
-        (in_rows, inputs), (biases,), (recurrent,), *(matrices[k] for k in range(plan.products)),
-        *[(hidden,) for _ in plan.units], *[(batch, hidden) for _ in plan.states],
-    )  # fmt: skip

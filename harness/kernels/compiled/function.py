@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from harness.kernels.compiled import memory
 from harness.kernels.compiled.kernel import Kernel
+from harness.kernels.derived import Adjoint, Derived, once_differentiable
 
 Maybe = Tensor | None
 
@@ -20,13 +20,18 @@ def addresses(tensors: Sequence[Maybe], offset: int = 0) -> list[int]:
     return [0 if tensor is None else tensor.data_ptr() + offset for tensor in tensors]
 
 
+def address(tensor: Maybe) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
 class Pass:
     """What a pass over the data needs besides the tensors that carry gradients.
 
     Weights are flat throughout: ``weight_ih, bias, bias_hh, *weight_hh, *units``, contiguous, None where the cell has
-    none. The states that are outputs stand side by side in one tensor ``[T + 1, B, n H]``, the initial ones in row 0;
-    each of the others has a tensor of its own, ``[T + 1, B, H]``, or ``[1, B, H]`` where its past is not kept. The
-    lists of integers made here are the C struct ``Call`` of `template.py`, field by field.
+    none, and first where it derives one from other tensors, the *sources*. The states that are outputs stand side by
+    side in one tensor ``[T + 1, B, n H]``, the initial ones in row 0; each of the others has a tensor of its own,
+    ``[T + 1, B, H]``, or ``[1, B, H]`` where its past is not kept. The lists of integers made here are the C
+    struct ``Call`` of `template.py`, field by field.
 
     Args:
         kernel: the cell's kernel.
@@ -36,9 +41,10 @@ class Pass:
         squares: where the squared norms of the states' gradients go, one ``[T, B]`` float64 a state.
         threads: slices of the batch.
         chunk: steps between the states that are kept when the rest is recomputed; 0 keeps all.
+        derived: the weights to be derived, by their places.
     """
 
-    __slots__ = ("chunk", "hidden", "kernel", "mask", "row", "shape", "squares", "threads", "unit")
+    __slots__ = ("chunk", "derived", "hidden", "kernel", "mask", "row", "shape", "squares", "threads", "unit")
 
     def __init__(
         self,
@@ -49,9 +55,10 @@ class Pass:
         squares: Sequence[Maybe],
         threads: int,
         chunk: int,
+        derived: Sequence[tuple[int, Derived]] = (),
     ) -> None:
         self.kernel, self.shape, self.hidden = kernel, x.shape, hidden
-        self.mask, self.squares, self.threads, self.chunk = mask, squares, threads, chunk
+        self.mask, self.squares, self.threads, self.chunk, self.derived = mask, squares, threads, chunk, derived
         self.unit = hidden * kernel.item
         """Bytes of a state of one example."""
         self.row = x.shape[1] * self.unit
@@ -75,6 +82,20 @@ class Pass:
             0 if self.mask is None else self.mask.data_ptr() + first * batch,
         ]  # fmt: skip
 
+    def derive(self, weights: Sequence[Maybe]) -> tuple[list[Maybe], list[Adjoint]]:
+        """All weights, and the adjoints of those that were derived.
+
+        Raises:
+            ValueError: when one has the wrong shape.
+        """
+        found, adjoints = list(weights), []
+        for place, derived in self.derived:
+            found[place], adjoint = derived.compute(*derived.inputs)
+            adjoints.append(adjoint)
+        if adjoints:
+            self.kernel.check_shapes(self.shape, found, self.hidden)
+        return found, adjoints
+
     def new_outputs(self, steps: int) -> Tensor:
         return memory.empty((steps + 1, self.shape[1], len(self.kernel.outputs) * self.hidden), self.kernel.dtype)
 
@@ -83,7 +104,9 @@ class Pass:
         shape = (steps + 1, self.shape[1], self.hidden)
         return [memory.empty(shape, self.kernel.dtype) for inner in self.kernel.inner if inner]
 
-    def new_saved(self, steps: int) -> Tensor:
+    def new_saved(self, steps: int) -> Maybe:
+        if not self.kernel.plan.saved:
+            return None
         return memory.empty((steps, self.shape[1], len(self.kernel.plan.saved) * self.hidden), self.kernel.dtype)
 
     def new_final(self) -> list[Tensor]:
@@ -137,24 +160,27 @@ class Gradients:
 
 
 class Unroll(torch.autograd.Function):
-    """``apply(pass, x, weight_ih, bias, bias_hh, *weight_hh, *units, *states)`` -> outputs over time, final states."""
+    """``apply(pass, x, weight_ih, bias, bias_hh, *weight_hh, *units, *states, *sources)`` -> outputs over time, final
+    states."""
 
     @staticmethod
     def forward(ctx: Any, run: Pass, x: Tensor, *tensors: Maybe) -> tuple[Tensor, ...]:
         kernel, steps = run.kernel, run.shape[0]
-        weights, initial = tensors[: kernel.n_weights], tensors[kernel.n_weights :]
+        n, m = kernel.n_weights, kernel.n_weights + len(kernel.inner)
+        initial, sources = tensors[n:m], tensors[m:]
+        weights, ctx.adjoints = run.derive(tensors[:n])
         ctx.run = run
         ctx.set_materialize_grads(False)
         final, outputs = run.new_final(), run.new_outputs(steps)
         if run.chunk:
             marks = forward_in_chunks(run, x, weights, initial, outputs, final)
-            ctx.save_for_backward(x, *tensors, outputs, marks)
+            ctx.save_for_backward(x, *weights, *initial, *sources, outputs, marks)
         else:
             inner, saved = run.new_inner(steps), run.new_saved(steps)
             states = run.by_state(outputs, inner)
-            call = run.common(x, addresses(weights), states, True, saved.data_ptr(), (0, steps))
+            call = run.common(x, addresses(weights), states, True, address(saved), (0, steps))
             kernel.forward([*call, *addresses(initial), *addresses(final)])
-            ctx.save_for_backward(x, *tensors, outputs, *inner, saved)
+            ctx.save_for_backward(x, *weights, *initial, *sources, outputs, *inner, saved)
         return (outputs.narrow(0, 1, steps), *final)
 
     @staticmethod
@@ -164,13 +190,17 @@ class Unroll(torch.autograd.Function):
         kernel = run.kernel
         x, *rest = ctx.saved_tensors
         n, n_states = kernel.n_weights, len(kernel.inner)
-        weights, initial, (outputs, *inner, last) = rest[:n], rest[n : n + n_states], rest[n + n_states :]
+        m, k = n + n_states, len(ctx.needs_input_grad) - 2  # the sources are kept so that torch guards them
+        weights, initial, (outputs, *inner, last) = rest[:n], rest[n:m], rest[k:]
         steps, batch, inputs = run.shape
         # a tensor made contiguous lives in this list until C is done
         given = [None if g is None else g.contiguous() for g in grads]
         carry = torch.empty((n_states, batch, run.hidden), dtype=kernel.dtype)
         carried = [carry.data_ptr() + k * run.row for k in range(n_states)]
         want_x, want = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
+        if run.derived:
+            places = {place for place, _ in run.derived}
+            want = [place in places or wanted for place, wanted in enumerate(want)]
         grad_x = torch.empty_like(x) if want_x and weights[0] is not None else None
         sums = Gradients(weights, want[:n], run.threads, kernel)
         pointers, nothing = addresses(weights), [0] * n_states
@@ -190,16 +220,21 @@ class Unroll(torch.autograd.Function):
             for first in range((steps - 1) // run.chunk * run.chunk, -1, -run.chunk):
                 span = (first, min(first + run.chunk, steps))
                 states = run.by_state(outputs, local, first)  # the outputs are written again, bit for bit the same
-                call = run.common(x, pointers, states, True, buffer.data_ptr(), span)
+                call = run.common(x, pointers, states, True, address(buffer), span)
                 start = run.by_state(None, last[first // run.chunk - 1].unbind()) if first else addresses(initial)
                 kernel.forward([*call, *start, *nothing])
-                part(span, states, buffer.data_ptr(), arrived)
+                part(span, states, address(buffer), arrived)
                 arrived = carried
         else:
-            part((0, steps), run.by_state(outputs, inner), last.data_ptr(), arrived)
+            part((0, steps), run.by_state(outputs, inner), address(last), arrived)
         if want_x and grad_x is None:
             grad_x = torch.zeros_like(x)
-        return (None, grad_x, *sums.total(), *(carry[k] if wanted else None for k, wanted in enumerate(want[n:])))
+        totals, of_sources = sums.total(), []
+        for (place, _), adjoint in zip(run.derived, ctx.adjoints, strict=True):
+            of_sources += adjoint(totals[place])
+            totals[place] = None
+        of_states = [carry[k] if wanted else None for k, wanted in enumerate(want[n:m])]
+        return (None, grad_x, *totals, *of_states, *of_sources)
 
 
 def forward_in_chunks(
@@ -227,6 +262,7 @@ def infer(run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Mayb
     """The same without anything kept for a backward pass."""
     steps, final = run.shape[0], run.new_final()
     outputs, inner = run.new_outputs(steps), run.new_inner(0)
-    call = run.common(x, addresses(weights), run.by_state(outputs, inner), False, 0, (0, steps))
+    whole, _ = run.derive(weights)
+    call = run.common(x, addresses(whole), run.by_state(outputs, inner), False, 0, (0, steps))
     run.kernel.forward([*call, *addresses(initial), *addresses(final)])
     return (outputs.narrow(0, 1, steps), *final)

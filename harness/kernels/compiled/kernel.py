@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.kernels.compiled import blas, build
 from harness.kernels.compiled.plan import Plan, make_plan
@@ -37,7 +39,6 @@ class Kernel:
         leads: for every state, how many stand side by side with it, itself counted.
         item: bytes of a number.
         dense: the products and what limits their threads, as the struct has them.
-        shapes: by (batch, inputs, hidden), the shapes that the weights and the states must have.
     """
 
     def __init__(self, plan: Plan, dtype: torch.dtype, library: ctypes.CDLL, found: blas.Blas, small: Tiles) -> None:
@@ -52,24 +53,55 @@ class Kernel:
             found.gemm[REAL[dtype]], found.limit_threads, found.free_buffers,
             small.multiply, small.pack, small.stream, small.panel,
         )  # fmt: skip
-        self.shapes: dict[tuple[int, int, int], tuple[tuple[int, ...], ...]] = {}
-        self._struct: Any = ctypes.c_int64 * call_fields(plan)
+        self._shapes: dict[tuple[int, int, int], tuple[tuple[int, ...], ...]] = {}
+        whole, later = call_fields(plan), 2 + self.n_weights + 4 * len(plan.states)
+        self._pack_forward = struct.Struct(f"{whole - later}q{8 * later}x").pack
+        self._pack_backward = struct.Struct(f"{whole}q").pack
         self._forward, self._backward = library.longlag_forward, library.longlag_backward
         for function in (self._forward, self._backward):
-            function.restype, function.argtypes = ctypes.c_int, [ctypes.c_void_p]
+            function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]
 
     def forward(self, fields: list[int]) -> None:
-        """Run with the first fields of a ``Call``, zeros behind; the interpreter lock is released meanwhile.
+        """Run with the fields of a ``Call`` up to ``final``, zeros behind; the interpreter lock is released meanwhile.
 
         The caller keeps alive what the addresses point to.
         """
-        if self._forward(self._struct(*fields)):
+        if self._forward(self._pack_forward(*fields)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
     def backward(self, fields: list[int]) -> None:
-        """As `forward`."""
-        if self._backward(self._struct(*fields)):
+        """As `forward`, with every field."""
+        if self._backward(self._pack_backward(*fields)):
             raise MemoryError("the compiled loop could not allocate its work space")
+
+    def check_shapes(self, x: Sequence[int], tensors: Sequence[Tensor | None], hidden: int) -> None:
+        """C trusts its sizes: of the weights, flat, and of the states they are checked before, by the shape of `x`.
+
+        Raises:
+            ValueError: naming what has the wrong shape.
+        """
+        sizes = (x[1], x[2], hidden)
+        wanted = self._shapes.get(sizes)
+        if wanted is None:
+            wanted = self._shapes[sizes] = expected_shapes(self.plan, *sizes)
+        for k, (tensor, shape) in enumerate(zip(tensors, wanted, strict=False)):
+            if tensor is not None and tensor.shape != shape:
+                matrices = [f"weight_hh {k + 1}" for k in range(self.plan.products)]
+                states = [f"state {name}" for name in self.plan.states]
+                name = ("weight_ih", "bias", "bias_hh", *matrices, *self.plan.units, *states)[k]
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
+
+
+def expected_shapes(plan: Plan, batch: int, inputs: int, hidden: int) -> tuple[tuple[int, ...], ...]:
+    """Of the weights, flat, and of the states."""
+    in_rows, biases, recurrent = (
+        sum(r.count for r in runs) * hidden for runs in (plan.inputs, plan.biases, plan.recurrent_biases)
+    )
+    matrices = {t.product: (t.count * hidden, t.blocks * hidden) for t in plan.terms}
+    return (
+        (in_rows, inputs), (biases,), (recurrent,), *(matrices[k] for k in range(plan.products)),
+        *[(hidden,) for _ in plan.units], *[(batch, hidden) for _ in plan.states],
+    )  # fmt: skip
 
 
 _plans: weakref.WeakKeyDictionary[Any, Plan | str] = weakref.WeakKeyDictionary()

@@ -258,7 +258,7 @@ class SkewMaps:
 
     def damped_adjoint(self, gradient: Tensor) -> Tensor:
         found, turned = self.turned(gradient)
-        self.functions["damped_adjoint"](len(gradient), *turned)
+        self.functions["damped_adjoint"](gradient.shape[0], *turned)
         return found
 
     def cayley(self, above: Tensor, size: int, negative_ones: int) -> tuple[Tensor, Tensor]:
@@ -270,7 +270,7 @@ class SkewMaps:
 
     def cayley_adjoint(self, inverse: Tensor, negative_ones: int, gradient: Tensor) -> Tensor:
         found, turned = self.turned(gradient)
-        given = self.gemm, len(gradient), inverse.data_ptr(), negative_ones
+        given = self.gemm, gradient.shape[0], inverse.data_ptr(), negative_ones
         check(self.functions["cayley_adjoint"](*given, *turned))
         return found
 
@@ -288,13 +288,13 @@ class SkewMaps:
 
     def exponential_adjoint(self, kept: Tensor, halvings: int, scheme: Tensor, gradient: Tensor) -> Tensor:
         found, turned = self.turned(gradient)
-        given = self.gemm, len(gradient), kept.data_ptr(), halvings, scheme.data_ptr()
+        given = self.gemm, gradient.shape[0], kept.data_ptr(), halvings, scheme.data_ptr()
         check(self.functions["exponential_adjoint"](*given, *turned))
         return found
 
     def turned(self, gradient: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """Space for the gradient by the entries, and the arguments that say where both lie."""
-        size = len(gradient)
+        size = gradient.shape[0]
         found = gradient.new_empty(size * (size - 1) // 2)
         return found, (gradient.data_ptr(), *gradient.stride(), found.data_ptr())
 
