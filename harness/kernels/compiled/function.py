@@ -126,7 +126,7 @@ class Pass:
 
 
 class Gradients:
-    """Sums of weight gradients, one set a thread, those of matrices transposed; only what is wanted takes space."""
+    """Sums of weight gradients, one set a thread; only what is wanted takes space."""
 
     def __init__(self, weights: Sequence[Maybe], wanted: Sequence[bool], threads: int, kernel: Kernel) -> None:
         places: list[tuple[torch.Size, int] | None] = []
@@ -154,7 +154,7 @@ class Gradients:
                 found.append(None)
             else:
                 shape, start = place
-                strides = (1, shape[0]) if len(shape) == 2 else (1,)
+                strides = (shape[1], 1) if len(shape) == 2 else (1,)
                 found.append(whole.as_strided(shape, strides, start))
         return found
 

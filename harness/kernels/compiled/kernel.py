@@ -25,7 +25,7 @@ from harness.kernels.recurrence import Recurrence
 def call_fields(plan: Plan) -> int:
     """How many fields, of eight bytes each, the C struct ``Call`` of `template.py` has for this cell."""
     weights = 3 + plan.products + len(plan.units)
-    return 13 + 1 + 2 * weights + 9 * len(plan.states) + 4
+    return 14 + 1 + 2 * weights + 9 * len(plan.states) + 4
 
 
 class Kernel:
@@ -51,7 +51,7 @@ class Kernel:
         self.item = dtype.itemsize
         self.dense = (
             found.gemm[REAL[dtype]], found.limit_threads, found.free_buffers,
-            small.multiply, small.pack, small.stream, small.panel,
+            small.multiply, small.pack, small.stream, small.outer, small.panel,
         )  # fmt: skip
         self._shapes: dict[tuple[int, int, int], tuple[tuple[int, ...], ...]] = {}
         whole, later = call_fields(plan), 2 + self.n_weights + 4 * len(plan.states)

@@ -173,15 +173,10 @@ def weight_gradient(plan: Plan, term: Term) -> str:
         source, apart = f"middle + {plan.intermediates.index(term.source)} * K * nb * H", "H"
     return (
         f"if (c->grad_weight_hh[{term.product}]) /* dU of {target(plan, term)} by {term.source} */\n"
-        f"    product_outer(c, steps * nb, {term.count} * H, H, dpre + {term.slot} * H, W,\n"
+        f"    c->outer(steps * nb, {term.count} * H, H, dpre + {term.slot} * H, W,\n"
         f"            {source}, {apart},\n"
-        f"            c->grad_weight_hh[{term.product}] + slice * c->grad_stride + {term.block * term.count} * H * H, "
-        f"{term.count} * H);"
+        f"            c->grad_weight_hh[{term.product}] + slice * c->grad_stride + {term.block} * H, {term.blocks} * H);"
     )
-
-
-def input_rows(plan: Plan) -> int:
-    return sum(run.count for run in plan.inputs)
 
 
 def input_products(plan: Plan) -> list[str]:
@@ -202,8 +197,8 @@ def input_gradients(plan: Plan) -> list[str]:
 
 def input_weight_gradients(plan: Plan) -> list[str]:
     return [
-        f"product_outer(c, steps * nb, {run.count} * H, I, dpre + {run.slot} * H, W, x, I,\n"
-        f"        c->grad_weight_ih + slice * c->grad_stride + {run.row} * H, {input_rows(plan)} * H);"
+        f"c->outer(steps * nb, {run.count} * H, I, dpre + {run.slot} * H, W, x, I,\n"
+        f"        c->grad_weight_ih + slice * c->grad_stride + {run.row} * H * I, I);"
         for run in plan.inputs
     ]
 
@@ -237,7 +232,7 @@ def small_input_lines(plan: Plan, gather: bool) -> list[str]:
             result.append(f"{loop} row[(i + 1) * W + {run.slot} * H + k] = c->weight_ih[({run.row} * H + k) * I + i];")
         else:
             result.append(
-                f"{loop}\n    c->grad_weight_ih[slice * c->grad_stride + (i * {input_rows(plan)} + {run.row}) * H + k] "
+                f"{loop}\n    c->grad_weight_ih[slice * c->grad_stride + ({run.row} * H + k) * I + i] "
                 f"+= columns[(i + 1) * W + {run.slot} * H + k];"
             )
     return result

@@ -27,6 +27,7 @@ typedef void (*gemm_t)(const char *, const char *, const int *, const int *, con
 typedef void (*multiply_t)(long, long, long, const real *, long, const real *, real *, long);
 typedef void (*pack_t)(long, long, const real *, long, long, real *);
 typedef void (*stream_t)(real *, const real *, long);
+typedef void (*outer_t)(long, long, long, const real *, long, const real *, long, real *, long);
 
 /* Every field has eight bytes; `function.py` makes the list. What is not wanted is a null pointer. */
 typedef struct {
@@ -37,6 +38,7 @@ typedef struct {
     multiply_t multiply;
     pack_t pack;
     stream_t stream;
+    outer_t outer;
     long panel;
     const real *x, *weight_ih, *bias, *bias_hh; /* [T, B, I], packed as in `Weights` */
     const real *weight_hh[N_PRODUCTS];
@@ -53,7 +55,7 @@ typedef struct {
     real *grad_state[N_STATES]; /* [B, H]: in the end of the initial state */
     double *squares[N_STATES]; /* [T, B] */
     real *grad_x; /* [T, B, I] */
-    /* one for each thread, grad_stride apart; those of matrices transposed */
+    /* one for each thread, grad_stride apart */
     real *grad_weights; /* where these begin, to be cleared; null when they hold the sums of later steps */
     real *grad_weight_ih, *grad_bias, *grad_bias_hh;
     real *grad_weight_hh[N_PRODUCTS];
@@ -63,7 +65,7 @@ typedef struct {
 
 COMMON = """\
 #define SMALL_INPUT 8 /* inputs up to here are added by vector code, more by a matrix product */
-#define BLOCK_ROWS 512 /* rows whose weight gradients are summed by one matrix product */
+#define BLOCK_ROWS 128 /* rows whose weight gradients are summed together */
 #define STREAMED (1 << 24) /* bytes from which on no cache holds what is kept until the backward pass reads it */
 
 /* Asks the second cache for a row that is read next: no hardware guesses a way backward in time. No function: GCC 12
@@ -95,14 +97,6 @@ static void product_transposed(const Call *c, long rows, long n, long k, const r
     const int N = (int)n, M = (int)rows, K = (int)k, LW = (int)ldw, LA = (int)lda, LC = (int)ldc;
     const real one = 1;
     c->gemm("N", "N", &K, &M, &N, &one, W, &LW, A, &LA, &one, C, &LC);
-}
-
-/* G[k, n] += S[rows, k]' A[rows, n]: a weight's gradient, transposed, which BLAS computes some 10% faster */
-static void product_outer(const Call *c, long rows, long n, long k, const real *A, long lda, const real *S, long lds,
-                          real *G, long ldg) {
-    const int N = (int)n, M = (int)rows, K = (int)k, LS = (int)lds, LA = (int)lda, LG = (int)ldg;
-    const real one = 1;
-    c->gemm("N", "T", &N, &K, &M, &one, A, &LA, S, &LS, &one, G, &LG);
 }
 
 /* to[k] = from[k] + sum_i x[i] w[i * W + k], i < n; n is a constant where this is called */

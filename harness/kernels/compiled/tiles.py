@@ -46,40 +46,66 @@ typedef @real@ real;
 typedef real vector __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias)); /* at any address */
 
-/* rows and wide (both vectors of the panel, or only the first) are constants where this is called, so the tile lives
-   in registers */
-static inline __attribute__((always_inline)) void tile(const int rows, const int wide, long k, const real *A, long lda,
+/* C[rows, both vectors of the panel or only the first] += sum_i A[r * down + i * across] panel[i]. `rows`, `wide`,
+   `fresh` and one of the strides are constants where this is called: the tile lives in registers. The sum begins with
+   what stands in C, or where it is `fresh` with 0, which is more exact where C is a long sum already. */
+static inline __attribute__((always_inline)) void tile(const int rows, const int wide, const int fresh, long k,
+                                                       const real *A, const long down, const long across,
                                                        const real *panel, real *C, long ldc) {
     vector left[ROWS], right[ROWS];
     #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
-        left[r] = *(const loose *)(C + r * ldc);
-        if (wide) right[r] = *(const loose *)(C + r * ldc + LANES);
+        left[r] = right[r] = (vector){0};
+        if (!fresh) left[r] = *(const loose *)(C + r * ldc);
+        if (!fresh && wide) right[r] = *(const loose *)(C + r * ldc + LANES);
     }
     for (long i = 0; i < k; i++, panel += PANEL) {
         #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
-            left[r] += A[r * lda + i] * *(const vector *)panel;
-            if (wide) right[r] += A[r * lda + i] * *(const vector *)(panel + LANES);
+            left[r] += A[r * down + i * across] * *(const vector *)panel;
+            if (wide) right[r] += A[r * down + i * across] * *(const vector *)(panel + LANES);
         }
     }
     #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
+        if (fresh) left[r] += *(const loose *)(C + r * ldc);
+        if (fresh && wide) right[r] += *(const loose *)(C + r * ldc + LANES);
         *(loose *)(C + r * ldc) = left[r];
         if (wide) *(loose *)(C + r * ldc + LANES) = right[r];
     }
 }
 
-static void tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, real *C, long ldc) {
-#define CASE(n)                                                        \\
-    case 2 * n: tile(n, 0, k, A, lda, panel, C, ldc); break;           \\
-    case 2 * n + 1: tile(n, 1, k, A, lda, panel, C, ldc); break;
-    switch (2 * rows + (columns > LANES)) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#define CASE(n)                                                                                      \\
+    case 2 * n: tile(n, 0, FRESH, k, A, DOWN, ACROSS, panel, C, ldc); break;                  \\
+    case 2 * n + 1: tile(n, 1, FRESH, k, A, DOWN, ACROSS, panel, C, ldc); break;
+#define FEW CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if ROWS > 6
-        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#define CASES FEW CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#else
+#define CASES FEW
 #endif
-    }
+
+/* A row by row */
+static void tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, real *C, long ldc) {
+#define FRESH 0
+#define DOWN lda
+#define ACROSS 1
+    switch (2 * rows + (columns > LANES)) { CASES }
+#undef FRESH
+#undef DOWN
+#undef ACROSS
+}
+
+/* A column by column */
+static void outer_tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, real *C,
+                          long ldc) {
+#define FRESH 1
+#define DOWN 1
+#define ACROSS lda
+    switch (2 * rows + (columns > LANES)) { CASES }
+#undef FRESH
+#undef DOWN
+#undef ACROSS
 }
 
 void longlag_multiply(long rows, long n, long k, const real *A, long lda, const real *packed, real *C, long ldc) {
@@ -108,6 +134,43 @@ void longlag_pack(long n, long k, const real *W, long down, long across, real *p
         if (wide < PANEL) memset(packed, 0, sizeof(real) * (size_t)(PANEL * k));
         for (long q = 0; q < wide; q++)
             for (long i = 0; i < k; i++) packed[i * PANEL + q] = W[i * down + (j + q) * across];
+    }
+}
+
+/* G[n, k] += A[rows, n]' S[rows, k]: some rows at a time, so that a panel of S and a strip of A stay in the first
+   cache */
+#define DEPTH 160
+void longlag_outer(long rows, long n, long k, const real *A, long lda, const real *S, long lds, real *G, long ldg) {
+    const long tiles = (n + ROWS - 1) / ROWS, parts = (rows + DEPTH - 1) / DEPTH;
+    for (long t = 0, depth; t < parts; t++, A += depth * lda, S += depth * lds) {
+        depth = rows * (t + 1) / parts - rows * t / parts;
+        for (long j = 0; j < k; j += PANEL) {
+            const long wide = k - j < PANEL ? k - j : PANEL;
+            real panel[DEPTH * PANEL] __attribute__((aligned(BYTES))), corner[ROWS * PANEL];
+            if (wide == PANEL) {
+                for (long i = 0; i < depth; i++) {
+                    const loose *from = (const loose *)(S + i * lds + j);
+                    vector *to = (vector *)(panel + i * PANEL);
+                    to[0] = from[0], to[1] = from[1];
+                }
+            } else {
+                memset(panel, 0, sizeof panel);
+                for (long i = 0; i < depth; i++)
+                    memcpy(panel + i * PANEL, S + i * lds + j, sizeof(real) * (size_t)wide);
+            }
+            for (long q = 0; q < tiles; q++) {
+                const long first = n * q / tiles, count = n * (q + 1) / tiles - first;
+                real *g = G + first * ldg + j;
+                if (wide == PANEL) {
+                    outer_tile_of(count, wide, depth, A + first, lda, panel, g, ldg);
+                    continue;
+                }
+                memset(corner, 0, sizeof corner);
+                outer_tile_of(count, wide, depth, A + first, lda, panel, corner, PANEL);
+                for (long r = 0; r < count; r++)
+                    for (long p = 0; p < wide; p++) g[r * ldg + p] += corner[r * PANEL + p];
+            }
+        }
     }
 }
 
@@ -144,6 +207,7 @@ class Tiles:
     multiply: int
     pack: int
     stream: int
+    outer: int
     panel: int
 
 
@@ -157,6 +221,6 @@ def tiles(real: str) -> Tiles:
     library = build.load(SOURCE.replace("@real@", real))
     library.longlag_panel.restype = ctypes.c_long
     library.longlag_panel.argtypes = []
-    functions = (library.longlag_multiply, library.longlag_pack, library.longlag_stream)
-    multiply, pack, stream = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions)
-    return Tiles(multiply, pack, stream, library.longlag_panel())
+    names = ("multiply", "pack", "stream", "outer")
+    found = (ctypes.cast(getattr(library, f"longlag_{name}"), ctypes.c_void_p).value or 0 for name in names)
+    return Tiles(*found, library.longlag_panel())
