@@ -175,7 +175,8 @@ def weight_gradient(plan: Plan, term: Term) -> str:
         f"if (c->grad_weight_hh[{term.product}]) /* dU of {target(plan, term)} by {term.source} */\n"
         f"    c->outer(steps * nb, {term.count} * H, H, dpre + {term.slot} * H, W,\n"
         f"            {source}, {apart},\n"
-        f"            c->grad_weight_hh[{term.product}] + slice * c->grad_stride + {term.block} * H, {term.blocks} * H);"
+        f"            c->grad_weight_hh[{term.product}] + slice * c->grad_stride + {term.block} * H,\n"
+        f"            {term.blocks} * H);"
     )
 
 
