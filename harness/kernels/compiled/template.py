@@ -163,22 +163,33 @@ static void sum_columns(long inputs, long rows, real *sum, const real *d, const 
     }
 }
 
-typedef real eight __attribute__((vector_size(8 * sizeof(real)), aligned(sizeof(real)), may_alias));
-typedef double doubles __attribute__((vector_size(8 * sizeof(double))));
+#define LANES 16
+typedef real lanes __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+typedef double doubles __attribute__((vector_size(LANES / 2 * sizeof(double))));
+typedef real half_lanes __attribute__((vector_size(LANES / 2 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-static inline doubles squares_of(const real *v) {
-    const doubles d = __builtin_convertvector(*(const eight *)v, doubles);
-    return d * d;
+static double sum_in_double(const real *v, long H) {
+    double sum = 0;
+    #pragma omp simd reduction(+ : sum)
+    for (long j = 0; j < H; j++) sum += (double)v[j] * (double)v[j];
+    return sum;
 }
 
-static double sum_of_squares(const real *v, long H) {
-    doubles s = {0}, u = {0}; /* two, or every addition would wait for the one before */
+/* Squares of floats leave the range of floats long before the numbers do: then the sum is taken again in double. */
+static inline double sum_of_squares(const real *v, long H) {
+    lanes s = {0}, u = {0}; /* two, or every addition would wait for the one before */
     long j = 0;
-    for (; j + 16 <= H; j += 16) s += squares_of(v + j), u += squares_of(v + j + 8);
+    for (; j + 2 * LANES <= H; j += 2 * LANES) {
+        const lanes a = *(const lanes *)(v + j), b = *(const lanes *)(v + j + LANES);
+        s += a * a, u += b * b;
+    }
     s += u;
-    double sum = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
-    for (; j < H; j++) sum += (double)v[j] * (double)v[j];
-    return sum;
+    half_lanes low, high;
+    memcpy(&low, &s, sizeof low), memcpy(&high, (const char *)&s + sizeof low, sizeof high);
+    low += high;
+    real sum = ((low[0] + low[4]) + (low[1] + low[5])) + ((low[2] + low[6]) + (low[3] + low[7]));
+    for (; j < H; j++) sum += v[j] * v[j];
+    return sum > (real)1e-25 && sum < (real)1e30 ? sum : sum_in_double(v, H);
 }
 
 static void copy_rows(long rows, long width, real *to, long to_apart, const real *from, long from_apart) {
