@@ -218,9 +218,10 @@ class GatedLayer(Layer):
         return self._weights().computed()
 
     def _weights(self) -> Weights:
-        own = self._parameters  # past nn.Module's slow way to them; what torch parametrizes is not among them
-        given = {name: own.get(name) for name in self.names}
-        return self.cell.weights({name: getattr(self, name) if t is None else t for name, t in given.items()})
+        own: Mapping[str, Any] = self._parameters  # past nn.Module's slow way to them
+        if tuple(own) != self.names:  # there are buffers, or torch parametrizes one
+            own = {name: getattr(self, name) for name in self.names}
+        return self.cell.weights(own)
 
     def initial_state(self, batch: int) -> State:
         own = next(iter(self._parameters.values()), None)  # self.parameters() walks every submodule: slow

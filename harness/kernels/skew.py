@@ -1,6 +1,6 @@
 """Matrices composed from skew-symmetric ones: exponential, Cayley transform, damped; in C where there is a compiler.
 
-Each map is written down twice: by torch's operations, for any device and dtype, and in C (`compiled.skew`), which is
+Each map is written down twice: by torch's operations, for any device and dtype, and in C (`compiled.maps`), which is
 what runs on the CPU. Both are differentiated by hand.
 """
 
@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from harness.kernels.compiled.skew import SkewMaps, skew_maps
+from harness.kernels.compiled.maps import Maps, maps_for
 from harness.kernels.derived import Adjoint, Derived
 
 Pull = Callable[[Tensor], Tensor]
@@ -52,7 +52,7 @@ class SkewMap(ABC):
         """A matrix G with <gradient, df(S)[E]> = <G, E> for every skew-symmetric E; its symmetric part says nothing."""
 
     @abstractmethod
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
+    def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         """f(S) from the entries of A above its diagonal, and the adjoint, both in C."""
 
     def plain(self, above: Tensor, size: int) -> tuple[Tensor, Pull]:
@@ -74,7 +74,7 @@ def composed(mapping: SkewMap, above: Tensor, size: int) -> Derived:
 
 def compose(mapping: SkewMap, size: int, above: Tensor) -> tuple[Tensor, Adjoint]:
     wide = widened(above)
-    maps = skew_maps(wide)
+    maps = maps_for(wide)
     if maps is None:
         matrix, adjoint = mapping.plain(wide, size)
     else:
@@ -97,7 +97,7 @@ class Damped(SkewMap):
     def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
         return gradient
 
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
+    def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         return maps.damped(above, size, self.diffusion), maps.damped_adjoint
 
 
@@ -198,7 +198,7 @@ class Exponential(SkewMap):
         by_skew.addmm_(skewed, by_square + by_square.T, alpha=-1)
         return by_skew * 0.5 ** len(squared)
 
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
+    def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         scheme = self.scheme(above.dtype, above.device)
         matrix, kept, halvings = maps.exponential(above, size, scheme, self.limit(above.dtype))
         return matrix, partial(maps.exponential_adjoint, kept, halvings, scheme)
@@ -215,6 +215,7 @@ class Cayley(SkewMap):
         # difference, and its gradient is two products
         inverse: Tensor = torch.linalg.inv(skewed + identity(len(skewed), skewed.dtype, skewed.device))
         diagonal = signs(len(skewed), self.negative_ones, skewed.dtype, skewed.device)
+        inverse += 0 * skewed.abs().sum()  # of infinite entries NaN, whatever the solver makes of them
         matrix = torch.mul(inverse, 2 * diagonal, out=torch.empty_like(skewed))
         matrix.diagonal().sub_(diagonal)
         return matrix, (inverse,)
@@ -224,6 +225,6 @@ class Cayley(SkewMap):
         diagonal = signs(len(inverse), self.negative_ones, inverse.dtype, inverse.device)
         return inverse.T @ (gradient * (-2 * diagonal)) @ inverse.T
 
-    def compiled(self, maps: SkewMaps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
+    def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         matrix, inverse = maps.cayley(above, size, self.negative_ones)
         return matrix, partial(maps.cayley_adjoint, inverse, self.negative_ones)

@@ -28,7 +28,6 @@ from harness.cells.stack import Stack
 from harness.cells.unitary import URNN
 from harness.cells.xlstm import SLSTM
 from harness.kernels import Derived
-from harness.kernels.skew import Cayley, Exponential, composed, skew
 from harness.registry import UserError
 
 
@@ -259,46 +258,6 @@ def test_antisymmetric(gated: bool) -> None:
     assert round((total + 128 * 10 + 10) / 1000) == 10  # the paper's "10k" for pixel MNIST, with its readout
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 40])
-@pytest.mark.parametrize("scale", [0.0, 1e-3, 0.3, 2.0, 30.0])
-def test_the_exponential_is_scipys_and_orthogonal(size, scale):
-    above = torch.randn(size * (size - 1) // 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * scale
-    matrix = skew(above, size)
-    wanted = torch.from_numpy(scipy.linalg.expm(matrix.numpy()))
-    # rounding grows with the norm of the matrix, whose entries stand for angles of that size
-    room = size * max(1.0, float(torch.linalg.matrix_norm(matrix, 2)))
-    for dtype in (torch.float64, torch.float32):
-        found = composed(Exponential(), above.to(dtype), size).tensor().double()
-        eps = torch.finfo(dtype).eps
-        torch.testing.assert_close(found, wanted, rtol=0, atol=4 * room * eps)
-        torch.testing.assert_close(found @ found.T, torch.eye(size, dtype=torch.float64), rtol=0, atol=4 * room * eps)
-
-
-@pytest.mark.parametrize("scale", [0.1, 1.0, 8.0])
-def test_the_exponentials_gradient_is_scipys(scale):
-    generator = torch.Generator().manual_seed(2)
-    leaf = (scale * torch.randn(15, generator=generator, dtype=torch.float64)).requires_grad_()
-    seed = torch.randn(6, 6, generator=generator, dtype=torch.float64)
-    composed(Exponential(), leaf, 6).tensor().backward(seed)
-    # the adjoint of the derivative at S is the derivative at S', and an entry of A stands in S twice, once negated
-    matrix = skew(leaf.detach(), 6)
-    wanted = torch.from_numpy(scipy.linalg.expm_frechet(matrix.T.numpy(), seed.numpy(), compute_expm=False))
-    rows, columns = torch.triu_indices(6, 6, 1)
-    torch.testing.assert_close(leaf.grad, (wanted - wanted.T)[rows, columns], rtol=1e-12, atol=1e-12 * scale)
-
-
-@pytest.mark.parametrize("mapping", [Exponential(), Cayley(2)], ids=["exponential", "cayley"])
-@pytest.mark.parametrize("scale", [0.1, 3.0, 20.0])
-def test_the_derivatives_that_are_written_out(mapping, scale):
-    generator = torch.Generator().manual_seed(4)
-    above = (scale * torch.randn(10, generator=generator, dtype=torch.float64)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a: composed(mapping, a, 5).tensor(), (above,))
-    turned = (scale * torch.randn(5, 5, generator=generator, dtype=torch.float64)).T  # a gradient that lies by columns
-    (by_columns,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, turned)
-    (by_rows,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, turned.contiguous())
-    torch.testing.assert_close(by_columns, by_rows, rtol=1e-13, atol=1e-13 * scale)
-
-
 @pytest.mark.parametrize("kind", [ExpRNN, ScoRNN, URNN, AntisymmetricRNN])
 def test_what_is_remembered_between_calls_may_come_from_inference(kind):
     layer = build(kind, 2, 37)  # a size that nothing else asks for
@@ -318,8 +277,3 @@ def test_the_derivative_of_the_unitary_matrix(size):
     assert torch.autograd.gradcheck(
         lambda t, r: Derived((t, r), partial(unitary.unitary, permutation)).tensor(), (theta, reflection)
     )
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_diverged_matrix_shows(value):
-    assert composed(Exponential(), torch.tensor([0.1, value, 0.2]), 3).tensor().isnan().any()

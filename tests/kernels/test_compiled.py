@@ -181,20 +181,23 @@ def test_what_is_not_finite_comes_through_backward(name, bad):
         assert torch.equal(a, b)
 
 
-def test_vanished_norms_are_recorded_in_double():
+@pytest.mark.parametrize("hidden", [4, 70])
+@pytest.mark.parametrize("scale", [1.0, 1e25])
+def test_norms_whose_squares_no_float_holds_are_recorded_in_double(hidden, scale):
     cell = MinGRU()
-    layer, x, state = problem(cell, 400, 2, 4, dtype=torch.float32)
+    layer, x, state = problem(cell, 400, 2, hidden, dtype=torch.float32)
     with torch.no_grad():
-        layer.bias[:4] = 0.1  # keeps about half of the state in every step
+        layer.weight_ih[:hidden] = 0
+        layer.bias[:hidden] = 0.1  # keeps about half of the state in every step
     norms = {}
     for unroll in (plain.unroll, compiled.unroll):
         record = StateGradients()
         outputs, _ = unroll(cell, layer.weights(), x, state, None, record)
-        outputs[-1].sum().backward()
+        (scale * outputs[-1]).sum().backward()
         norms[unroll] = record.squares["h"]
     expected, actual = norms[plain.unroll], norms[compiled.unroll]
     normal = expected > 1e-70  # above float32's denormal gradients
-    assert expected[normal].min() < 1e-60
+    assert expected[normal].min() < 1e-60 and expected.max() > scale**2
     torch.testing.assert_close(actual[normal], expected[normal], rtol=1e-3, atol=0)
 
 

@@ -16,6 +16,7 @@ KINDS = {"float": np.float32, "double": np.float64}
 LONG, POINTER = ctypes.c_long, ctypes.c_void_p
 MULTIPLY = ctypes.CFUNCTYPE(None, LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG)
 PACK = ctypes.CFUNCTYPE(None, LONG, LONG, POINTER, LONG, LONG, POINTER)
+OUTER = ctypes.CFUNCTYPE(None, LONG, LONG, LONG, POINTER, LONG, POINTER, LONG, POINTER, LONG)
 STREAM = ctypes.CFUNCTYPE(None, POINTER, POINTER, LONG)
 
 
@@ -58,6 +59,21 @@ def test_equals_the_product_and_touches_nothing_else(real, rows, n):
 
 
 @pytest.mark.parametrize("real", KINDS)
+@pytest.mark.parametrize("rows", [1, 13, 160, 161, 333])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (12, 15), (13, 64), (25, 33)])
+def test_outer_products_are_summed_over_the_rows(real, rows, n, k):
+    kind = KINDS[real]
+    A, S = numbers(rows, n + 2, kind=kind), numbers(rows, k + 1, kind=kind)
+    G = numbers(n, k + 3, kind=kind)
+    wanted = G.astype(np.float64)
+    wanted[:, :k] += A[:, :n].astype(np.float64).T @ S[:, :k]
+    places = (A.ctypes.data, n + 2, S.ctypes.data, k + 1, G.ctypes.data, k + 3)
+    OUTER(tiles(real).outer)(rows, n, k, *places)
+    np.testing.assert_allclose(G, wanted, rtol=0, atol=4 * rows * np.finfo(kind).eps)
+    assert np.array_equal(G[:, k:], wanted[:, k:])
+
+
+@pytest.mark.parametrize("real", KINDS)
 def test_a_row_does_not_depend_on_the_others(real):
     kind = KINDS[real]
     A, M = numbers(23, 40, kind=kind), numbers(40, 50, kind=kind)
@@ -77,6 +93,15 @@ def test_streaming_copies_whole_lines_and_others(real, shift, count):
     STREAM(tiles(real).stream)(whole[shift:].ctypes.data, source.ctypes.data, count)
     assert np.array_equal(whole[shift : shift + count], source)
     assert np.isnan(whole[:shift]).all() and np.isnan(whole[shift + count :]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_come_through_sums_of_outer_products(value):
+    A, S, G = np.ones((200, 5), np.float32), np.ones((200, 40), np.float32), np.zeros((5, 40), np.float32)
+    A[7, 3] = value
+    OUTER(tiles("float").outer)(200, 5, 40, A.ctypes.data, 5, S.ctypes.data, 40, G.ctypes.data, 40)
+    assert np.array_equal(G[3], np.full(40, value, np.float32), equal_nan=True)
+    assert (np.delete(G, 3, 0) == 200).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
