@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -136,9 +137,8 @@ class GatedCell(Cell):
         shapes: dict[str, tuple[int, ...]] = {}
         if layout.inputs:
             shapes["weight_ih"] = (len(layout.inputs) * hidden_size, input_size)
-        for k, product in enumerate(layout.products):
-            rows, columns = len(product.gates) * hidden_size, len(product.sources) * hidden_size
-            shapes["weight_hh" if k == 0 else f"weight_hh_{k + 1}"] = (rows, columns)
+        for name, product in zip(self._matrices, layout.products, strict=True):
+            shapes[name] = (len(product.gates) * hidden_size, len(product.sources) * hidden_size)
         if layout.biases:
             shapes["bias"] = (len(layout.biases) * hidden_size,)
         if layout.splits:
@@ -161,15 +161,19 @@ class GatedCell(Cell):
 
         What autograd differentiates slowly may be handed over as `harness.kernels.Derived`, its derivative written out.
         """
-        layout = Layout.of(self)
-        names = ["weight_hh" if k == 0 else f"weight_hh_{k + 1}" for k in range(len(layout.products))]
         return Weights(
             weight_ih=parameters.get("weight_ih"),
-            weight_hh=tuple(parameters[name] for name in names),
+            weight_hh=tuple([parameters[name] for name in self._matrices]),
             bias=parameters.get("bias"),
             bias_hh=parameters.get("bias_hh"),
             units={name: parameters[name] for name in self.units},
         )
+
+    @cached_property
+    def _matrices(self) -> tuple[str, ...]:
+        """The names of the recurrent matrices."""
+        count = len(Layout.of(self).products)
+        return tuple("weight_hh" if k == 0 else f"weight_hh_{k + 1}" for k in range(count))
 
     def initial_state(self, batch: int, hidden_size: int, like: Tensor) -> State:
         """The state before the first step: zeros of the dtype and on the device of `like`."""
@@ -203,6 +207,7 @@ class GatedLayer(Layer):
         self.layout = Layout.of(cell)
         self.kernel: Kernel = "auto"
         self.checkpoint_steps: int | None = None
+        self._zeros: Tensor | None = None
         self.names = tuple(cell.shapes(input_size, hidden_size))
         for name, shape in cell.shapes(input_size, hidden_size).items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape)))
@@ -224,9 +229,22 @@ class GatedLayer(Layer):
         return self.cell.weights(own)
 
     def initial_state(self, batch: int) -> State:
+        return self.cell.initial_state(batch, self.hidden_size, self._like())
+
+    def _like(self) -> Tensor:
         own = next(iter(self._parameters.values()), None)  # self.parameters() walks every submodule: slow
-        like = next(self.parameters()) if own is None else own
-        return self.cell.initial_state(batch, self.hidden_size, like)
+        return next(self.parameters()) if own is None else own
+
+    def _start(self, batch: int) -> State:
+        """`initial_state`, to be read only: zeros are made once for batches of a size."""
+        like = self._like()
+        if type(self.cell).initial_state is not GatedCell.initial_state or type(like) is not nn.Parameter:
+            return self.initial_state(batch)
+        zeros = self._zeros
+        if zeros is None or zeros.shape[0] != batch or zeros.dtype != like.dtype or zeros.device != like.device:
+            with torch.inference_mode(False):  # tensors of inference may not be kept for a backward pass
+                zeros = self._zeros = like.new_zeros(batch, self.hidden_size)
+        return dict.fromkeys(self.cell.states, zeros)
 
     def forward(
         self,
@@ -235,7 +253,7 @@ class GatedLayer(Layer):
         mask: Tensor | None = None,
         record: StateGradients | None = None,
     ) -> tuple[Tensor, State]:
-        state = self.initial_state(x.shape[1]) if state is None else state
+        state = self._start(x.shape[1]) if state is None else state
         return unroll(self.cell, self._weights(), x, state, mask, record, self.kernel, self.checkpoint_steps)
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -193,8 +192,7 @@ class LSTM(GatedCell):
         if self.options.block_size == 1 or weights.weight_ih is None or weights.bias is None:
             return weights
         layout = Layout.of(self)
-        return replace(
-            weights,
+        return weights._replace(
             weight_ih=self._share(weights.weight_ih, layout.inputs),
             weight_hh=tuple(
                 self._share(self._read_once(matrix, len(product.sources)), product.gates)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -77,7 +76,7 @@ class EmbeddedMUT(MUT):
         if "embedding" in parameters:
             matrix = embedded(packed, parameters["embedding"], before)
             own = {name: tensor for name, tensor in parameters.items() if name != "weight_ih"}
-            return replace(super().weights(own), derived={"weight_ih": matrix})
+            return super().weights(own)._replace(derived={"weight_ih": matrix})
         plain = torch.eye(size, dtype=packed.dtype, device=packed.device)
         return super().weights({**parameters, "weight_ih": torch.cat([packed[:before], plain, packed[before:]])})
 

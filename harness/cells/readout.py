@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -90,7 +89,7 @@ def scan(
         units: per-unit parameters that the recurrence has besides its own weights (a read-out's).
     """
     weights = layer.weights()
-    weights = replace(weights, units={**weights.units, **units})
+    weights = weights._replace(units={**weights.units, **units})
     return unroll(layer.cell, weights, x, state, mask, record, layer.kernel, layer.checkpoint_steps)
 
 

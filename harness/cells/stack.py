@@ -126,10 +126,11 @@ class Stack(nn.Module):
             The top layer's outputs ``[T, B, output_size]`` and the final state of every layer.
         """
         self._check(x, 3, "[T, B, I]")
-        state = self.initial_state(x.shape[1]) if state is None else state
+        if state is None and len(self.starts):
+            state = self.initial_state(x.shape[1])
         final = []
         for k, layer in enumerate(self._layers()):
-            outputs, last = layer(x, state[k], mask, None if records is None else records[k])
+            outputs, last = layer(x, None if state is None else state[k], mask, None if records is None else records[k])
             x = self._between(k, x, outputs)
             final.append(last)
         return x, tuple(final)

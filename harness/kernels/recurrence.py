@@ -13,10 +13,10 @@ the pointwise result of a first stage (GRU with the reset before the product nee
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace
-from typing import Any, Protocol
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -131,8 +131,7 @@ def _layout(gates: tuple[Gate, ...], states: tuple[str, ...], intermediates: tup
     )
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """The effective weights of one layer, as the kernels use them (a cell may compose them from its parameters).
 
     Shapes, with ``H`` hidden units and ``I`` inputs: ``weight_ih [n_inputs * H, I]``; one ``weight_hh`` per product,
@@ -147,7 +146,7 @@ class Weights:
     bias: Tensor | None
     bias_hh: Tensor | None
     units: Mapping[str, Tensor]
-    derived: Mapping[str, Derived] = field(default_factory=dict)
+    derived: Mapping[str, Derived] = MappingProxyType({})
 
     def computed(self) -> Weights:
         """Every weight a tensor."""
@@ -156,7 +155,7 @@ class Weights:
         made: dict[str, Any] = {name: weight.tensor() for name, weight in self.derived.items()}
         if "weight_hh" in made:
             made["weight_hh"] = (made["weight_hh"],)
-        return replace(self, **made, derived={})
+        return self._replace(**made, derived={})
 
 
 def namespace(values: Mapping[str, Tensor]) -> SimpleNamespace:

@@ -125,7 +125,7 @@ def attempt(
     ]  # fmt: skip
     derived = [(PLACES[name], weight) for name, weight in weights.derived.items()]
     sources = [tensor for _, weight in derived for tensor in weight.inputs]
-    problem = unsuitable(x, given) or unsuitable(x, sources)
+    problem = unsuitable(x, [*given, *sources])
     if problem is not None:
         return problem
     hidden = state[states[0]].shape[-1]
@@ -154,10 +154,11 @@ def attempt(
 
 def slices(kernel: Kernel, x: Tensor, hidden: int) -> int:
     """How many threads to use: one where the work is small."""
-    if not kernel.blas.threads_are_local:
+    available = torch.get_num_threads()
+    if available == 1 or not kernel.blas.threads_are_local:
         return 1
     plan = kernel.plan
     steps, batch, inputs = x.shape
     per_row = hidden * (len(plan.slots) * (inputs + 10) + sum(t.count for t in plan.terms) * hidden)
-    most = min(torch.get_num_threads(), batch // ROWS_PER_THREAD, int(steps * batch * per_row / WORK_PER_THREAD))
+    most = min(available, batch // ROWS_PER_THREAD, int(steps * batch * per_row / WORK_PER_THREAD))
     return max(1, most)

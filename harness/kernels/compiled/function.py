@@ -109,9 +109,8 @@ class Pass:
             return None
         return memory.empty((steps, self.shape[1], len(self.kernel.plan.saved) * self.hidden), self.kernel.dtype)
 
-    def new_final(self) -> list[Tensor]:
-        shape = (self.shape[1], self.hidden)
-        return [torch.empty(shape, dtype=self.kernel.dtype) for _ in self.kernel.inner]
+    def new_final(self, like: Tensor) -> list[Tensor]:
+        return [like.new_empty(self.shape[1], self.hidden) for _ in self.kernel.inner]
 
     def by_state(self, outputs: Maybe, others: Sequence[Maybe], first: int = 0) -> list[int]:
         """Where every state lies, in their order: in `outputs`, from step `first` on, or in one of `others`."""
@@ -128,7 +127,7 @@ class Pass:
 class Gradients:
     """Sums of weight gradients, one set a thread; only what is wanted takes space."""
 
-    def __init__(self, weights: Sequence[Maybe], wanted: Sequence[bool], threads: int, kernel: Kernel) -> None:
+    def __init__(self, weights: Sequence[Maybe], wanted: Sequence[bool], threads: int, like: Tensor) -> None:
         places: list[tuple[torch.Size, int] | None] = []
         total = 0
         for tensor, want in zip(weights, wanted, strict=True):
@@ -138,10 +137,10 @@ class Gradients:
                 places.append((tensor.shape, total))
                 total += tensor.numel()
         self.places, self.stride = places, total
-        self.flat = torch.empty((threads, total), dtype=kernel.dtype)
-        base = self.flat.data_ptr()
+        self.flat = like.new_empty(threads, total)
+        base, item = self.flat.data_ptr(), like.itemsize
         self.base = base if total else 0
-        self.addresses = [0 if place is None else base + place[1] * kernel.item for place in places]
+        self.addresses = [0 if place is None else base + place[1] * item for place in places]
 
     def total(self) -> list[Maybe]:
         """The sum over threads, in a fixed order."""
@@ -171,7 +170,7 @@ class Unroll(torch.autograd.Function):
         weights, ctx.adjoints = run.derive(tensors[:n])
         ctx.run = run
         ctx.set_materialize_grads(False)
-        final, outputs = run.new_final(), run.new_outputs(steps)
+        final, outputs = run.new_final(x), run.new_outputs(steps)
         if run.chunk:
             marks = forward_in_chunks(run, x, weights, initial, outputs, final)
             ctx.save_for_backward(x, *weights, *initial, *sources, outputs, marks)
@@ -195,14 +194,14 @@ class Unroll(torch.autograd.Function):
         steps, batch, inputs = run.shape
         # a tensor made contiguous lives in this list until C is done
         given = [None if g is None else g.contiguous() for g in grads]
-        carry = torch.empty((n_states, batch, run.hidden), dtype=kernel.dtype)
+        carry = x.new_empty(n_states, batch, run.hidden)
         carried = [carry.data_ptr() + k * run.row for k in range(n_states)]
         want_x, want = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
         if run.derived:
             places = {place for place, _ in run.derived}
             want = [place in places or wanted for place, wanted in enumerate(want)]
         grad_x = torch.empty_like(x) if want_x and weights[0] is not None else None
-        sums = Gradients(weights, want[:n], run.threads, kernel)
+        sums = Gradients(weights, want[:n], run.threads, x)
         pointers, nothing = addresses(weights), [0] * n_states
 
         def part(span: tuple[int, int], states: list[int], saved: int, arrived: list[int]) -> None:
@@ -260,7 +259,7 @@ def forward_in_chunks(
 
 def infer(run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Maybe]) -> tuple[Tensor, ...]:
     """The same without anything kept for a backward pass."""
-    steps, final = run.shape[0], run.new_final()
+    steps, final = run.shape[0], run.new_final(x)
     outputs, inner = run.new_outputs(steps), run.new_inner(0)
     whole, _ = run.derive(weights)
     call = run.common(x, addresses(whole), run.by_state(outputs, inner), False, 0, (0, steps))
