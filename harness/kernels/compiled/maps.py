@@ -1,4 +1,4 @@
-"""Weights that cells derive from other tensors, and the derivatives, in C around the products and solvers of a BLAS.
+"""Weights that cells derive from other tensors, and the derivatives, in C.
 
 On the small matrices of a recurrent layer a tensor library spends far longer between the operations than in them, and
 several times as long when the data of a pass over time has just gone through the caches. The equations, and the same
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.kernels.compiled import blas, build
 from harness.kernels.compiled.supported import PLAIN, REAL
+from harness.kernels.compiled.tiles import tiles
 
 ROOM = 4
 """Squarings of an exponential that are provided for at once; for more there is a second call."""
@@ -26,23 +27,38 @@ SOURCE = """\
 #include <string.h>
 
 typedef @real@ real;
-typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const real *, const real *,
-                       const int *, const real *, const int *, const real *, real *, const int *);
 typedef void (*factor_t)(const int *, const int *, real *, const int *, int *, int *);
 typedef void (*solve_t)(const char *, const int *, const int *, const real *, const int *, const int *, real *,
                         const int *, int *);
+
+/* Of `tiles.py`: the code that the time loop has just run through, where a BLAS would have to be fetched from afar */
+static void (*multiply)(long, long, long, const real *, long, const real *, real *, long);
+static void (*pack)(long, long, const real *, long, long, real *);
+static void (*outer)(long, long, long, const real *, long, const real *, long, real *, long);
+static long panel;
+
+void longlag_use(void *of_multiply, void *of_pack, void *of_outer, long of_panel) {
+    multiply = of_multiply, pack = of_pack, outer = of_outer, panel = of_panel;
+}
 
 static real *allocate(long count) {
     void *memory = NULL;
     return posix_memalign(&memory, 64, sizeof(real) * (size_t)(count > 0 ? count : 1)) ? NULL : memory;
 }
 
-/* C = alpha A B + beta C, A or B transposed where `a` or `b` says "T"; to BLAS, column-major, all are transposed */
-static void product(gemm_t gemm, long n, const char *a, const char *b, real alpha, const real *A, const real *B,
-                    real beta, real *C) {
-    const int N = (int)n;
-    gemm(b, a, &N, &N, &N, &alpha, B, &N, A, &N, &beta, C, &N);
+/* How many values a packed n x n matrix takes, which begins at a multiple of 64 bytes */
+static long packed(long n) { return (n + panel - 1) / panel * panel * n; }
+
+static void clear(long n, real *C) { memset(C, 0, sizeof(real) * (size_t)(n * n)); }
+
+/* C += A B, or A B' */
+static void add_product(long n, const real *A, const real *B, int turned, real *C, real *panels) {
+    pack(n, n, B, turned ? 1 : n, turned ? n : 1, panels);
+    multiply(n, n, n, A, n, panels, C, n);
 }
+
+/* C += A' B */
+static void add_outer(long n, const real *A, const real *B, real *C) { outer(n, n, n, A, n, B, n, C, n); }
 
 /* Of a skew-symmetric n x n matrix S `above` holds the entries above the diagonal, row by row: S, and `value` on the
    diagonal */
@@ -63,12 +79,12 @@ static void gather(long n, const real *F, real scale, real *above) {
         for (long j = i + 1; j < n; j++) *above++ = scale * (F[i * n + j] - F[j * n + i]);
 }
 
-/* M + sign M' in place; a sign of 1 or -1 */
-static void fold(long n, real sign, real *M) {
+/* scale (M + sign M') in place; a sign of 1 or -1 */
+static void fold(long n, real sign, real scale, real *M) {
     for (long i = 0; i < n; i++) {
-        M[i * n + i] += sign * M[i * n + i];
+        M[i * n + i] = scale * (M[i * n + i] + sign * M[i * n + i]);
         for (long j = 0; j < i; j++) {
-            const real entry = M[i * n + j] + sign * M[j * n + i];
+            const real entry = scale * (M[i * n + j] + sign * M[j * n + i]);
             M[i * n + j] = entry;
             M[j * n + i] = sign * entry;
         }
@@ -175,31 +191,37 @@ int longlag_cayley(factor_t factor, solve_t solve, long n, const real *above, lo
     return 0;
 }
 
-int longlag_cayley_adjoint(gemm_t gemm, long n, const real *inverse, long negative, const real *gradient, long down,
-                           long across, real *by_above) {
-    real *work = allocate(2 * n * n);
-    if (!work) return 1;
-    real *other = work + n * n;
+int longlag_cayley_adjoint(long n, const real *inverse, long negative, const real *gradient, long down, long across,
+                           real *by_above) {
+    real *panels = allocate(packed(n) + 2 * n * n);
+    if (!panels) return 1;
+    real *work = panels + packed(n), *other = work + n * n;
     take(n, gradient, down, across, work);
     for (long i = 0; i < n; i++)
         for (long j = n - negative; j < n; j++) work[i * n + j] = -work[i * n + j];
-    product(gemm, n, "T", "N", 1, inverse, work, 0, other);
-    product(gemm, n, "N", "T", 1, other, inverse, 0, work);
+    clear(n, other);
+    add_outer(n, inverse, work, other);
+    clear(n, work);
+    add_product(n, other, inverse, 1, work, panels);
     gather(n, work, -2, by_above);
-    free(work);
+    free(panels);
     return 0;
 }
 
 /* exp(S): the polynomial of `scheme` [5, 5] of S / 2^k, squared k times until it is exp(S). Returns k; where that is
-   more than `room`, nothing else is done. Keeps [8 + k, n, n]: the powers 1, 2, 3 and 6, four sums, and what was
-   squared. */
-int longlag_exponential(gemm_t gemm, long n, const real *above, const real *scheme, double limit, long room,
-                        real *kept, real *result) {
+   more than `room`, nothing else is done; -1 without memory. Keeps [7 + k, n, n]: the powers 1, 2 and 3, four sums, and
+   what was squared. S' = -S and (S S)' = S S save turning them round. */
+int longlag_exponential(long n, const real *above, const real *scheme, double limit, long room, real *kept,
+                        real *result) {
     const long area = n * n;
-    real *skew = kept, *square = skew + area, *cube = square + area, *sixth = cube + area;
-    real *first = sixth + area, *fifth = first + area, *third = fifth + area, *ninth = third + area;
+    real *skew = kept, *square = skew + area, *cube = square + area;
+    real *first = cube + area, *fifth = first + area, *third = fifth + area, *ninth = third + area;
+    real *panels = allocate(packed(n) + area);
+    if (!panels) return -1;
+    real *sixth = panels + packed(n); /* it, and the square until it is scaled, with the sign turned */
     unpack(n, above, 0, skew);
-    product(gemm, n, "N", "N", 1, skew, skew, 0, square);
+    clear(n, square);
+    add_outer(n, skew, skew, square);
     double most = 0;
     for (long i = 0; i < n; i++) {
         real sum = 0;
@@ -209,54 +231,66 @@ int longlag_exponential(gemm_t gemm, long n, const real *above, const real *sche
     }
     const double norm = sqrt(most);
     const long halvings = norm > limit && norm < INFINITY ? (long)ceil(log2(norm / limit)) : 0;
-    if (halvings > room) return (int)halvings;
-    const real half = (real)ldexp(1, (int)-halvings), quarter = half * half;
+    if (halvings > room) {
+        free(panels);
+        return (int)halvings;
+    }
+    const real half = (real)ldexp(1, (int)-halvings), quarter = -half * half;
     for (long k = 0; k < area; k++) skew[k] *= half, square[k] *= quarter;
-    product(gemm, n, "N", "N", 1, skew, square, 0, cube);
-    product(gemm, n, "N", "N", 1, cube, cube, 0, sixth);
+    clear(n, cube);
+    add_outer(n, square, skew, cube);
+    clear(n, sixth);
+    add_outer(n, cube, cube, sixth);
     real *sums[5] = {first, result, third, ninth, fifth};
     for (int s = 0; s < 5; s++) {
-        const real *by = scheme + 5 * s, one = by[0], a = by[1], b = by[2], c = by[3], d = by[4];
+        const real *by = scheme + 5 * s, one = by[0], a = by[1], b = by[2], c = by[3], d = -by[4];
         real *sum = sums[s];
         #pragma omp simd
         for (long k = 0; k < area; k++) sum[k] = a * skew[k] + b * square[k] + c * cube[k] + d * sixth[k];
         if (one != 0) for (long i = 0; i < n; i++) sum[i * n + i] += one;
     }
-    product(gemm, n, "N", "N", 1, first, fifth, 1, ninth);
+    add_product(n, first, fifth, 0, ninth, panels);
     for (long k = 0; k < area; k++) third[k] += ninth[k];
-    product(gemm, n, "N", "N", 1, third, ninth, 1, result);
+    add_product(n, third, ninth, 0, result, panels);
     for (long h = 0; h < halvings; h++) {
         real *root = ninth + (h + 1) * area;
         memcpy(root, result, sizeof(real) * (size_t)area);
-        product(gemm, n, "N", "N", 1, root, root, 0, result);
+        clear(n, result);
+        add_product(n, root, root, 0, result, panels);
     }
+    free(panels);
     return (int)halvings;
 }
 
 /* Of a gradient by a power of S only the part counts that has the power's own symmetry. */
-int longlag_exponential_adjoint(gemm_t gemm, long n, const real *kept, long halvings, const real *scheme,
-                                const real *gradient, long down, long across, real *by_above) {
+int longlag_exponential_adjoint(long n, const real *kept, long halvings, const real *scheme, const real *gradient,
+                                long down, long across, real *by_above) {
     const long area = n * n;
-    const real *skew = kept, *square = skew + area, *cube = square + area, *sixth = cube + area;
-    const real *first = sixth + area, *fifth = first + area, *third = fifth + area, *ninth = third + area;
-    real *work = allocate(6 * area);
-    if (!work) return 1;
+    const real *skew = kept, *square = skew + area, *cube = square + area;
+    const real *first = cube + area, *fifth = first + area, *third = fifth + area, *ninth = third + area;
+    real *panels = allocate(packed(n) + 6 * area);
+    if (!panels) return 1;
+    real *work = panels + packed(n);
     real *by_first = work, *by_second = work + area, *by_third = work + 2 * area, *by_fourth = work + 3 * area;
     real *by_fifth = work + 4 * area, *by_sixth = work + 5 * area;
     take(n, gradient, down, across, by_second);
     for (long h = halvings; h > 0; h--) { /* of X X: X' G + G X' */
         const real *root = ninth + h * area;
-        real *next = by_second == work + area ? by_third : work + area;
-        product(gemm, n, "T", "N", 1, root, by_second, 0, next);
-        product(gemm, n, "N", "T", 1, by_second, root, 1, next);
+        real *next = by_third;
+        clear(n, next);
+        add_outer(n, root, by_second, next);
+        add_product(n, by_second, root, 1, next, panels);
         by_third = by_second, by_second = next;
     }
-    product(gemm, n, "N", "T", 1, by_second, ninth, 0, by_third);
+    clear(n, by_third);
+    add_product(n, by_second, ninth, 1, by_third, panels);
     memcpy(by_fourth, by_third, sizeof(real) * (size_t)area);
-    product(gemm, n, "T", "N", 1, third, by_second, 1, by_fourth); /* of the ninth power, and of what is added there */
-    product(gemm, n, "N", "T", 1, by_fourth, fifth, 0, by_first);
-    product(gemm, n, "T", "N", 1, first, by_fourth, 0, by_fifth);
-    /* from the gradients by the five sums to those by the powers, in the place of the first four */
+    add_outer(n, third, by_second, by_fourth); /* of the ninth power, and of what is added there */
+    clear(n, by_first);
+    add_product(n, by_fourth, fifth, 1, by_first, panels);
+    clear(n, by_fifth);
+    add_outer(n, first, by_fourth, by_fifth);
+    /* from the gradients by the five sums to those by the powers, in the place of the first three and of the sixth */
     real *by_skew = by_first, *by_square = by_second, *by_cube = by_third;
     const real *s0 = scheme, *s1 = s0 + 5, *s2 = s1 + 5, *s3 = s2 + 5, *s4 = s3 + 5;
     #pragma omp simd
@@ -267,15 +301,15 @@ int longlag_exponential_adjoint(gemm_t gemm, long n, const real *kept, long halv
         by_cube[k] = s0[3] * a + s1[3] * b + s2[3] * c + s3[3] * d + s4[3] * e;
         by_sixth[k] = s0[4] * a + s1[4] * b + s2[4] * c + s3[4] * d + s4[4] * e;
     }
-    fold(n, 1, by_sixth);
-    product(gemm, n, "N", "N", -1, cube, by_sixth, 1, by_cube); /* S^6 is symmetric, S^3 is not */
-    fold(n, -1, by_cube); /* twice the part that counts */
-    product(gemm, n, "N", "N", (real)0.5, by_cube, square, 1, by_skew);
-    product(gemm, n, "N", "N", (real)-0.5, skew, by_cube, 1, by_square);
-    fold(n, 1, by_square);
-    product(gemm, n, "N", "N", -1, skew, by_square, 1, by_skew);
+    fold(n, 1, 1, by_sixth);
+    add_outer(n, cube, by_sixth, by_cube); /* S^6 is symmetric, S^3 is not */
+    fold(n, -1, (real)0.5, by_cube); /* the part that counts */
+    add_product(n, by_cube, square, 0, by_skew, panels);
+    add_outer(n, skew, by_cube, by_square);
+    fold(n, 1, 1, by_square);
+    add_outer(n, skew, by_square, by_skew);
     gather(n, by_skew, (real)ldexp(1, (int)-halvings), by_above);
-    free(work);
+    free(panels);
     return 0;
 }
 """
@@ -290,17 +324,19 @@ class Maps:
     """
 
     def __init__(self, real: str, found: blas.Blas) -> None:
-        library = build.load(SOURCE.replace("@real@", real))
+        library, small = build.load(SOURCE.replace("@real@", real)), tiles(real)
         pointer, integer, double = ctypes.c_void_p, ctypes.c_long, ctypes.c_double
-        self.gemm, self.factor, self.solve = (pointer(f[real]) for f in (found.gemm, found.factor, found.solve))
+        library.longlag_use.argtypes, library.longlag_use.restype = (pointer, pointer, pointer, integer), None
+        library.longlag_use(small.multiply, small.pack, small.outer, small.panel)
+        self.factor, self.solve = pointer(found.factor[real]), pointer(found.solve[real])
         turned = (pointer, integer, integer, pointer)  # a gradient, how far apart its rows and columns lie; the result
         arguments = {
             "damped": (integer, pointer, double, pointer),
             "damped_adjoint": (integer, *turned),
             "cayley": (pointer, pointer, integer, pointer, integer, pointer, pointer),
-            "cayley_adjoint": (pointer, integer, pointer, integer, *turned),
-            "exponential": (pointer, integer, pointer, pointer, double, integer, pointer, pointer),
-            "exponential_adjoint": (pointer, integer, pointer, integer, pointer, *turned),
+            "cayley_adjoint": (integer, pointer, integer, *turned),
+            "exponential": (integer, pointer, pointer, double, integer, pointer, pointer),
+            "exponential_adjoint": (integer, pointer, integer, pointer, *turned),
             "embedded": (*[integer] * 4, *[pointer] * 3),
             "embedded_adjoint": (*[integer] * 4, *[pointer] * 2, *turned, pointer),
         }
@@ -328,7 +364,7 @@ class Maps:
 
     def cayley_adjoint(self, inverse: Tensor, negative_ones: int, gradient: Tensor) -> Tensor:
         found, turned = self.turned(gradient)
-        given = self.gemm, gradient.shape[0], inverse.data_ptr(), negative_ones
+        given = gradient.shape[0], inverse.data_ptr(), negative_ones
         check(self.functions["cayley_adjoint"](*given, *turned))
         return found
 
@@ -337,16 +373,17 @@ class Maps:
         and the number of halvings."""
         result, room = above.new_empty(size, size), ROOM
         while True:
-            kept = above.new_empty(8 + room, size, size)
-            given = self.gemm, size, above.data_ptr(), scheme.data_ptr(), limit, room
+            kept = above.new_empty(7 + room, size, size)
+            given = size, above.data_ptr(), scheme.data_ptr(), limit, room
             halvings = self.functions["exponential"](*given, kept.data_ptr(), result.data_ptr())
+            check(halvings < 0)
             if halvings <= room:
                 return result, kept, halvings
             room = halvings
 
     def exponential_adjoint(self, kept: Tensor, halvings: int, scheme: Tensor, gradient: Tensor) -> Tensor:
         found, turned = self.turned(gradient)
-        given = self.gemm, gradient.shape[0], kept.data_ptr(), halvings, scheme.data_ptr()
+        given = gradient.shape[0], kept.data_ptr(), halvings, scheme.data_ptr()
         check(self.functions["exponential_adjoint"](*given, *turned))
         return found
 
@@ -374,7 +411,7 @@ class Maps:
         return found, (gradient.data_ptr(), *gradient.stride(), found.data_ptr())
 
 
-def check(failed: int) -> None:
+def check(failed: bool | int) -> None:
     if failed:
         raise MemoryError("composing a matrix could not allocate its work space")
 

@@ -131,6 +131,14 @@ void longlag_multiply(long rows, long n, long k, const real *A, long lda, const 
 void longlag_pack(long n, long k, const real *W, long down, long across, real *packed) {
     for (long j = 0; j < n; j += PANEL, packed += PANEL * k) {
         const long wide = n - j < PANEL ? n - j : PANEL;
+        if (wide == PANEL && across == 1) { /* row by row as they lie */
+            for (long i = 0; i < k; i++) {
+                const loose *from = (const loose *)(W + i * down + j);
+                vector *to = (vector *)(packed + i * PANEL);
+                to[0] = from[0], to[1] = from[1];
+            }
+            continue;
+        }
         if (wide < PANEL) memset(packed, 0, sizeof(real) * (size_t)(PANEL * k));
         for (long q = 0; q < wide; q++)
             for (long i = 0; i < k; i++) packed[i * PANEL + q] = W[i * down + (j + q) * across];
