@@ -207,6 +207,9 @@ class Exponential(SkewMap):
 class Cayley(SkewMap):
     """(1 + S)^{-1} (1 - S) D, orthogonal, D diagonal with entries 1 and, at the end, `negative_ones` times -1."""
 
+    FEW = 96
+    """Units up to which elimination in C is faster than torch's way to LAPACK."""
+
     def __init__(self, negative_ones: int) -> None:
         self.negative_ones = negative_ones
 
@@ -226,5 +229,7 @@ class Cayley(SkewMap):
         return inverse.T @ (gradient * (-2 * diagonal)) @ inverse.T
 
     def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
+        if size > self.FEW:
+            return self.plain(above, size)
         matrix, inverse = maps.cayley(above, size, self.negative_ones)
         return matrix, partial(maps.cayley_adjoint, inverse, self.negative_ones)

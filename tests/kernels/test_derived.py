@@ -76,10 +76,11 @@ def test_a_diverged_matrix_shows(mapping, value):
     assert not composed(mapping, torch.tensor([0.1, value, 0.2]), 3).tensor().isfinite().all()
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 40])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
+@pytest.mark.parametrize("size", [1, 2, 7, 40, 96, 97])
 @pytest.mark.parametrize("negative", [0, 1])
-def test_the_cayley_transform_is_the_quotient(size, negative):
-    above = torch.randn(size * (size - 1) // 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+def test_the_cayley_transform_is_the_quotient(size, negative, scale):
+    above = scale * torch.randn(size * (size - 1) // 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     matrix, one = skew.skew(above, size).numpy(), np.eye(size)
     signs = np.diag([1.0] * (size - negative) + [-1.0] * negative)
     wanted = scipy.linalg.solve(one + matrix, one - matrix) @ signs

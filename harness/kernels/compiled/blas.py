@@ -1,7 +1,7 @@
-"""Where compiled code gets matrix products and linear solvers: function pointers out of libraries already loaded.
+"""Where the compiled loop gets its matrix product: function pointers out of libraries that are already loaded.
 
-torch's x86 wheels export MKL's ``sgemm_``, ``sgetrf_`` and the like; anywhere else the capsules of scipy's
-`cython_blas` and `cython_lapack` give the same Fortran interface (32-bit sizes, column-major, everything by pointer).
+torch's x86 wheels export MKL's ``sgemm_`` and ``dgemm_``; anywhere else scipy's `cython_blas` capsules give the same
+Fortran interface (32-bit sizes, column-major, everything by pointer).
 """
 
 from __future__ import annotations
@@ -10,12 +10,8 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
-
-LETTERS = {"float": "s", "double": "d"}
-"""What the names of a C type's routines begin with."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +21,12 @@ class Blas:
     Args:
         name: for people.
         gemm: by C type, ``float`` and ``double``.
-        factor: LAPACK's ``getrf``, by C type.
-        solve: LAPACK's ``getrs``, by C type.
         limit_threads: ``int f(int n)`` sets the number of BLAS threads of the calling thread, returns the old one.
         free_buffers: ``void f(void)`` frees what BLAS keeps for the calling thread.
     """
 
     name: str
     gemm: dict[str, int]
-    factor: dict[str, int]
-    solve: dict[str, int]
     limit_threads: int
     free_buffers: int
 
@@ -59,21 +51,18 @@ def from_torch() -> Blas | None:
             library = ctypes.CDLL(str(path))
         except OSError:
             continue
-        gemm, factor, solve = (
-            {real: address(library, f"{letter}{name}_") for real, letter in LETTERS.items()}
-            for name in ("gemm", "getrf", "getrs")
-        )
+        gemm = {"float": address(library, "sgemm_"), "double": address(library, "dgemm_")}
         if all(gemm.values()):
             limit = address(library, "MKL_Set_Num_Threads_Local")
             free = address(library, "mkl_serv_thread_free_buffers")
-            return Blas("MKL (torch)" if limit else "BLAS (torch)", gemm, factor, solve, limit, free)
+            return Blas("MKL (torch)" if limit else "BLAS (torch)", gemm, limit, free)
     return None
 
 
 def from_scipy() -> Blas | None:
     """The capsules that scipy exports for Cython."""
     try:
-        from scipy.linalg import cython_blas, cython_lapack
+        from scipy.linalg import cython_blas
     except ImportError:
         return None
     api = ctypes.pythonapi
@@ -81,15 +70,12 @@ def from_scipy() -> Blas | None:
     api.PyCapsule_GetName.argtypes = [ctypes.py_object]
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p
     api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    capsules = cython_blas.__pyx_capi__
 
-    def pointers(module: Any, name: str) -> dict[str, int]:
-        capsules = {real: module.__pyx_capi__[f"{letter}{name}"] for real, letter in LETTERS.items()}
-        return {r: int(api.PyCapsule_GetPointer(c, api.PyCapsule_GetName(c))) for r, c in capsules.items()}
+    def pointer(name: str) -> int:
+        return int(api.PyCapsule_GetPointer(capsules[name], api.PyCapsule_GetName(capsules[name])))
 
-    gemm, factor, solve = (
-        pointers(cython_blas, "gemm"), pointers(cython_lapack, "getrf"), pointers(cython_lapack, "getrs"),
-    )  # fmt: skip
-    return Blas("BLAS (scipy)", gemm, factor, solve, 0, 0)
+    return Blas("BLAS (scipy)", {"float": pointer("sgemm"), "double": pointer("dgemm")}, 0, 0)
 
 
 @cache

@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from harness.kernels.compiled import blas, build
+from harness.kernels.compiled import build
 from harness.kernels.compiled.supported import PLAIN, REAL
 from harness.kernels.compiled.tiles import tiles
 
@@ -27,9 +27,6 @@ SOURCE = """\
 #include <string.h>
 
 typedef @real@ real;
-typedef void (*factor_t)(const int *, const int *, real *, const int *, int *, int *);
-typedef void (*solve_t)(const char *, const int *, const int *, const real *, const int *, const int *, real *,
-                        const int *, int *);
 
 /* Of `tiles.py`: the code that the time loop has just run through, where a BLAS would have to be fetched from afar */
 static void (*multiply)(long, long, long, const real *, long, const real *, real *, long);
@@ -50,6 +47,8 @@ static real *allocate(long count) {
 static long packed(long n) { return (n + panel - 1) / panel * panel * n; }
 
 static void clear(long n, real *C) { memset(C, 0, sizeof(real) * (size_t)(n * n)); }
+
+static real size_of(real value) { return value < 0 ? -value : value; }
 
 /* C += A B, or A B' */
 static void add_product(long n, const real *A, const real *B, int turned, real *C, real *panels) {
@@ -165,23 +164,54 @@ int longlag_damped_adjoint(long n, const real *gradient, long down, long across,
     return 0;
 }
 
+#define LANES 16
+typedef real lanes __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+/* M^-1 in place, by Gauss and Jordan with the largest pivot of a column; a vector of columns at a time, which is fast
+   as long as M lies in the first cache. `times`: n values to work with. */
+static void invert(long n, real *M, real *times, long *pivots) {
+    for (long k = 0; k < n; k++) {
+        for (long i = 0; i < n; i++) times[i] = M[i * n + k];
+        long most = k;
+        for (long i = k + 1; i < n; i++) most = size_of(times[i]) > size_of(times[most]) ? i : most;
+        pivots[k] = most;
+        real *row = M + k * n, *other = M + most * n;
+        const real scale = 1 / times[most];
+        times[most] = times[k], times[k] = 0;
+        for (long j = 0; j < n; j++) {
+            const real entry = other[j];
+            other[j] = row[j], row[j] = entry * scale;
+        }
+        for (long i = 0; i < n; i++) M[i * n + k] = 0;
+        row[k] = scale;
+        long j = 0;
+        for (; j + LANES <= n; j += LANES) {
+            const lanes own = *(const lanes *)(row + j);
+            #pragma GCC unroll 4
+            for (long i = 0; i < n; i++) *(lanes *)(M + i * n + j) -= times[i] * own;
+        }
+        for (; j < n; j++)
+            for (long i = 0; i < n; i++) M[i * n + j] -= times[i] * row[j];
+    }
+    for (long k = n - 1; k >= 0; k--) {
+        if (pivots[k] == k) continue;
+        for (long i = 0; i < n; i++) {
+            const real entry = M[i * n + k];
+            M[i * n + k] = M[i * n + pivots[k]], M[i * n + pivots[k]] = entry;
+        }
+    }
+}
+
 /* 2 (1 + S)^-1 D - D with D = diag(1, ..., 1, -1, ..., -1), `negative` of them -1; keeps the inverse. Returns 1 without
-   memory. Infinite entries, which a solver may turn into finite ones, and a singular matrix, which 1 + S is only where
-   numbers overflow, give NaN. */
-int longlag_cayley(factor_t factor, solve_t solve, long n, const real *above, long negative,
-                   real *inverse, real *result) {
-    const int N = (int)n;
-    int info = 0, *pivots = malloc(sizeof(int) * (size_t)n);
+   memory. An infinite entry, which elimination might turn into finite ones, gives NaN. */
+int longlag_cayley(long n, const real *above, long negative, real *inverse, real *result) {
+    long *pivots = malloc((sizeof(long) + sizeof(real)) * (size_t)n);
     if (!pivots) return 1;
-    real finite = 0; /* or NaN */
-    #pragma omp simd reduction(+ : finite)
-    for (long k = 0; k < n * (n - 1) / 2; k++) finite += 0 * above[k];
-    unpack(n, above, 1, result);
-    memset(inverse, 0, sizeof(real) * (size_t)(n * n));
-    for (long i = 0; i < n; i++) inverse[i * n + i] = 1;
-    factor(&N, &N, result, &N, pivots, &info); /* of the transpose, whose inverse is that of the matrix, transposed */
-    if (info == 0) solve("N", &N, &N, result, &N, pivots, inverse, &N, &info);
-    if (info != 0 || finite != 0) for (long k = 0; k < n * n; k++) inverse[k] = (real)NAN;
+    real spoilt = 0; /* or NaN */
+    #pragma omp simd reduction(+ : spoilt)
+    for (long k = 0; k < n * (n - 1) / 2; k++) spoilt += 0 * above[k];
+    unpack(n, above, 1 + spoilt, inverse);
+    invert(n, inverse, (real *)(pivots + n), pivots);
     for (long i = 0; i < n; i++) {
         for (long j = 0; j < n - negative; j++) result[i * n + j] = 2 * inverse[i * n + j];
         for (long j = n - negative; j < n; j++) result[i * n + j] = -2 * inverse[i * n + j];
@@ -226,7 +256,7 @@ int longlag_exponential(long n, const real *above, const real *scheme, double li
     for (long i = 0; i < n; i++) {
         real sum = 0;
         #pragma omp simd reduction(+ : sum)
-        for (long j = 0; j < n; j++) sum += square[i * n + j] < 0 ? -square[i * n + j] : square[i * n + j];
+        for (long j = 0; j < n; j++) sum += size_of(square[i * n + j]);
         if (!(sum <= most)) most = sum;
     }
     const double norm = sqrt(most);
@@ -323,17 +353,16 @@ class Maps:
     returns the one by the entries.
     """
 
-    def __init__(self, real: str, found: blas.Blas) -> None:
+    def __init__(self, real: str) -> None:
         library, small = build.load(SOURCE.replace("@real@", real)), tiles(real)
         pointer, integer, double = ctypes.c_void_p, ctypes.c_long, ctypes.c_double
         library.longlag_use.argtypes, library.longlag_use.restype = (pointer, pointer, pointer, integer), None
         library.longlag_use(small.multiply, small.pack, small.outer, small.panel)
-        self.factor, self.solve = pointer(found.factor[real]), pointer(found.solve[real])
         turned = (pointer, integer, integer, pointer)  # a gradient, how far apart its rows and columns lie; the result
         arguments = {
             "damped": (integer, pointer, double, pointer),
             "damped_adjoint": (integer, *turned),
-            "cayley": (pointer, pointer, integer, pointer, integer, pointer, pointer),
+            "cayley": (integer, pointer, integer, pointer, pointer),
             "cayley_adjoint": (integer, pointer, integer, *turned),
             "exponential": (integer, pointer, pointer, double, integer, pointer, pointer),
             "exponential_adjoint": (integer, pointer, integer, pointer, *turned),
@@ -358,7 +387,7 @@ class Maps:
     def cayley(self, above: Tensor, size: int, negative_ones: int) -> tuple[Tensor, Tensor]:
         """(1 + S)^{-1} (1 - S) D, D with so many -1 at its end; the inverse."""
         inverse, result = above.new_empty(size, size), above.new_empty(size, size)
-        given = self.factor, self.solve, size, above.data_ptr(), negative_ones
+        given = size, above.data_ptr(), negative_ones
         check(self.functions["cayley"](*given, inverse.data_ptr(), result.data_ptr()))
         return result, inverse
 
@@ -418,18 +447,17 @@ def check(failed: bool | int) -> None:
 
 @cache
 def made(real: str) -> Maps | None:
-    found = blas.find()
-    if found is None or build.compiler() is None or not (found.factor and found.solve):
+    if build.compiler() is None:
         return None
     try:
-        return Maps(real, found)
+        return Maps(real)
     except (build.BuildError, OSError):
         return None
 
 
 def maps_for(like: Tensor) -> Maps | None:
     """The maps for tensors like `like`; None where torch's operations have to serve: another device, dtype or kind of
-    tensor, no compiler, no LAPACK."""
+    tensor, no compiler."""
     if type(like) not in PLAIN or like.device.type != "cpu" or like.dtype not in REAL:
         return None
     return made(REAL[like.dtype])
