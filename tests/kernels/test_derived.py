@@ -150,12 +150,30 @@ def test_what_it_was_derived_from_may_not_change_before_the_backward_pass():
         outputs.sum().backward()
 
 
-def test_a_derived_weight_of_the_wrong_shape_is_refused():
+@pytest.mark.parametrize(
+    ("made", "complaint"),
+    [
+        (torch.zeros(5, 6), r"weight_hh 1 has shape \(5, 6\), expected \(6, 6\)"),
+        (torch.zeros(6, 6, dtype=torch.float64), "a derived weight is torch.float64, expected torch.float32"),
+    ],
+)
+def test_a_derived_weight_that_does_not_fit_is_refused(made, complaint):
     layer = ExpRNN().layer(3, 6)
-    wrong = {"weight_hh": Derived((), lambda: (torch.zeros(5, 6), lambda gradient: ()))}
+    wrong = {"weight_hh": Derived((), lambda: (made, lambda gradient: ()))}
     weights = Weights(layer.weight_ih, (), None, None, {"offset": layer.offset}, wrong)
-    with pytest.raises(ValueError, match=r"weight_hh 1 has shape \(5, 6\), expected \(6, 6\)"):
+    with pytest.raises(ValueError, match=complaint):
         compiled.unroll(layer.cell, weights, torch.zeros(4, 2, 3), layer.initial_state(2))
+
+
+def test_a_derived_weight_may_lie_by_columns():
+    layer = ExpRNN().layer(3, 6, torch.Generator().manual_seed(7))
+    weights, x, state = layer.weights(), torch.ones(4, 2, 3), layer.initial_state(2)
+    (matrix,) = weights.weight_hh
+    turned = Derived((matrix,), lambda given: (given.T.contiguous().T, lambda gradient: (gradient,)))
+    lying = weights._replace(weight_hh=(), derived={"weight_hh": turned})
+    wanted, _ = compiled.unroll(layer.cell, weights, x, state)
+    found, _ = compiled.unroll(layer.cell, lying, x, state)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
 class Marked(torch.Tensor):

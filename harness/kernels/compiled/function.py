@@ -86,11 +86,14 @@ class Pass:
         """All weights, and the adjoints of those that were derived.
 
         Raises:
-            ValueError: when one has the wrong shape.
+            ValueError: when one has the wrong dtype or shape.
         """
         found, adjoints = list(weights), []
         for place, derived in self.derived:
-            found[place], adjoint = derived.compute(*derived.inputs)
+            weight, adjoint = derived.compute(*derived.inputs)
+            if weight.dtype != self.kernel.dtype:
+                raise ValueError(f"a derived weight is {weight.dtype}, expected {self.kernel.dtype}")
+            found[place] = weight.contiguous()
             adjoints.append(adjoint)
         if adjoints:
             self.kernel.check_shapes(self.shape, found, self.hidden)
