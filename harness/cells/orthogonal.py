@@ -31,6 +31,25 @@ def cayley_angles(count: int, generator: torch.Generator | None) -> Tensor:
     return -torch.tan(torch.empty(count).uniform_(0, math.pi / 2, generator=generator) / 2)
 
 
+class ModReLU(torch.autograd.Function):
+    """``apply(a, b)`` -> sign(a) relu(|a| + b). The derivative needs the value alone: a pass keeps nothing else."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        return torch.sign(a) * torch.relu(torch.abs(a) + b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        (value,) = ctx.saved_tensors
+        return torch.where(value == 0, 0, gradient), torch.sign(value) * gradient
+
+
 class SkewCell(GatedCell):
     """What `ExpRNN` and `ScoRNN` share: h_t = modReLU(W h_{t-1} + V x_t), W orthogonal, composed from ``skew``.
 
@@ -43,7 +62,8 @@ class SkewCell(GatedCell):
     formula = "H*I + H*(H - 1)//2 + H"
 
     def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
-        return {"h": torch.sign(g.a) * torch.relu(torch.abs(g.a) + p.offset)}
+        h: Tensor = ModReLU.apply(g.a, p.offset)  # type: ignore[no-untyped-call]
+        return {"h": h}
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         size = hidden_size
