@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -31,12 +30,10 @@ def test_metrics_go_out_in_batches(
     listener = store.listener(experiment)
     listener.started(result.spec, {}, 1, {})
     sizes.clear()
-    begin = time.monotonic()
     for update in range(1, 2501):
         listener.measured(update, {"train/loss": 1.0 / update})
     listener.flow(0, [curve(100)])
     listener.finished(result)
-    assert time.monotonic() - begin < 20
     assert sizes[:2] == [1000, 1000] and len([size for size in sizes if size]) <= 6
     assert values(store, listener.run_id, "train/loss") == [(u, 1.0 / u) for u in range(1, 2501)]
 
