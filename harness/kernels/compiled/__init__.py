@@ -48,22 +48,24 @@ def kernel_for(cell: Recurrence, dtype: torch.dtype, device: torch.device) -> Ke
     return kernel_of(cell, dtype)
 
 
-def unsuitable(x: Tensor, tensors: Sequence[Maybe]) -> str | None:
-    """Why these tensors do not go through a kernel that the cell has, in one sentence."""
-    if not len(x) or not x.shape[1]:
+def suitable(x: Tensor, tensors: Sequence[Maybe]) -> bool | str:
+    """Whether any of these tensors wants a gradient; or, in one sentence, why they do not go through a kernel that the
+    cell has."""
+    if not x.shape[0] or not x.shape[1]:
         return "the compiled loop wants at least one step and one example"
-    dtype, device = x.dtype, x.device
+    dtype, wanted = x.dtype, False
     for tensor in (x, *tensors):
         if tensor is None:
             continue
         if type(tensor) not in PLAIN:
             return f"the compiled loop takes plain tensors, not {type(tensor).__name__}"
-        if tensor.dtype != dtype or tensor.device != device:
+        if tensor.dtype != dtype or not tensor.is_cpu:
             return (
-                f"the compiled loop wants one dtype and device, and got {dtype} on {device} "
+                f"the compiled loop wants one dtype and device, and got {dtype} on {x.device} "
                 f"with {tensor.dtype} on {tensor.device}"
             )
-    return None
+        wanted = wanted or tensor.requires_grad
+    return wanted
 
 
 def unroll(
@@ -125,11 +127,11 @@ def attempt(
     ]  # fmt: skip
     derived = [(PLACES[name], weight) for name, weight in weights.derived.items()]
     sources = [tensor for _, weight in derived for tensor in weight.inputs]
-    problem = unsuitable(x, [*given, *sources])
-    if problem is not None:
-        return problem
+    wanted = suitable(x, [*given, *sources])
+    if isinstance(wanted, str):
+        return wanted
     hidden = state[states[0]].shape[-1]
-    kernel.check_shapes(x.shape, given, hidden)
+    kernel.check_shapes((x.shape[1], x.shape[2], hidden), given)
     if mask is not None:
         if mask.shape != x.shape[:2]:
             raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {tuple(x.shape[:2])}")
@@ -142,9 +144,9 @@ def attempt(
         squares = [record.of(name) for name in states]
     threads = slices(kernel, x, hidden) if threads is None else max(1, min(threads, x.shape[1]))
     keeps = bool(plan.saved) or any(kernel.inner)  # more than the outputs: else there is nothing to compute again
-    chunk = checkpoint_steps if checkpoint_steps and checkpoint_steps < len(x) and keeps else 0
+    chunk = checkpoint_steps if checkpoint_steps and checkpoint_steps < x.shape[0] and keeps else 0
     run = Pass(kernel, x, hidden, mask, squares, threads, chunk, derived)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *given, *sources)):
+    if wanted and torch.is_grad_enabled():
         outputs, *final = Unroll.apply(run, x, *given, *sources)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():

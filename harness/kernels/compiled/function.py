@@ -44,7 +44,8 @@ class Pass:
         derived: the weights to be derived, by their places.
     """
 
-    __slots__ = ("chunk", "derived", "hidden", "kernel", "mask", "row", "shape", "squares", "threads", "unit")
+    __slots__ = ("chunk", "derived", "hidden", "kernel", "leads", "mask", "row", "shape", "squares", "strides",
+                 "threads", "unit")  # fmt: skip
 
     def __init__(
         self,
@@ -63,6 +64,9 @@ class Pass:
         """Bytes of a state of one example."""
         self.row = x.shape[1] * self.unit
         """Bytes of a state of the whole batch."""
+        self.leads = [hidden * lead for lead in kernel.leads]
+        self.strides = [x.shape[1] * lead for lead in self.leads]
+        """From step to step, of every state."""
 
     def common(
         self, x: Tensor, weights: list[int], states: list[int], past: bool, saved: int, span: tuple[int, int],
@@ -71,16 +75,18 @@ class Pass:
         """The fields that both directions share, for the steps of `span`; `past`: whether every state's is kept."""
         first, last = span
         _, batch, inputs = self.shape
-        leads = [self.hidden * lead for lead in self.kernel.leads]
-        kept = leads if past else [0 if inner else lead for lead, inner in zip(leads, self.kernel.inner, strict=True)]
         return [
             last - first, batch, self.hidden, inputs, self.threads, stride,
             *self.kernel.dense,
             x.data_ptr() + first * batch * inputs * self.kernel.item,
-            *weights, *states, *(batch * lead for lead in kept), *leads,
+            *weights, *states, *(self.strides if past else self.only_outputs()), *self.leads,
             saved,
             0 if self.mask is None else self.mask.data_ptr() + first * batch,
         ]  # fmt: skip
+
+    def only_outputs(self) -> list[int]:
+        """The strides where of the other states no past is kept."""
+        return [0 if inner else stride for stride, inner in zip(self.strides, self.kernel.inner, strict=True)]
 
     def derive(self, weights: Sequence[Maybe]) -> tuple[list[Maybe], list[Adjoint]]:
         """All weights, and the adjoints of those that were derived.
@@ -93,10 +99,9 @@ class Pass:
             weight, adjoint = derived.compute(*derived.inputs)
             if weight.dtype != self.kernel.dtype:
                 raise ValueError(f"a derived weight is {weight.dtype}, expected {self.kernel.dtype}")
+            self.kernel.check_shapes((self.shape[1], self.shape[2], self.hidden), (weight,), place)
             found[place] = weight.contiguous()
             adjoints.append(adjoint)
-        if adjoints:
-            self.kernel.check_shapes(self.shape, found, self.hidden)
         return found, adjoints
 
     def new_outputs(self, steps: int) -> Tensor:
@@ -149,7 +154,7 @@ class Gradients:
         """The sum over threads, in a fixed order."""
         # By numpy: torch shares such work out to threads that then spin for a millisecond on the cores that the time
         # loop is for.
-        whole = self.flat if len(self.flat) == 1 else torch.from_numpy(self.flat.numpy().sum(0))
+        whole = self.flat if self.flat.shape[0] == 1 else torch.from_numpy(self.flat.numpy().sum(0))
         found: list[Maybe] = []
         for place in self.places:
             if place is None:

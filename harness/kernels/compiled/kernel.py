@@ -74,22 +74,24 @@ class Kernel:
         if self._backward(self._pack_backward(*fields)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
-    def check_shapes(self, x: Sequence[int], tensors: Sequence[Tensor | None], hidden: int) -> None:
-        """C trusts its sizes: of the weights, flat, and of the states they are checked before, by the shape of `x`.
+    def check_shapes(self, sizes: tuple[int, int, int], tensors: Sequence[Tensor | None], first: int = 0) -> None:
+        """C trusts its sizes: of the weights, flat, and of the states, those from `first` on, they are checked before.
+
+        Args:
+            sizes: batch, inputs, hidden.
 
         Raises:
             ValueError: naming what has the wrong shape.
         """
-        sizes = (x[1], x[2], hidden)
         wanted = self._shapes.get(sizes)
         if wanted is None:
             wanted = self._shapes[sizes] = expected_shapes(self.plan, *sizes)
-        for k, (tensor, shape) in enumerate(zip(tensors, wanted, strict=False)):
-            if tensor is not None and tensor.shape != shape:
+        for k, tensor in enumerate(tensors, first):
+            if tensor is not None and tensor.shape != wanted[k]:
                 matrices = [f"weight_hh {k + 1}" for k in range(self.plan.products)]
                 states = [f"state {name}" for name in self.plan.states]
                 name = ("weight_ih", "bias", "bias_hh", *matrices, *self.plan.units, *states)[k]
-                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {wanted[k]}")
 
 
 def expected_shapes(plan: Plan, batch: int, inputs: int, hidden: int) -> tuple[tuple[int, ...], ...]:

@@ -78,9 +78,20 @@ COMMON = """\
 /* Columns of a packed matrix of n columns */
 static long padded(const Call *c, long n) { return (n + c->panel - 1) / c->panel * c->panel; }
 
-static real *allocate(long count) {
+/* Work space in one block: where each of its parts begins; NULL without memory. In small pieces the C library's
+   bookkeeping takes a hundredth of a short pass. */
+static real *allocate(int n, const long *counts, real **parts) {
+    const long line = 64 / (long)sizeof(real);
+    long total = 0;
+    for (int k = 0; k < n; k++) total += (counts[k] + line - 1) / line * line;
     void *memory = NULL;
-    return posix_memalign(&memory, 64, sizeof(real) * (size_t)(count > 0 ? count : 1)) ? NULL : memory;
+    if (posix_memalign(&memory, 64, sizeof(real) * (size_t)(total > 0 ? total : 1))) return NULL;
+    real *next = memory;
+    for (int k = 0; k < n; k++) {
+        parts[k] = next;
+        next += (counts[k] + line - 1) / line * line;
+    }
+    return memory;
 }
 
 /* C[rows, n] += A[rows, k] W[n, k]'; BLAS is column-major, so every matrix is handed over transposed */

@@ -12,12 +12,14 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
     K = K < 1 ? 1 : K > T ? T : K;
     const long kept_apart = c->saved ? N_SAVED * H : 0; /* nobody reads what is kept of an inference: one row for all */
     const int streamed = c->saved && (long)sizeof(real) * T * B * N_SAVED * H >= STREAMED;
-    real *block = allocate(K * nb * W), *packed = allocate(K * nb * I), *middle = allocate(N_MIDDLE * nb * H);
-    real *kept = allocate((streamed ? nb : 1) * N_SAVED * H), *row = allocate((small ? I + 1 : 1) * W);
-    real *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
-    const int failed = !block || !packed || !kept || !middle || !row || !panels;
+    const long counts[] = {
+        K * nb * W, K * nb * I, N_MIDDLE * nb * H, (streamed ? nb : 1) * N_SAVED * H, (small ? I + 1 : 1) * W, @panels@
+    };
+    real *parts[6], *memory = allocate(6, counts, parts);
+    if (!memory) return 1;
+    real *block = parts[0], *packed = parts[1], *middle = parts[2], *kept = parts[3], *row = parts[4];
+    real *weight[N_TERMS + 1] = {parts[5]};
     (void)slice;
-    if (failed) goto end;
     @pack@
     memset(row, 0, sizeof(real) * (size_t)((small ? I + 1 : 1) * W));
     @biases@
@@ -60,9 +62,8 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
         }
     }
     if (streamed) __sync_synchronize(); /* other threads see it from here on */
-end:
-    free(block), free(packed), free(kept), free(middle), free(row), free(panels);
-    return failed;
+    free(memory);
+    return 0;
 }
 """
 
@@ -73,14 +74,16 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
     const long tall = small ? I + 1 : 1, wide = H > I ? H : I;
     long K = (BLOCK_ROWS + nb - 1) / nb; /* steps whose weight gradients are summed together */
     K = K > T ? T : K;
-    real *dpre = allocate(K * nb * W), *packed = allocate(K * nb * wide), *columns = allocate(tall * W);
-    real *unit_block = allocate(N_UNITS * H), *unit_total = allocate(N_UNITS * H);
-    real *middle = allocate(N_MIDDLE * K * nb * H), *grad_middle = allocate(N_MIDDLE * nb * H);
-    real *zeros = allocate(H), *panels = allocate(@panels@), *weight[N_TERMS + 1] = {panels};
-    real *total = allocate(N_STATES * H); /* of one example: the gradients of its new states, every path counted */
-    const int failed = !dpre || !packed || !columns || !unit_block || !unit_total || !middle || !grad_middle ||
-                       !zeros || !total || !panels;
-    if (failed) goto end;
+    const long counts[] = {
+        K * nb * W, K * nb * wide, tall * W, N_UNITS * H, N_UNITS * H, N_MIDDLE * K * nb * H, N_MIDDLE * nb * H, H,
+        N_STATES * H, @panels@
+    };
+    real *parts[10], *memory = allocate(10, counts, parts);
+    if (!memory) return 1;
+    real *dpre = parts[0], *packed = parts[1], *columns = parts[2], *unit_block = parts[3], *unit_total = parts[4];
+    real *middle = parts[5], *grad_middle = parts[6], *zeros = parts[7];
+    real *total = parts[8]; /* of one example: the gradients of its new states, every path counted */
+    real *weight[N_TERMS + 1] = {parts[9]};
     @pack@
     if (c->grad_weights) memset(c->grad_weights + slice * c->grad_stride, 0, sizeof(real) * (size_t)c->grad_stride);
     memset(unit_total, 0, sizeof(real) * N_UNITS * (size_t)H);
@@ -143,10 +146,8 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
         for (long k = 0; k < N_UNITS * H; k++) unit_total[k] += unit_block[k];
     }
     @unit_gradients@
-end:
-    free(dpre), free(packed), free(columns), free(unit_block), free(unit_total), free(middle), free(grad_middle);
-    free(total), free(zeros), free(panels);
-    return failed;
+    free(memory);
+    return 0;
 }
 """
 
