@@ -119,12 +119,14 @@ def forward_second_stage(plan: Plan) -> list[str]:
     if plan.first is None:
         return []
     rows = (
+        "const real *before[N_STATES];\n"
+        "real *row[N_MIDDLE];\n"
+        "for (int s = 0; s < N_STATES; s++) before[s] = c->state[s] + t * c->stride[s] + b0 * c->lead[s];\n"
+        "for (int m = 0; m < N_MIDDLE; m++) row[m] = middle + m * nb * H;\n"
         "for (long b = 0; b < nb; b++) {\n"
-        "    const real *old[N_STATES];\n"
-        "    real *row[N_MIDDLE];\n"
-        "    for (int s = 0; s < N_STATES; s++) old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * c->lead[s];\n"
-        "    for (int m = 0; m < N_MIDDLE; m++) row[m] = middle + (m * nb + b) * H;\n"
-        "    forward_first(H, pre + b * W, old, row, keep + b * kept_apart, c->unit);\n"
+        "    forward_first(H, pre + b * W, before, row, keep + b * kept_apart, c->unit);\n"
+        "    for (int s = 0; s < N_STATES; s++) before[s] += c->lead[s];\n"
+        "    for (int m = 0; m < N_MIDDLE; m++) row[m] += H;\n"
         "}"
     )
     return [rows, *(forward_term(plan, t) for t in plan.terms if t.stage == 2)]
@@ -146,18 +148,20 @@ def backward_second_stage(plan: Plan) -> list[str]:
     if plan.first is None:
         return []
     rows = (
+        "const real *before[N_STATES], *after[N_STATES], *by_middle[N_MIDDLE];\n"
+        "real *carry[N_STATES];\n"
+        "for (int s = 0; s < N_STATES; s++) {\n"
+        "    before[s] = c->state[s] + t * c->stride[s] + b0 * c->lead[s];\n"
+        "    after[s] = before[s] + c->stride[s];\n"
+        "    carry[s] = c->grad_state[s] + b0 * H;\n"
+        "}\n"
+        "for (int m = 0; m < N_MIDDLE; m++) by_middle[m] = grad_middle + m * nb * H;\n"
         "for (long b = 0; b < nb; b++) {\n"
-        "    if (c->mask && !c->mask[t * B + b0 + b]) continue;\n"
-        "    const real *old[N_STATES], *new[N_STATES], *row[N_MIDDLE];\n"
-        "    real *grad[N_STATES];\n"
-        "    for (int s = 0; s < N_STATES; s++) {\n"
-        "        old[s] = c->state[s] + t * c->stride[s] + (b0 + b) * c->lead[s];\n"
-        "        new[s] = old[s] + c->stride[s];\n"
-        "        grad[s] = c->grad_state[s] + (b0 + b) * H;\n"
-        "    }\n"
-        "    for (int m = 0; m < N_MIDDLE; m++) row[m] = grad_middle + (m * nb + b) * H;\n"
-        "    backward_first(H, c->saved + (t * B + b0 + b) * N_SAVED * H, old, new, row, dpre_t + b * W, grad,\n"
-        "                   unit_block, c->unit);\n"
+        "    if (!c->mask || c->mask[t * B + b0 + b])\n"
+        "        backward_first(H, c->saved + (t * B + b0 + b) * N_SAVED * H, before, after, by_middle,\n"
+        "                       dpre_t + b * W, carry, unit_block, c->unit);\n"
+        "    for (int s = 0; s < N_STATES; s++) before[s] += c->lead[s], after[s] += c->lead[s], carry[s] += H;\n"
+        "    for (int m = 0; m < N_MIDDLE; m++) by_middle[m] += H;\n"
         "}"
     )
     clear = "memset(grad_middle, 0, sizeof(real) * N_MIDDLE * nb * H);"

@@ -70,10 +70,8 @@ COMMON = """\
 
 /* Asks the second cache for a row that is read next: no hardware guesses a way backward in time. No function: GCC 12
    drops calls of one that does nothing else. */
-#define PREFETCH(from, row, width, apart)                               \\
-    if ((row) >= 0)                                                     \\
-        for (long k = 0; k < (width); k += 64 / (long)sizeof(real))     \\
-            __builtin_prefetch((from) + (row) * (apart) + k, 0, 2);
+#define PREFETCH(from, width)                                           \\
+    for (long k = 0; k < (width); k += 64 / (long)sizeof(real)) __builtin_prefetch((from) + k, 0, 2);
 
 /* Columns of a packed matrix of n columns */
 static long padded(const Call *c, long n) { return (n + c->panel - 1) / c->panel * c->panel; }

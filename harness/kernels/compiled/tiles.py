@@ -46,12 +46,12 @@ typedef @real@ real;
 typedef real vector __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias)); /* at any address */
 
-/* C[rows, both vectors of the panel or only the first] += sum_i A[r * down + i * across] panel[i]. `rows`, `wide`,
-   `fresh` and one of the strides are constants where this is called: the tile lives in registers. The sum begins with
+/* C[rows, both vectors of the panel or only the first] += sum_i A[r * down + i * across] panel[i * apart]. `rows`,
+   `wide`, `fresh` and a stride of A are constants where this is called: the tile lives in registers. The sum begins with
    what stands in C, or where it is `fresh` with 0, which is more exact where C is a long sum already. */
 static inline __attribute__((always_inline)) void tile(const int rows, const int wide, const int fresh, long k,
                                                        const real *A, const long down, const long across,
-                                                       const real *panel, real *C, long ldc) {
+                                                       const real *panel, const long apart, real *C, long ldc) {
     vector left[ROWS], right[ROWS];
     #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
@@ -59,11 +59,11 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
         if (!fresh) left[r] = *(const loose *)(C + r * ldc);
         if (!fresh && wide) right[r] = *(const loose *)(C + r * ldc + LANES);
     }
-    for (long i = 0; i < k; i++, panel += PANEL) {
+    for (long i = 0; i < k; i++, panel += apart) {
         #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
-            left[r] += A[r * down + i * across] * *(const vector *)panel;
-            if (wide) right[r] += A[r * down + i * across] * *(const vector *)(panel + LANES);
+            left[r] += A[r * down + i * across] * *(const loose *)panel;
+            if (wide) right[r] += A[r * down + i * across] * *(const loose *)(panel + LANES);
         }
     }
     #pragma GCC unroll 12
@@ -76,8 +76,8 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
 }
 
 #define CASE(n)                                                                                      \\
-    case 2 * n: tile(n, 0, FRESH, k, A, DOWN, ACROSS, panel, C, ldc); break;                  \\
-    case 2 * n + 1: tile(n, 1, FRESH, k, A, DOWN, ACROSS, panel, C, ldc); break;
+    case 2 * n: tile(n, 0, FRESH, k, A, DOWN, ACROSS, panel, APART, C, ldc); break;                  \\
+    case 2 * n + 1: tile(n, 1, FRESH, k, A, DOWN, ACROSS, panel, APART, C, ldc); break;
 #define FEW CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if ROWS > 6
 #define CASES FEW CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
@@ -90,22 +90,26 @@ static void tile_of(long rows, long columns, long k, const real *A, long lda, co
 #define FRESH 0
 #define DOWN lda
 #define ACROSS 1
+#define APART PANEL
     switch (2 * rows + (columns > LANES)) { CASES }
 #undef FRESH
 #undef DOWN
 #undef ACROSS
+#undef APART
 }
 
 /* A column by column */
-static void outer_tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, real *C,
-                          long ldc) {
+static void outer_tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, long apart,
+                          real *C, long ldc) {
 #define FRESH 1
 #define DOWN 1
 #define ACROSS lda
+#define APART apart
     switch (2 * rows + (columns > LANES)) { CASES }
 #undef FRESH
 #undef DOWN
 #undef ACROSS
+#undef APART
 }
 
 void longlag_multiply(long rows, long n, long k, const real *A, long lda, const real *packed, real *C, long ldc) {
@@ -148,6 +152,7 @@ void longlag_pack(long n, long k, const real *W, long down, long across, real *p
 /* G[n, k] += A[rows, n]' S[rows, k]: some rows at a time, so that a panel of S and a strip of A stay in the first
    cache */
 #define DEPTH 160
+#define NEAR 256 /* bytes between rows of S up to which a panel of it lies well in the cache; else it is copied */
 void longlag_outer(long rows, long n, long k, const real *A, long lda, const real *S, long lds, real *G, long ldg) {
     const long tiles = (n + ROWS - 1) / ROWS, parts = (rows + DEPTH - 1) / DEPTH;
     for (long t = 0, depth; t < parts; t++, A += depth * lda, S += depth * lds) {
@@ -155,13 +160,14 @@ void longlag_outer(long rows, long n, long k, const real *A, long lda, const rea
         for (long j = 0; j < k; j += PANEL) {
             const long wide = k - j < PANEL ? k - j : PANEL;
             real panel[DEPTH * PANEL] __attribute__((aligned(BYTES))), corner[ROWS * PANEL];
-            if (wide == PANEL) {
+            const int here = wide == PANEL && lds * (long)sizeof(real) <= NEAR;
+            if (wide == PANEL && !here) {
                 for (long i = 0; i < depth; i++) {
                     const loose *from = (const loose *)(S + i * lds + j);
                     vector *to = (vector *)(panel + i * PANEL);
                     to[0] = from[0], to[1] = from[1];
                 }
-            } else {
+            } else if (wide < PANEL) {
                 memset(panel, 0, sizeof panel);
                 for (long i = 0; i < depth; i++)
                     memcpy(panel + i * PANEL, S + i * lds + j, sizeof(real) * (size_t)wide);
@@ -170,11 +176,11 @@ void longlag_outer(long rows, long n, long k, const real *A, long lda, const rea
                 const long first = n * q / tiles, count = n * (q + 1) / tiles - first;
                 real *g = G + first * ldg + j;
                 if (wide == PANEL) {
-                    outer_tile_of(count, wide, depth, A + first, lda, panel, g, ldg);
+                    outer_tile_of(count, wide, depth, A + first, lda, here ? S + j : panel, here ? lds : PANEL, g, ldg);
                     continue;
                 }
                 memset(corner, 0, sizeof corner);
-                outer_tile_of(count, wide, depth, A + first, lda, panel, corner, PANEL);
+                outer_tile_of(count, wide, depth, A + first, lda, panel, PANEL, corner, PANEL);
                 for (long r = 0; r < count; r++)
                     for (long p = 0; p < wide; p++) g[r * ldg + p] += corner[r * PANEL + p];
             }
