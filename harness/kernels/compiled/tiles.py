@@ -47,8 +47,8 @@ typedef real vector __attribute__((vector_size(BYTES)));
 typedef real loose __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias)); /* at any address */
 
 /* C[rows, both vectors of the panel or only the first] += sum_i A[r * down + i * across] panel[i * apart]. `rows`,
-   `wide`, `fresh` and a stride of A are constants where this is called: the tile lives in registers. The sum begins with
-   what stands in C, or where it is `fresh` with 0, which is more exact where C is a long sum already. */
+   `wide`, `fresh` and a stride of A are constants where this is called: the tile lives in registers. The sum begins
+   with what stands in C, or where it is `fresh` with 0, which is more exact where C is a long sum already. */
 static inline __attribute__((always_inline)) void tile(const int rows, const int wide, const int fresh, long k,
                                                        const real *A, const long down, const long across,
                                                        const real *panel, const long apart, real *C, long ldc) {
