@@ -11,7 +11,7 @@ from harness.kernels.compiled.maps import maps_for
 from harness.kernels.derived import Adjoint, Derived
 
 NARROW = 8
-"""Inputs up to which the loops in C are fast; more are a matter for a library's matrix product."""
+"""Inputs that the loops in C are made for; more are left to a library's matrix product."""
 
 
 def embedded(packed: Tensor, embedding: Tensor, before: int) -> Derived:

@@ -7,7 +7,7 @@ template.py, timeloop.py, source.py   the time loop around it
 tiles.py, blas.py              the matrix products
 build.py, kernel.py            a loaded library
 function.py, memory.py         the loop as a differentiable function
-maps.py                        weights that cells derive from other tensors
+maps.py, mapsource.py          weights that cells derive from other tensors
 supported.py                   dtypes and kinds of tensors that all this takes
 """
 
