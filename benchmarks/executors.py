@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import harness
-from harness.search import Dask, StudyResult
+import longlag
+from longlag.study import Dask, StudyResult
 
 RATES = [0.0005, 0.001, 0.002, 0.005, 0.01]
 UPDATES = 200
@@ -53,7 +53,7 @@ def main() -> None:
         }
         for name, how in ways.items():
             began = time.perf_counter()
-            result = harness.sweep(study(asked.rates), home=Path(folder) / name.replace(" ", "-"), **how)
+            result = longlag.sweep(study(asked.rates), home=Path(folder) / name.replace(" ", "-"), **how)
             seconds = time.perf_counter() - began
             found = figures(result)
             expected = expected or found

@@ -11,9 +11,8 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
-
-from harness.papers.horizon.psi import SPREADS, Psi, Threshold, Trial
-from harness.papers.horizon.spec import TOGETHER
+from longlag.horizon.psi import SPREADS, Psi, Threshold, Trial
+from longlag.horizon.spec import TOGETHER
 
 SHORTEST, LONGEST = 10, 500
 

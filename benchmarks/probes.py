@@ -29,17 +29,17 @@ import time
 from typing import Any
 
 import torch
+from longlag.kernels.targets.c import memory
+from longlag.models import Tensors, loss
+from longlag.probes import curves
+from longlag.probes.dynamics import dynamics
+from longlag.probes.lag import lag_curves, outputs
+from longlag.spec import ProbeSpec, load_run
+from longlag.training.environment import numerics
+from longlag.training.probing import network, sequences
 
 from benchmarks.cells import LARGE, Size, names_from, parser_for, run
 from benchmarks.timing import Step, machine, peak_megabytes, ratio, rounds
-from harness.kernels.compiled import memory
-from harness.models import Tensors, loss
-from harness.probes import curves
-from harness.probes.dynamics import dynamics
-from harness.probes.lag import lag_curves, outputs
-from harness.spec import ProbeSpec, load_run
-from harness.training.environment import numerics
-from harness.training.probing import network, sequences
 
 CELLS = "rnn,lstm,gru,urnn"
 SIZES: tuple[Size, ...] = ((100, 50, 64), LARGE)

@@ -6,9 +6,8 @@ import ctypes
 from functools import cache
 
 import torch
-
-from harness.kernels import Layout, Recurrence
-from harness.kernels.compiled import blas, build
+from longlag.kernels import Layout, Recurrence
+from longlag.kernels.targets.c import blas, build
 
 SOURCE = """
 typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const float *, const float *,

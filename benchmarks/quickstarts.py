@@ -17,10 +17,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from harness import registry, run
-from harness.cli.run import FROM_OPTIONS, fields_of
-from harness.registry import UserError
-from harness.spec import RunSpec, load_run
+from longlag import registry, run
+from longlag.cli.run import FROM_OPTIONS, fields_of
+from longlag.errors import UserError
+from longlag.spec import RunSpec, load_run
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "tasks"
 CELLS = ("lstm", "gru")

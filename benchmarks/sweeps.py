@@ -6,8 +6,8 @@
     store       seconds to open a store of 1,000 runs: the report, the list of studies, and what MLflow's page of the
                 experiment asks for; and the size of a run in it
 
-Training is the time in `harness.training.train` less what its listeners and checkpoints take there. Logging is all of
-the MLflow listener, pictures too; checkpoints stand at their default of one in 30 seconds; the search is the rest of
+Training is the time in `longlag.training.train` less what its callbacks and checkpoints take there. Logging is all of
+the MLflow callback, pictures too; checkpoints stand at their default of one in 30 seconds; the search is the rest of
 the sweep: choosing points, locks, Optuna's storage, collecting the result, MLflow's side of the study.
 What is imported and drawn for the first time in a process is left out by a sweep of one trial before.
 """
@@ -64,7 +64,7 @@ def trials_per_hour(base: dict[str, Any], trials: int, workers: int) -> dict[str
     with tempfile.TemporaryDirectory() as made:
         path = Path(made) / "study.json"
         path.write_text(json.dumps(study("bench", base, trials)))
-        command = [sys.executable, "-c", "from harness.cli import main; main()", "sweep", str(path)]
+        command = [sys.executable, "-c", "from longlag.cli import main; main()", "sweep", str(path)]
         command += ["--home", f"{made}/home", "--workers", str(workers), "--json"]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -100,10 +100,10 @@ def report_workers(base: dict[str, Any], trials: int) -> None:
 @contextlib.contextmanager
 def watched() -> Iterator[Counter[str]]:
     """Seconds in each part of a sweep, inner parts not counted in outer ones."""
-    from harness.search import runner
-    from harness.tracking.listener import MlflowListener
-    from harness.training import loop, resume
-    from harness.training.checkpoint import Checkpoints
+    from longlag.tracking.callback import MlflowListener
+    from longlag.training import loop, resume
+    from longlag.training.checkpoint import Checkpoints
+    from longlag.workers import runner
 
     spent: Counter[str] = Counter()
     running: list[str] = []
@@ -143,7 +143,7 @@ def watched() -> Iterator[Counter[str]]:
 
 
 def report_overhead(sizes: dict[str, tuple[dict[str, Any], int]]) -> None:
-    from harness.search.study import sweep
+    from longlag.study.sweep import sweep
 
     print(f"\n{'size':<12}{'trials':>7}{'s a trial':>11}{'logging %':>11}{'checkpoints %':>15}{'search %':>10}"
           f"{'kB database':>13}{'kB files':>10}", flush=True)  # fmt: skip
@@ -185,9 +185,8 @@ def size_of(home: Path) -> tuple[int, int]:
 def grow(home: Path, runs: int) -> None:
     """A study of so many trials: one is trained, the others are copies of it in both stores."""
     import optuna
-
-    from harness.search.storage import connect
-    from harness.search.study import sweep
+    from longlag.study.storage import connect
+    from longlag.study.sweep import sweep
 
     base = {**QUICKSTART, "training": {**QUICKSTART["training"], "updates": 1000}}
     result = sweep(study("bench", base, 1), home=home)
@@ -223,10 +222,10 @@ def grow(home: Path, runs: int) -> None:
 
 
 def report_store(runs: int) -> None:
-    from harness.cli.homes import studies
-    from harness.search.report import report
-    from harness.tracking.home import Home
-    from harness.tracking.store import Store
+    from longlag.cli.homes import studies
+    from longlag.study.report import report
+    from longlag.tracking.home import Home
+    from longlag.tracking.store import Store
 
     with tempfile.TemporaryDirectory() as made:
         home = Path(made) / "home"
@@ -261,8 +260,8 @@ def report_store(runs: int) -> None:
 @contextlib.contextmanager
 def server(home: Path) -> Iterator[str]:
     """MLflow's pages on a free port."""
-    from harness.tracking.home import Home
-    from harness.tracking.ui import _free, _server
+    from longlag.tracking.home import Home
+    from longlag.tracking.ui import _free, _server
 
     opened = Home.open(home)
     with _server(opened.tracking_uri, opened, _free(0)) as (_, address):

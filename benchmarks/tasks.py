@@ -19,16 +19,16 @@ import time
 
 import numpy as np
 import torch
+from longlag.errors import UserError
+from longlag.spec import RunSpec, load_run
+from longlag.task import Batch
+from longlag.training import optimizers
+from longlag.training.environment import numerics
+from longlag.training.loop import Run
 from torch import nn
 
 from benchmarks.quickstarts import quick_start, tasks
 from benchmarks.timing import machine, rounds
-from harness.registry import UserError
-from harness.spec import RunSpec, load_run
-from harness.task import Batch
-from harness.training import optimizers
-from harness.training.environment import numerics
-from harness.training.loop import Run
 
 HELD = frozenset(
     "captioning characters chorales dates forecasting japanese-vowels number-names parallel-corpus pixel-digits scan "
@@ -61,7 +61,7 @@ def measure(name: str, repeats: int) -> str:
     share = 100 * statistics.median(a / (a + b) for a, b in pairs)
     draw_ms, step_ms = (statistics.median(times[kind]) / AT_A_TIME for kind in ("draw", "train"))
     batch = drawn[0]
-    steps = f"{batch.steps}, {len(batch.targets) if run.by_step else 1}"
+    steps = f"{batch.steps}, {len(batch.targets) if run.per_step else 1}"
     return f"{name:<22}{'no' if name in HELD else 'yes':>5}{steps:>12}{draw_ms:>10.3f}{step_ms:>10.2f}{share:>9.2f}"
 
 

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-from harness.kernels.compiled import memory, toolchain
-from harness.training.environment import numerics, settled
+from longlag.kernels.targets.c import memory, toolchain
+from longlag.training.environment import frozen_imports, numerics
 
 Step = Callable[[], None]
 TURN_SECONDS = 0.03
@@ -43,7 +42,7 @@ def rounds(
     anybody's turn.
     """
     memory.keep()
-    with numerics(), settled():
+    with numerics(), frozen_imports():
         often = {}
         for name, function in (fast | slow).items():  # the first turn warms up, the second says how long one takes
             function()

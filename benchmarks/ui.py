@@ -27,16 +27,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from longlag.probes import Curve
+from longlag.spec import RunSpec, load_run
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
+from longlag.tracking.ui import address, curve_address
+from longlag.training import RunCallback, RunResult, Split, train
 
 from benchmarks.timing import machine
-from harness.probes import Curve
-from harness.spec import RunSpec, load_run
-from harness.tracking.home import Home
-from harness.tracking.store import Store
-from harness.tracking.ui import address, curve_address
-from harness.training import Listener, RunResult, Split, train
 from tests.browser.chromium import TRACE, opened
-from tests.tracking.serving import free_port, ui
+from tests.ports import free_port, ui
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -54,7 +54,7 @@ LINE = f"[...document.querySelectorAll('{TRACE} path.js-line')].some(line => lin
 """The first line in the document may be a single point, which is never seen."""
 
 
-class Tape(Listener):
+class Tape(RunCallback):
     """What a run told, by update."""
 
     def __init__(self) -> None:
@@ -106,15 +106,15 @@ def replay(tape: Tape, store: Store, study: str, parent: str, spec: RunSpec, num
     assert tape.result is not None
     random = np.random.default_rng(number)
     experiment = store.experiment_id(study)
-    listener = store.listener(experiment, parent, {"longlag.study": study}, f"{number:03d} {spec.cell.name}")
-    listener.started(spec, tape.splits, tape.result.parameters, tape.environment)
+    callback = store.callback(experiment, parent, {"longlag.study": study}, f"{number:03d} {spec.cell.name}")
+    callback.started(spec, tape.splits, tape.result.parameters, tape.environment)
     updates = spec.training.updates
     for update in (0, 1, *range(LOG, updates + 1, LOG)):
         like = update if update < LOG else SHORT if update == updates else 40 if update % EVALUATE == 0 else LOG
         for method, told in tape.told.get(like, ()):
-            getattr(listener, method)(update, _varied(told, random))
+            getattr(callback, method)(update, _varied(told, random))
     fields = {"spec": spec, "run_key": spec.run_key, "updates": updates, "score": random.uniform()}
-    listener.finished(tape.result.model_copy(update=fields))
+    callback.finished(tape.result.model_copy(update=fields))
 
 
 def _varied(told: Any, random: np.random.Generator) -> Any:

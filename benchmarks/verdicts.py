@@ -23,12 +23,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from longlag.papers.claims import Claim, Relation
+from longlag.papers.relations import Sample
+from longlag.papers.spec import Rule
+from longlag.papers.verdict import judge
 from pydantic import TypeAdapter
-
-from harness.papers.claims import Claim, Relation
-from harness.papers.relations import Sample
-from harness.papers.spec import Rule
-from harness.papers.verdict import judge
 
 SEEDS = (3, 5, 10)
 Draw = Callable[[np.random.Generator, int], Sequence[float]]

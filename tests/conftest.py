@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from tests.serving import PostgreSQL, missing_postgresql, mlflow_server
 
 os.environ.setdefault("LONGLAG_WORKERS", "1")  # a worker takes seconds to start
 torch.set_num_threads(1)  # the suite runs in two processes: more threads would only stand in each other's way
@@ -32,3 +37,34 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny() -> dict[str, Any]:
     """The fields of a run that takes some hundredths of a second."""
     return {key: dict(value) if isinstance(value, dict) else value for key, value in TINY.items()}
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """The server itself; skips where there is none."""
+    missing = missing_postgresql()
+    if missing is not None:
+        pytest.skip(missing)
+    folder = Path(tempfile.mkdtemp(prefix="longlag-pg-", dir="/tmp"))  # the address of a socket has to be short
+    folder.chmod(0o755)
+    try:
+        server = PostgreSQL(folder)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def storage(postgresql: PostgreSQL) -> str:
+    """Address of a database in it."""
+    return postgresql.url
+
+
+@pytest.fixture(scope="session")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an MLflow server."""
+    with mlflow_server(tmp_path_factory.mktemp("server")) as url:
+        yield url

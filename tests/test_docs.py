@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from harness import registry
-from harness.kernels.compiled.build import compiler
+from longlag import registry
+from longlag.kernels.targets.c.build import compiler
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -34,7 +33,7 @@ def install(page: str, folder: Path) -> dict[str, str]:
 
 
 def longlag(environment: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from longlag.cli import main; main()", *arguments]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

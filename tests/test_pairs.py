@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import pytest
-
-from harness import registry
-from harness.registry import UserError
-from harness.spec import load_run
-from harness.training import RunResult, train
+from longlag import registry
+from longlag.errors import UserError
+from longlag.spec import load_run
+from longlag.training import RunResult, train
 
 SHORT: dict[str, Any] = {
     "model": {"hidden_size": 8},

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-
-from harness import specfile
-from harness.cells.elman import RNNOptions
-from harness.registry import UserError
-from harness.spec import OPTIMIZERS, RunSpec, WhenSpec, load_run, load_study
-from tasks.adding import AddingOptions
+from longlag import specfile
+from longlag.cells.elman import RNNOptions
+from longlag.errors import UserError
+from longlag.spec import OPTIMIZERS, RunSpec, WhenSpec, load_run, load_study
+from longlag_tasks.adding import AddingOptions
 
 SMALL = {"task": "adding", "cell": "rnn"}
 
@@ -60,14 +59,14 @@ def test_the_run_key_is_the_hash_of_canonical_form_and_versions() -> None:
 
 
 def test_the_canonical_form_is_the_same_in_another_process() -> None:
-    code = f"from harness.spec import load_run; print(load_run({SMALL!r}).run_key)"
+    code = f"from longlag.spec import load_run; print(load_run({SMALL!r}).run_key)"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == load_run(SMALL).run_key
 
 
 def test_a_new_version_of_task_or_cell_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.cells.elman import RNN
+    from longlag.cells.elman import RNN
 
     before = load_run(SMALL).run_key
     monkeypatch.setattr(RNN, "version", 2)

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from longlag.spec import StudySpec, load_study
+from longlag.study.report import note, run_name
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
+from longlag.tracking.ui import curve_address
+from longlag.training import train
 
-from harness.search.report import note, run_name
-from harness.spec import StudySpec, load_study
-from harness.tracking.home import Home
-from harness.tracking.store import Store
-from harness.tracking.ui import curve_address
-from harness.training import train
 from tests.browser.chromium import CHROMIUM, TRACE, opened
-from tests.tracking.serving import free_port, ui
+from tests.ports import free_port, ui
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -59,8 +59,8 @@ def study(tmp_path: Path) -> tuple[Home, StudySpec]:
     parent = store.parent(experiment, spec.name, {"longlag.study_identity": spec.identity()}, {})
     for number, cell in enumerate(CELLS):
         run = spec.run({"cell": cell}, 0)
-        listener = store.listener(experiment, parent, {"longlag.study": spec.name}, run_name(number, run))
-        train(run, [listener], cache=home.datasets)
+        callback = store.callback(experiment, parent, {"longlag.study": spec.name}, run_name(number, run))
+        train(run, [callback], cache=home.datasets)
     store.end_parent(parent, "FINISHED", {})
     return home, spec
 

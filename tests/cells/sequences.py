@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-
-from harness.cells import Cell, Stack, StateGradients
-from harness.testing.cells import flat
+from longlag.cells import Cell, Stack, StateGradients
+from longlag.testing.cells import flat
 
 
 def ragged_chunks_equal_the_whole(cell: Cell) -> None:

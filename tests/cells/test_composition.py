@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from longlag.cells import Composition, Stack, StateGradients, layer
+from longlag.cells.stack import build
 from torch import nn
-
-from harness.cells import Composition, Stack, StateGradients, layer
-from harness.cells.stack import build
 
 T, B, I, H = 9, 4, 3, 5  # noqa: E741
 

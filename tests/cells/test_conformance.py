@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from harness import registry
-from harness.cells import Cell
-from harness.cells.stack import build
-from harness.testing import CellConformance
+from longlag import registry
+from longlag.cells import Cell
+from longlag.cells.stack import build
+from longlag.testing import CellConformance
 
 SMALL: dict[str, dict[str, object]] = {"tcn": {"levels": 2, "kernel_size": 3}, "transformer": {"context": 8}}
 """Options in place of defaults that finite differences would take minutes for."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from longlag.cells.elman import IRNN, NPRNN, RNN, RNNOptions
 from pydantic import ValidationError
-
-from harness.cells.elman import IRNN, NPRNN, RNN, RNNOptions
 
 
 def seeded(seed: int = 0) -> torch.Generator:

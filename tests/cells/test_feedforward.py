@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from harness.cells import Cell, Stack
-from harness.cells.feedforward import FeedForward, FeedForwardOptions
-from harness.testing import CellConformance
+from longlag.cells import Cell, Stack
+from longlag.cells.feedforward import FeedForward, FeedForwardOptions
+from longlag.testing import CellConformance
 
 
 class TestConformance(CellConformance):

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from longlag.cells import Cell, Stack
+from longlag.cells.lru import LRU, LRULayer, LRUOptions
+from longlag.testing import CellConformance
 from torch.nn import functional as F
 
-from harness.cells import Cell, Stack
-from harness.cells.lru import LRU, LRULayer, LRUOptions
-from harness.testing import CellConformance
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from longlag.cells import Cell, Stack
+from longlag.cells.gru import GRU
+from longlag.cells.lstm import LSTM
+from longlag.cells.mingru import MinGRU, MinGRUOptions, MinLSTM, MinLSTMOptions
+from longlag.testing import CellConformance
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.cells import Cell, Stack
-from harness.cells.gru import GRU
-from harness.cells.lstm import LSTM
-from harness.cells.mingru import MinGRU, MinGRUOptions, MinLSTM, MinLSTMOptions
-from harness.testing import CellConformance
 from tests.cells.sequences import gradients_stay_finite, ragged_chunks_equal_the_whole
 
 CELLS = [MinGRU(), MinGRU(MinGRUOptions(candidate="linear", bias=False)), MinLSTM(MinLSTMOptions(forget_bias=1.0))]

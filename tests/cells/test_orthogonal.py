@@ -12,23 +12,22 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from longlag.cells import unitary
+from longlag.cells.antisymmetric import AntisymmetricRNN
+from longlag.cells.base import GatedCell, GatedLayer
+from longlag.cells.compose import Composition
+from longlag.cells.gru import GRU
+from longlag.cells.indrnn import IndRNN
+from longlag.cells.lstm import LSTM
+from longlag.cells.lstm_presets import FullGateRecurrence
+from longlag.cells.orthogonal import ExpRNN, ScoRNN
+from longlag.cells.parametrise import orthogonalise
+from longlag.cells.stack import Stack
+from longlag.cells.unitary import URNN
+from longlag.cells.xlstm import SLSTM
+from longlag.errors import UserError
+from longlag.kernels import Derived
 from torch import Tensor
-
-from harness.cells import unitary
-from harness.cells.antisymmetric import AntisymmetricRNN
-from harness.cells.base import GatedCell, GatedLayer
-from harness.cells.compose import Composition
-from harness.cells.gru import GRU
-from harness.cells.indrnn import IndRNN
-from harness.cells.lstm import LSTM
-from harness.cells.lstm_presets import FullGateRecurrence
-from harness.cells.orthogonal import ExpRNN, ScoRNN
-from harness.cells.parametrise import orthogonalise
-from harness.cells.stack import Stack
-from harness.cells.unitary import URNN
-from harness.cells.xlstm import SLSTM
-from harness.kernels import Derived
-from harness.registry import UserError
 
 
 @pytest.fixture(autouse=True)

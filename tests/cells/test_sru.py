@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from longlag.cells import Cell, Stack
+from longlag.cells.sru import SRU, SRUOptions
+from longlag.testing import CellConformance
 
-from harness.cells import Cell, Stack
-from harness.cells.sru import SRU, SRUOptions
-from harness.testing import CellConformance
 from tests.cells.sequences import gradients_stay_finite, ragged_chunks_equal_the_whole
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from longlag.cells import Cell, Stack
+from longlag.cells.tcn import TCN, TCNLayer, TCNOptions
+from longlag.testing import CellConformance
 from torch import nn
 
-from harness.cells import Cell, Stack
-from harness.cells.tcn import TCN, TCNLayer, TCNOptions
-from harness.testing import CellConformance
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 SMALL = TCNOptions(kernel_size=2, levels=2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from longlag.cells import Cell, Stack, transformer
+from longlag.cells.transformer import Transformer, TransformerLayer, TransformerOptions
+from longlag.testing import CellConformance
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.cells import Cell, Stack, transformer
-from harness.cells.transformer import Transformer, TransformerLayer, TransformerOptions
-from harness.testing import CellConformance
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from longlag.cells.base import GatedLayer, rows
+from longlag.cells.xlstm import SLSTM, SLSTMOptions
+from longlag.errors import UserError
 from torch import Tensor
-
-from harness.cells.base import GatedLayer, rows
-from harness.cells.xlstm import SLSTM, SLSTMOptions
-from harness.registry import UserError
 
 T, B, I, H = 12, 3, 4, 6  # noqa: E741
 

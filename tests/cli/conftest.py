@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from harness.cli.app import app
-from harness.cli.errors import invoke
+from longlag.cli.app import app
+from longlag.cli.errors import invoke
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from longlag import specfile
+from longlag.spec import axes, load_study
 
-from harness import specfile
-from harness.spec import axes, load_study
 from tests.cli.conftest import Done, Longlag
 
 GRID = ["adding", "--cell", "rnn,gru", "--depth", "1,2", "--seeds", "0"]
@@ -36,7 +36,7 @@ def parsed(done: Done) -> Any:
 def test_help_imports_nothing_heavy() -> None:
     heavy = ("torch", "mlflow", "optuna", "datasets", "numpy", "pandas", "pydantic", "matplotlib", "yaml", "sqlalchemy")
     code = (
-        "import sys; from harness.cli.errors import invoke; from harness.cli import app\n"
+        "import sys; from longlag.cli.errors import invoke; from longlag.cli import app\n"
         f"assert invoke(app, ['--help']) == 0\nprint([m for m in {heavy} if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -46,7 +46,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_import_harness_imports_nothing_heavy() -> None:
-    code = "import sys, harness; print([m for m in ('torch', 'mlflow', 'optuna', 'pydantic') if m in sys.modules])"
+    code = "import sys, longlag; print([m for m in ('torch', 'mlflow', 'optuna', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -82,7 +82,7 @@ def test_the_shell_completes_names(words: str, completed: str) -> None:
         "COMP_CWORD": str(len(words.split()) - 1),
         "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
     }
-    code = "import sys; sys.argv = ['longlag']; from harness.cli import main; main()"
+    code = "import sys; sys.argv = ['longlag']; from longlag.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert completed in done.stdout.split(), done.stdout + done.stderr
 
@@ -114,7 +114,7 @@ def test_a_broken_plug_in_is_shown_and_does_no_harm(
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text("[longlag.cells]\nbroken = nowhere.at_all:Cell\n")
-    code = "from harness.cli import main; main()"
+    code = "from longlag.cli import main; main()"
     command = [sys.executable, "-c", code, "list", "cells", "--json"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
@@ -142,8 +142,8 @@ def test_show_a_cell(longlag: Longlag) -> None:
 
 
 def test_the_built_in_study_is_valid_and_shown(longlag: Longlag) -> None:
-    from harness.search import space
-    from harness.spec import load_study
+    from longlag.spec import load_study
+    from longlag.study import space
 
     shown = parsed(longlag("show", "quickstart", "--json"))
     spec = load_study(yaml.safe_load(shown["yaml"]))
@@ -328,7 +328,7 @@ def test_a_study_from_a_file_with_settings(
 def test_a_trial_that_fails_is_told_and_exits_with_one(
     longlag: Longlag, shared_home: Path, grid: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.search import runner
+    from longlag.workers import runner
 
     def broken(*arguments: Any, **named: Any) -> None:
         raise OSError("disk full")
@@ -343,7 +343,7 @@ def test_a_trial_that_fails_is_told_and_exits_with_one(
 def test_ctrl_c_says_how_to_continue(
     longlag: Longlag, shared_home: Path, grid: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.search import runner
+    from longlag.workers import runner
 
     def stopped(*arguments: Any, **named: Any) -> None:
         raise KeyboardInterrupt
@@ -357,7 +357,7 @@ def test_ctrl_c_says_how_to_continue(
 
 
 def test_an_unexpected_error_is_one_sentence_and_a_file(longlag: Longlag, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.cli import studies
+    from longlag.cli import studies
 
     def broken() -> None:
         raise ZeroDivisionError("by\nzero")

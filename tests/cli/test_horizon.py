@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from longlag.horizon.record import read
 
-from harness.papers.horizon.record import read
 from tests.cli.conftest import Longlag
 
 OPTIONS = "--updates 20 --parameters 60 --seeds 2 --shortest 4 --longest 8 --lr 3e-2,1e-1 --workers 1".split()
@@ -40,8 +40,8 @@ def test_a_study_its_second_call_and_its_page_made_again(longlag: Longlag, tmp_p
     assert rebuilt.code == 0, rebuilt.err
     assert {path: path.read_bytes() for path in made} == made
 
-    from harness.tracking.home import Home
-    from harness.tracking.store import Store
+    from longlag.tracking.home import Home
+    from longlag.tracking.store import Store
 
     store = Store.open(Home.open(tmp_path / "longlag-home"))
     name = f"horizon-adding-{record.identity[:8]}"

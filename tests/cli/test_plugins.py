@@ -15,7 +15,7 @@ CELL = '''
 
 import torch
 
-from harness.cells import Gate, GatedCell, Options
+from longlag.cells import Gate, GatedCell, Options
 
 
 class LeakyOptions(Options):
@@ -42,7 +42,7 @@ TASK = '''
 import numpy as np
 from pydantic import Field
 
-from harness.task import Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
+from longlag.task import Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 
 
 class FirstOptions(Options):
@@ -102,7 +102,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def longlag(environment: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from longlag.cli import main; main()", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -6,11 +6,10 @@ import io
 from typing import Any
 
 import pytest
+from longlag.cli import progress
+from longlag.cli.progress import SweepProgress
+from longlag.spec import load_run, load_study
 from rich.console import Console
-
-from harness.cli import progress
-from harness.cli.progress import SweepProgress
-from harness.spec import load_run, load_study
 
 
 class Clock:

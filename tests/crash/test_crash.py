@@ -19,18 +19,17 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import longlag
 import psutil
 import pytest
-
-import harness
-from harness.search import report
-from harness.search.ledger import Ledger
-from harness.tracking.home import Home
-from harness.tracking.store import Store
+from longlag.study import report
+from longlag.study.store import StudyStore
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
 
 KILLS = int(os.environ.get("LONGLAG_KILLS", "3"))
 SEED = int(os.environ.get("LONGLAG_KILL_SEED", random.randrange(10**6)))
-WORKER = "harness.search.process"
+WORKER = "longlag.workers.study_process"
 PATIENCE = 1800  # seconds for one sweep; the machine may be busy
 TIMES = {"wall_seconds", "cpu_seconds"}
 NO_FIGURES: Any = {**dict.fromkeys(TIMES, True), "environment": {"git_commit"}}  # the tree may change meanwhile
@@ -50,7 +49,7 @@ def grid(number: int) -> dict[str, Any]:
 
 
 def start(study: Path, home: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", "from harness.cli import main; main()", "sweep", str(study), "--home", str(home)]
+    command = [sys.executable, "-c", "from longlag.cli import main; main()", "sweep", str(study), "--home", str(home)]
     command += ["--workers", "2", "--checkpoint-seconds", "0.2"]
     log = (home.parent / "sweep.log").open("ab")
     with log:
@@ -142,7 +141,7 @@ def check(study: dict[str, Any], home: Path) -> None:
     """Nothing is running, every point is complete once, the stores are whole."""
     name = study["name"]
     opened = Home.open(home)
-    trials = Ledger.stored(name, opened.optuna_url).study.get_trials()
+    trials = StudyStore.stored(name, opened.optuna_url).study.get_trials()
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}
     complete = [json.dumps(trial.params, sort_keys=True) for trial in trials if trial.state.name == "COMPLETE"]
     assert len(complete) == len(set(complete)) == 6
@@ -169,7 +168,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
             study = grid(number)
             whom = draw.sample(["worker", "parent", "all"] * 2, min(KILLS - killed.total(), draw.randint(3, 6)))
             killed += disturbed(study, home, whom, draw)
-            harness.sweep(study, home=tmp_path / "undisturbed")
+            longlag.sweep(study, home=tmp_path / "undisturbed")
             check(study, home)
             assert figures(study["name"], home) == figures(study["name"], tmp_path / "undisturbed")
             number += 1

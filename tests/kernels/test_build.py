@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from longlag.kernels.compiler.plan import make_plan
+from longlag.kernels.targets.c import build
+from longlag.kernels.targets.c.source import source
 
-from harness.kernels.compiled import build
-from harness.kernels.compiled.plan import make_plan
-from harness.kernels.compiled.source import source
 from tests.kernels.zoo import CELLS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import torch
-from harness.kernels import compiled
+from longlag.kernels.targets import c as compiled
 from tests.kernels.zoo import CELLS
 cell = CELLS["rnn"]
 layer = cell.layer(2, 4, torch.Generator().manual_seed(0))

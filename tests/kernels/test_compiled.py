@@ -7,9 +7,10 @@ import math
 
 import pytest
 import torch
+from longlag.kernels import StateGradients, plain
+from longlag.kernels.compiler.plan import make_plan
+from longlag.kernels.targets import c as compiled
 
-from harness.kernels import StateGradients, compiled, plain
-from harness.kernels.compiled.plan import make_plan
 from tests.kernels.zoo import CELLS, MinGRU
 
 TOLERANCE = {torch.float32: 5e-6, torch.float64: 1e-12}

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-
-from harness.cells.mut import MUT1
-from harness.cells.orthogonal import ExpRNN
-from harness.kernels import Derived, compiled, embedded, skew
-from harness.kernels.compiled import build, maps
-from harness.kernels.recurrence import Weights
-from harness.kernels.skew import Cayley, Damped, Exponential, composed
+from longlag.cells.mut import MUT1
+from longlag.cells.orthogonal import ExpRNN
+from longlag.kernels import Derived, embedded, skew
+from longlag.kernels.recurrence import Weights
+from longlag.kernels.skew import Cayley, Damped, Exponential, composed
+from longlag.kernels.targets import c as compiled
+from longlag.kernels.targets.c import build, maps
 
 MAPS = (Exponential(), Cayley(2), Damped(0.3))
 

@@ -6,11 +6,12 @@ import logging
 
 import pytest
 import torch
+from longlag import kernels
+from longlag.cells.base import GatedCell
+from longlag.kernels import Gate
+from longlag.kernels.targets import c as compiled
+from longlag.kernels.targets.c import blas, build
 
-from harness import kernels
-from harness.cells.base import GatedCell
-from harness.kernels import Gate, compiled
-from harness.kernels.compiled import blas, build
 from tests.kernels.zoo import Peephole
 
 

@@ -6,9 +6,9 @@ import gc
 
 import pytest
 import torch
+from longlag.kernels.targets import c as compiled
+from longlag.kernels.targets.c import memory
 
-from harness.kernels import compiled
-from harness.kernels.compiled import memory
 from tests.kernels.test_compiled import problem
 from tests.kernels.zoo import CELLS
 

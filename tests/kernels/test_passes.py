@@ -7,17 +7,18 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from longlag.cells.base import GatedCell
+from longlag.cells.elman import RNN
+from longlag.cells.gru import GRU, GRUOptions
+from longlag.cells.lstm import LSTM
+from longlag.kernels import Gate, plain
+from longlag.kernels.compiler.graph import Graph, reachable
+from longlag.kernels.compiler.plan import make_plan
+from longlag.kernels.compiler.trace import Untraceable, trace
+from longlag.kernels.targets import c as compiled
+from longlag.kernels.targets.c.emit import Body
+from longlag.kernels.targets.c.source import source
 
-from harness.cells.base import GatedCell
-from harness.cells.elman import RNN
-from harness.cells.gru import GRU, GRUOptions
-from harness.cells.lstm import LSTM
-from harness.kernels import Gate, compiled, plain
-from harness.kernels.compiled.emit import Body
-from harness.kernels.compiled.graph import Graph, reachable
-from harness.kernels.compiled.plan import make_plan
-from harness.kernels.compiled.source import source
-from harness.kernels.compiled.trace import Untraceable, trace
 from tests.kernels.zoo import CELLS, GateRecurrence, MinGRU
 
 

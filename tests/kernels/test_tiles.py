@@ -6,9 +6,8 @@ import ctypes
 
 import numpy as np
 import pytest
-
-from harness.kernels.compiled import build
-from harness.kernels.compiled.tiles import tiles
+from longlag.kernels.targets.c import build
+from longlag.kernels.targets.c.tiles import tiles
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler on this machine")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
+from longlag.cells.base import GatedCell
+from longlag.cells.elman import IRNN, RNN
+from longlag.cells.gru import GRU, GRUOptions
+from longlag.cells.lstm import LSTM
+from longlag.kernels import Gate
 from torch.nn.functional import softplus
-
-from harness.cells.base import GatedCell
-from harness.cells.elman import IRNN, RNN
-from harness.cells.gru import GRU, GRUOptions
-from harness.cells.lstm import LSTM
-from harness.kernels import Gate
 
 
 class Peephole(GatedCell):

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from longlag.cells.lstm import LSTM
+from longlag.errors import UserError
+from longlag.models import Model, Tensors, build, loss
+from longlag.models.decoder import Memory
+from longlag.models.losses import ctc, mixture_density, per_output
+from longlag.spec import ModelSpec
+from longlag.task import Batch, Both, MappingKind, Nothing, Reals, Signature, Tokens
 from scipy import stats
-
-from harness.cells.lstm import LSTM
-from harness.models import Model, Tensors, build, loss
-from harness.models.decoder import Memory
-from harness.models.losses import ctc, mixture_density, per_output
-from harness.registry import UserError
-from harness.spec import ModelSpec
-from harness.task import Batch, Both, MappingKind, Nothing, Reals, Signature, Tokens
 
 B = 5
 WORDS = Signature(Tokens(6), 4, MappingKind.TRANSLATION, "cross-entropy", end=0, max_steps=5)
@@ -102,11 +101,11 @@ def test_scheduled_teacher_forcing_mixes_by_example() -> None:
     model = model_of(WORDS, decoder={"teacher_forcing": 1.0, "teacher_forcing_end": 0.0}).train()
     batch = tensors(words())
     taught = model(batch)
-    model.teach(1.0)
+    model.set_progress(1.0)
     alone = model(batch)
     torch.testing.assert_close(alone[0], taught[0])
     assert not torch.equal(alone[1:], taught[1:])
-    model.teach(0.5)
+    model.set_progress(0.5)
     assert model.forcing == 0.5  # type: ignore[union-attr]
     mixed = model(batch)
     ends = [int(steps) for steps in words().target_lengths]  # type: ignore[union-attr]
@@ -119,7 +118,7 @@ def test_scheduled_teacher_forcing_mixes_by_example() -> None:
 @pytest.mark.parametrize("decoder", [{}, {"attention": "luong"}, {"attention": "bahdanau"}, {"network": "one"}])
 def test_a_mixed_history_gives_the_outputs_and_gradients_of_single_steps(decoder: dict[str, Any]) -> None:
     model, batch = model_of(WORDS, decoder={**decoder, "teacher_forcing": 0.5}).train(), tensors(words())
-    model.coin.manual_seed(1)  # type: ignore[operator, union-attr]
+    model.sampling.manual_seed(1)  # type: ignore[operator, union-attr]
     taught = torch.rand(batch.batch, generator=torch.Generator().manual_seed(1)) < 0.5
     assert taught.any() and not taught.all()
     found = model(batch)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.papers.record import Record, RunRecord, spec_hash
-from harness.papers.spec import PaperSpec, load_paper_fields
+from longlag.papers.record import Record, RunRecord, spec_hash
+from longlag.papers.spec import PaperSpec, load_paper_fields
+
 from tests.conftest import TINY
 
 CLAIM: dict[str, Any] = {

@@ -6,10 +6,11 @@ import json
 import math
 from typing import Any
 
-from harness.papers import compare
-from harness.search.result import StudyResult, TrialResult
-from harness.spec import StudySpec, load_run
-from harness.training import RunResult
+from longlag.papers import compare
+from longlag.spec import StudySpec, load_run
+from longlag.study.result import StudyResult, TrialResult
+from longlag.training import RunResult
+
 from tests.conftest import TINY
 
 

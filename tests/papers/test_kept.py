@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.papers import figures, pages, report_markdown
-from harness.registry import UserError
+from longlag.errors import UserError
+from longlag.papers import figures, pages, report_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "papers"

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 import yaml
+from longlag.errors import UserError
+from longlag.papers import cost, pages, plan, record, report
+from longlag.papers.reproduce import How, costs, run
+from longlag.papers.spec import PaperSpec, load_paper_fields
+from longlag.study.result import StudyCallback
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
 
-from harness.papers import cost, pages, plan, record, report
-from harness.papers.reproduce import How, costs, run
-from harness.papers.spec import PaperSpec, load_paper_fields
-from harness.registry import UserError
-from harness.search.result import Watcher
-from harness.tracking.home import Home
-from harness.tracking.store import Store
 from tests.papers.example import CLAIM, FIELDS, measured
 
 Done = tuple[How, report.Report, pages.Pages]
 
 
-class Count(Watcher):
+class Count(StudyCallback):
     def __init__(self) -> None:
         self.trained = 0
 

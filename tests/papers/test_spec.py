@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from harness.cli.schema import paper_schema
-from harness.papers.plan import entries
-from harness.papers.spec import PaperSpec, load_paper, load_paper_fields, names
-from harness.registry import UserError
+from longlag.cli.schema import paper_schema
+from longlag.errors import UserError
+from longlag.papers.plan import entries
+from longlag.papers.spec import PaperSpec, load_paper, load_paper_fields, names
 
 
 def fields(**changes: Any) -> dict[str, Any]:

@@ -8,8 +8,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-
-from harness.papers import statistics
+from longlag.papers import statistics
 
 INF = math.inf
 

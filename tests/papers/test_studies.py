@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+from longlag.papers import plan
+from longlag.papers.measure import Curve, measure
+from longlag.papers.spec import load_paper, names
+from longlag.spec import load_run
+from longlag.training import RunCallback, train
 
-from harness.papers import plan
-from harness.papers.measure import Curve, measure
-from harness.papers.spec import load_paper, names
-from harness.spec import load_run
-from harness.training import Listener, train
 
-
-class Scores(Listener):
+class Scores(RunCallback):
     def __init__(self) -> None:
         self.curve: list[tuple[int, float]] = []
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from longlag.papers.relations import Sample
+from longlag.papers.spec import Rule
+from longlag.papers.verdict import decide, judge
 
 from benchmarks import verdicts as simulated
-from harness.papers.relations import Sample
-from harness.papers.spec import Rule
-from harness.papers.verdict import decide, judge
 
 RULE = Rule()
 

@@ -7,11 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from harness.cells import Stack, StateGradients, layer
-from harness.probes import curves, jacobian, states
-from harness.probes.flow import Curve
-from harness.probes.walk import Passage
+from longlag.cells import Stack, StateGradients, layer
+from longlag.probes import curves, jacobian, states
+from longlag.probes.flow import Curve
+from longlag.probes.rollout import CapturedInputs
 
 T, B, H, I = 30, 3, 5, 2  # noqa: E741  the field's name for the input size
 RTOL = 1e-6
@@ -38,8 +37,8 @@ def flow(stack: Stack, kernel: str = "plain", at: str = "h") -> dict[str, Curve]
     return {curve.name: curve for curve in curves(named)}
 
 
-def passage(stack: Stack) -> Passage:
-    return Passage(stack.layers[0].requires_grad_(False), inputs(), stack.layers[0].initial_state(B), None)
+def captured(stack: Stack) -> CapturedInputs:
+    return CapturedInputs(stack.layers[0].requires_grad_(False), inputs(), stack.layers[0].initial_state(B), None)
 
 
 def rows(stack: Stack, name: str) -> slice:
@@ -130,7 +129,7 @@ def test_underflow_is_shown_as_underflow() -> None:
 
 def test_jacobian_of_a_linear_network_is_its_matrix() -> None:
     stack = seeded("rnn", activation="linear")
-    spectrum = jacobian.spectrum(passage(stack))
+    spectrum = jacobian.spectrum(captured(stack))
     matrix = stack.layers[0].weight_hh.numpy()
     np.testing.assert_allclose(spectrum.singular[0, 0], np.linalg.svd(matrix)[1], rtol=RTOL)
     np.testing.assert_allclose(spectrum.radius, np.abs(np.linalg.eigvals(matrix)).max(), rtol=RTOL)
@@ -141,16 +140,16 @@ def test_lyapunov_exponents_of_a_linear_map_are_the_logarithms_of_its_eigenvalue
     values = np.array([1.1, 0.6, 0.3, 0.1, 0.02])
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(H, H)))[0]
     stack.layers[0].weight_hh.data.copy_(torch.from_numpy(basis @ np.diag(values) @ basis.T))
-    found = jacobian.lyapunov(passage(stack), leading=4, warm_up=0.7)
+    found = jacobian.lyapunov(captured(stack), leading=4, warm_up=0.7)
     np.testing.assert_allclose(found, np.log(values[:4]), rtol=RTOL)
 
 
 def test_lyapunov_exponent_of_a_scalar_tanh_network_is_the_mean_log_slope() -> None:
     stack = seeded("rnn", size=1)
-    given = passage(stack)
+    given = captured(stack)
     total = 0.0
     for b in range(B):
-        one = Passage(given.layer, given.x[:, b : b + 1], {"h": given.state["h"][:1]}, None)
+        one = CapturedInputs(given.layer, given.x[:, b : b + 1], {"h": given.state["h"][:1]}, None)
         total += float(np.log(jacobian.spectrum(one, samples=T).singular).mean())
     np.testing.assert_allclose(jacobian.lyapunov(given, warm_up=0), [total / B], rtol=RTOL)
 
@@ -163,6 +162,6 @@ def test_orthogonality_and_norms() -> None:
     assert states.orthogonality_error(seeded("lstm").layers[0]) is None
     stack.layers[0].weight_ih.data.zero_(), stack.layers[0].bias.data.zero_()
     start = {"h": torch.ones(B, H, dtype=torch.float64)}
-    norms = states.norms(Passage(stack.layers[0].requires_grad_(False), inputs(), start, None))["h"]
+    norms = states.norms(CapturedInputs(stack.layers[0].requires_grad_(False), inputs(), start, None))["h"]
     np.testing.assert_allclose(norms, math.sqrt(H) * 1.5 ** np.arange(1, T + 1), rtol=RTOL)
     assert states.growth(norms) == pytest.approx((T - 1) * math.log10(1.5))

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from harness.cells import StateGradients, layer
-from harness.probes import curves
+from longlag.cells import StateGradients, layer
+from longlag.probes import curves
 
 T, B, H = 40, 3, 6
 

@@ -7,20 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from harness.cells import layer
-from harness.models import Tensors, build
-from harness.probes import Scalars
-from harness.probes.flow import nanquantile
-from harness.probes.lag import lag_curves, sampled
-from harness.probes.saturation import gates
-from harness.probes.walk import Passage
-from harness.spec import ModelSpec, load_run
+from longlag.cells import layer
+from longlag.models import Tensors, build
+from longlag.probes import Scalars
+from longlag.probes.flow import nanquantile
+from longlag.probes.lag import lag_curves, sampled
+from longlag.probes.rollout import CapturedInputs
+from longlag.probes.saturation import gates
+from longlag.spec import ModelSpec, load_run
 
 H = 4
 
 
-def passage(name: str, bias: dict[str, list[float]], **options: object) -> Passage:
+def captured(name: str, bias: dict[str, list[float]], **options: object) -> CapturedInputs:
     """A layer whose gates are given by their biases alone, over three steps without input."""
     own = layer(name, 1, H, 1, torch.Generator().manual_seed(0), **options).layers[0].double().requires_grad_(False)
     for parameter in own.parameters():
@@ -28,12 +27,12 @@ def passage(name: str, bias: dict[str, list[float]], **options: object) -> Passa
     for gate, values in bias.items():
         k = own.layout.biases.index(gate)
         own.bias[k * H : (k + 1) * H] = torch.logit(torch.tensor(values, dtype=torch.float64))
-    return Passage(own, torch.zeros(3, 2, 1, dtype=torch.float64), own.initial_state(2), None)
+    return CapturedInputs(own, torch.zeros(3, 2, 1, dtype=torch.float64), own.initial_state(2), None)
 
 
 @pytest.mark.parametrize("name", ["lstm", "lstm-peephole"])
 def test_gates_of_an_lstm(name: str) -> None:
-    found = gates(passage(name, {"f": [0.05, 0.5, 0.92, 0.99], "i": [0.2] * H, "o": [0.01, 0.02, 0.03, 0.95]}))
+    found = gates(captured(name, {"f": [0.05, 0.5, 0.92, 0.99], "i": [0.2] * H, "o": [0.01, 0.02, 0.03, 0.95]}))
     assert found is not None
     assert found.sigmoid["f"] == pytest.approx((0.25, 0.5, 0.615))
     assert found.sigmoid["i"] == pytest.approx((0, 0, 0.2))
@@ -47,28 +46,28 @@ def test_gates_of_an_lstm(name: str) -> None:
 def test_what_other_cells_keep() -> None:
     shares = [0.05, 0.5, 0.92, 0.99]
     gru, before, mgu = (
-        gates(passage("gru", {"z": shares})),
-        gates(passage("gru", {"z": shares}, reset="before")),
-        gates(passage("mgu", {"f": shares})),
+        gates(captured("gru", {"z": shares})),
+        gates(captured("gru", {"z": shares}, reset="before")),
+        gates(captured("mgu", {"f": shares})),
     )
     assert gru is not None and before is not None and mgu is not None
     assert gru.sigmoid["z"] == before.sigmoid["z"] == mgu.sigmoid["f"]
     assert gru.kept["h"][0] == pytest.approx(0.615) and before.kept["h"][0] == pytest.approx(0.615)
     assert mgu.kept["h"][0] == pytest.approx(1 - 0.615)
     assert set(gru.tanh) == set(mgu.tanh) == {"n"}
-    carousel = gates(passage("lstm-1997", {}))
+    carousel = gates(captured("lstm-1997", {}))
     assert carousel is not None and carousel.kept["c"] == (1, math.inf, math.inf)
-    leaky = gates(passage("rnn", {}, leak=0.25))
+    leaky = gates(captured("rnn", {}, leak=0.25))
     assert leaky is not None and leaky.kept["h"] == pytest.approx((0.75, 4, 4))
 
 
 def test_padding_does_not_count() -> None:
-    given = passage("rnn", {})
+    given = captured("rnn", {})
     given.layer.weight_ih.fill_(100.0)
     x = torch.ones_like(given.x)
     x[2:] = 0
     mask = torch.tensor([[True, True], [True, True], [False, False]])
-    found = gates(Passage(given.layer, x, given.state, mask))
+    found = gates(CapturedInputs(given.layer, x, given.state, mask))
     assert found is not None and found.tanh["a"] == 1
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Answer, Array, DataError, Task
+from longlag_tasks import _scenes as scenes
 from scipy import stats
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Answer, Array, DataError, Task
-from tasks import _scenes as scenes
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 SIDE = scenes.GRID * scenes.CELL

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Task
-from tasks._prose import ADJECTIVES, DEEDS, DEPTH, NOUNS, VERBS, Author, prose
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Task
+from longlag_tasks._prose import ADJECTIVES, DEEDS, DEPTH, NOUNS, VERBS, Author, prose
 
 
 def characters(**options: object) -> Task:

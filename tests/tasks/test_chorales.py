@@ -9,14 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Array, Task
+from longlag_tasks import _rolls
+from longlag_tasks._harmony import RANGES, SCALES, composed
+from longlag_tasks._rolls import SPLITS, keep, parsed, read_rolls
 from scipy.io import savemat
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Array, Task
-from tasks import _rolls
-from tasks._harmony import RANGES, SCALES, composed
-from tasks._rolls import SPLITS, keep, parsed, read_rolls
 
 
 def chorales(**options: object) -> Task:

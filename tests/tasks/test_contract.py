@@ -9,15 +9,15 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+from longlag import registry
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Batch, Task
+from longlag.testing import TaskConformance
+from longlag.testing.tasks import draw, same
+from longlag_tasks.adding import Adding
 
 from benchmarks import quickstarts
-from harness import registry
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Batch, Task
-from harness.testing import TaskConformance
-from harness.testing.tasks import draw, same
-from tasks.adding import Adding
 from tests.tasks import corpora
 
 

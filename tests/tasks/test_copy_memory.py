@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Array, Batch, MappingKind, Reals, Task, Tokens
 from scipy import special, stats
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Array, Batch, MappingKind, Reals, Task, Tokens
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 LAYOUTS = ["arjovsky", "bai", "lezcano"]

@@ -7,10 +7,9 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 from babel.dates import format_date
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import DataError, Task
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import DataError, Task
 
 
 def dates(**options: object) -> Task:

@@ -9,11 +9,10 @@ from math import log
 
 import numpy as np
 import pytest
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Array, Batch, MappingKind, Task, Tokens
 from scipy import stats
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Array, Batch, MappingKind, Task, Tokens
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 NAMES = "BTPSXVE"

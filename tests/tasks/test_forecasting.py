@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Task
-from tasks import _series as series
-from tasks._mackey import mackey_glass
-from tasks._windows import Windows
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Task
+from longlag_tasks import _series as series
+from longlag_tasks._mackey import mackey_glass
+from longlag_tasks._windows import Windows
 
 
 def forecasting(**options: object) -> Task:

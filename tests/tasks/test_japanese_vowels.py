@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Task
-from tasks._ts import read
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Task
+from longlag_tasks._ts import read
 
 recorded = pytest.mark.skipif(find_spec("sktime") is None, reason="needs the recordings in sktime (extra vowels)")
 

@@ -6,11 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Batch, Task, Tokens
 from scipy import stats
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Batch, Task, Tokens
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 SIZES = {"5-bit": (2, 5), "20-bit": (5, 10)}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import num2words
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import DataError, Task
-from tasks._cut import cut, joined
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import DataError, Task
+from longlag_tasks._cut import cut, joined
 
 
 def numbers(**options: object) -> Task:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Answer, DataError, Task
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Answer, DataError, Task
 
 PAIRS = [(f"the number {n} and {n * n}", f"le nombre {n} et {n * n}") for n in range(40)]
 

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Answer, Array, Task
+from longlag_tasks import _letters as letters
+from longlag_tasks import _mixture as mixture
+from longlag_tasks import _pen as pen
+from longlag_tasks._ink import cut, read_ink
+from longlag_tasks.pen_strokes import _recorded
 from scipy import stats
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Answer, Array, Task
-from tasks import _letters as letters
-from tasks import _mixture as mixture
-from tasks import _pen as pen
-from tasks._ink import cut, read_ink
-from tasks.pen_strokes import _recorded
 
 
 def strokes(**options: object) -> Task:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Array, Task
-from tasks import pixel_digits
-from tasks._idx import MNIST
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Array, Task
+from longlag_tasks import pixel_digits
+from longlag_tasks._idx import MNIST
 
 
 def digits(**options: object) -> Task:

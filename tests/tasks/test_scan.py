@@ -6,11 +6,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Answer, Task
-from tasks.scan import commands, published
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Answer, Task
+from longlag_tasks.scan import commands, published
 
 
 def scan(**options: object) -> Task:

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Batch, MappingKind, Reals, Task
-from tasks._speaker import CODAS, NAMES, ONSETS, SLOTS, TRACT, VOWELS, plan, tables
-from tasks._speech import error_rate, runs
-from tasks._voice import CLOSURE, HIGHEST, LOWEST, mel, render
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Batch, MappingKind, Reals, Task
+from longlag_tasks._speaker import CODAS, NAMES, ONSETS, SLOTS, TRACT, VOWELS, plan, tables
+from longlag_tasks._speech import error_rate, runs
+from longlag_tasks._voice import CLOSURE, HIGHEST, LOWEST, mel, render
 
 
 def frames(**options: object) -> Task:

@@ -6,9 +6,8 @@ from math import log
 
 import numpy as np
 import pytest
-
-from harness.spec import TaskSpec
-from harness.task import Answer, Batch, MappingKind, Task
+from longlag.spec import TaskSpec
+from longlag.task import Answer, Batch, MappingKind, Task
 
 
 def synthesis(**options: object) -> Task:

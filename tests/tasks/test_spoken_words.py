@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from harness.registry import UserError
-from harness.spec import TaskSpec
-from harness.task import Task
-from tasks import spoken_words
-from tasks._espeak import say
-from tasks._mel import log_mel
+from longlag.errors import UserError
+from longlag.spec import TaskSpec
+from longlag.task import Task
+from longlag_tasks import spoken_words
+from longlag_tasks._espeak import say
+from longlag_tasks._mel import log_mel
 
 pytest.importorskip("espeakng_loader")
 SMALL = {"voices": 2, "utterances": 12, "words": 6}

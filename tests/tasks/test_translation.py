@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from longlag.errors import UserError
+from longlag.spec import TaskSpec, load_run
+from longlag.task import Task
+from longlag_tasks import _languages as language
 from scipy import stats
-
-from harness.registry import UserError
-from harness.spec import TaskSpec, load_run
-from harness.task import Task
-from tasks import _languages as language
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 

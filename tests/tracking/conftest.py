@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from harness.tracking.home import Home
-from harness.tracking.store import Store
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
 
 
 @pytest.fixture(scope="module")

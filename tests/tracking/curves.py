@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-from harness.probes import Curve
+from longlag.probes import Curve
 
 
 def curve(steps: int, decay: float = 0.9, part: str = "layer1", state: str = "h") -> Curve:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.spec import load_run
-from harness.tracking.home import Home
-from harness.tracking.listener import MlflowListener
-from harness.tracking.store import Store
-from harness.training import RunResult, train
+from longlag.spec import load_run
+from longlag.tracking.callback import MlflowListener
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
+from longlag.training import RunResult, train
 
 
 def begin_study(path: Path) -> str:
@@ -23,8 +23,8 @@ def points(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
 
 
 def trained(store: Store, experiment: str, fields: dict[str, Any], **place: Any) -> tuple[RunResult, MlflowListener]:
-    listener = store.listener(experiment, **place)
-    return train(load_run(fields), [listener]), listener
+    callback = store.callback(experiment, **place)
+    return train(load_run(fields), [callback]), callback
 
 
 def values(store: Store, run_id: str | None, name: str) -> list[tuple[int, float]]:

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from harness.registry import UserError
-from harness.tracking.home import Home
+from longlag.errors import UserError
+from longlag.tracking.home import Home
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", "ünï-çödé 😀", "a#b%20c", "x" * 100, "it's"])
@@ -93,7 +92,7 @@ def test_a_question_mark_would_end_a_database_address(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys, harness.tracking.home as h; print([m for m in ('mlflow', 'torch', 'numpy') if m in sys.modules])"
+        "import sys, longlag.tracking.home as h; print([m for m in ('mlflow', 'torch', 'numpy') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

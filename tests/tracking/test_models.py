@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from harness.search.best import best_run
-from harness.search.study import sweep
-from harness.tracking import models
-from harness.tracking.home import Home
-from harness.tracking.store import Store
-from harness.training.data import splits
-from harness.training.trained import Trained
+from longlag.analysis.best import best_run
+from longlag.study.sweep import sweep
+from longlag.tracking import models
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
+from longlag.training.data import splits
+from longlag.training.trained import Trained
 
 LOAD = """
 import json, sys, warnings
@@ -103,9 +102,9 @@ def test_validation_alone_chooses(tiny: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_translation_answers_freely(tiny: dict[str, Any]) -> None:
-    from harness.registry import UserError
-    from harness.spec import load_run
-    from harness.training.probing import network
+    from longlag.errors import UserError
+    from longlag.spec import load_run
+    from longlag.training.probing import network
 
     tiny["task"] = {"name": "translation"}
     spec = load_run(tiny)

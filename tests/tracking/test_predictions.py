@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness.spec import load_run
-from harness.tracking.home import Home
-from harness.tracking.store import Store
-from harness.training import train
+from longlag.spec import load_run
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
+from longlag.training import train
 
 
 @pytest.mark.parametrize(
@@ -21,22 +20,22 @@ def test_predictions_are_kept_with_the_run(
     shared_home: Path, tiny: dict[str, Any], task: dict[str, Any], picture: bool
 ) -> None:
     store = Store.open(Home.open(shared_home))
-    listener = store.listener(store.experiment("predictions"))
-    train(load_run({**tiny, "task": task}), [listener])
-    assert listener.run_id is not None
-    kept = {item.path for item in store.client.list_artifacts(listener.run_id)}
+    callback = store.callback(store.experiment("predictions"))
+    train(load_run({**tiny, "task": task}), [callback])
+    assert callback.run_id is not None
+    kept = {item.path for item in store.client.list_artifacts(callback.run_id)}
     assert "predictions.csv" in kept and ("predictions.png" in kept) == picture
-    with Path(store.client.download_artifacts(listener.run_id, "predictions.csv")).open(newline="") as file:
+    with Path(store.client.download_artifacts(callback.run_id, "predictions.csv")).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and all(row["example"] for row in rows)
 
 
 def test_further_test_splits_are_measured_and_recorded(shared_home: Path, tiny: dict[str, Any]) -> None:
     store = Store.open(Home.open(shared_home))
-    listener = store.listener(store.experiment("predictions"))
+    callback = store.callback(store.experiment("predictions"))
     data = {**tiny["data"], "beyond": {"longer": {"length": 20}}}
-    result = train(load_run({**tiny, "data": data}), [listener])
-    assert listener.run_id is not None and set(result.beyond) == {"longer"}
-    run = store.client.get_run(listener.run_id)
+    result = train(load_run({**tiny, "data": data}), [callback])
+    assert callback.run_id is not None and set(result.beyond) == {"longer"}
+    run = store.client.get_run(callback.run_id)
     assert run.data.metrics["longer/mse"] == result.beyond["longer"]["mse"] != result.test["mse"]  # type: ignore[index]
     assert {i.dataset.name for i in run.inputs.dataset_inputs} == {"adding-v1-validation", "adding-v1-test"}

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longlag.spec import load_run
+from longlag.tracking.callback import MlflowListener
+from longlag.tracking.home import Home
+from longlag.tracking.spool import Spool
+from longlag.tracking.store import Store
+from longlag.training import train
 
-from harness.spec import load_run
-from harness.tracking.home import Home
-from harness.tracking.listener import MlflowListener
-from harness.tracking.spool import Spool
-from harness.tracking.store import Store
-from harness.training import train
 from tests.tracking.opening import points
 
 METHODS = ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated")
@@ -37,13 +37,13 @@ def test_a_run_that_its_server_missed_is_delivered_once(
 ) -> None:
     experiment = store.experiment(f"missed-{len(broken)}")
     spec, spool = load_run(tiny), Spool(tmp_path / "spool")
-    listener = MlflowListener(store.client, experiment, spool=spool)
+    callback = MlflowListener(store.client, experiment, spool=spool)
     with monkeypatch.context() as away:
         for method in broken:
             away.setattr(store.client, method, gone)
-        result = train(spec, [listener])
+        result = train(spec, [callback])
         assert spool.deliver(store.client, store.uri) == 0  # not yet
-        assert len(spool.parcels()) == 1
+        assert len(spool.pending_uploads()) == 1
     assert spool.deliver(store.client, "http://elsewhere") == 0
     assert spool.deliver(store.client, store.uri) == 1
     assert spool.deliver(store.client, store.uri) == 0

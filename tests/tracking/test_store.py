@@ -17,31 +17,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longlag.errors import UserError
+from longlag.spec import load_run
+from longlag.tracking import describe
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
 
-from harness.registry import UserError
-from harness.spec import load_run
-from harness.tracking import describe
-from harness.tracking.home import Home
-from harness.tracking.store import Store
 from tests.tracking.opening import begin_study, trained, values
 
 # -- a run --------------------------------------------------------------------------------------------------------
 
 
 def test_a_result_comes_back_as_it_was(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
-    result, listener = trained(store, experiment, {**tiny, "seed": 11}, tags={"longlag.trial": "3"}, name="mine")
+    result, callback = trained(store, experiment, {**tiny, "seed": 11}, tags={"longlag.trial": "3"}, name="mine")
     found = store.find(result.run_key)
     assert found is not None and found.result == result
-    assert (found.run_id, found.experiment_id, found.status) == (listener.run_id, experiment, "FINISHED")
+    assert (found.run_id, found.experiment_id, found.status) == (callback.run_id, experiment, "FINISHED")
     assert found.tags["longlag.trial"] == "3"
     assert [entry.result for entry in store.recorded(experiment)] == [result]
     assert store.find("0" * 64) is None
 
 
 def test_figures_in_mlflow_equal_the_result(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
-    result, listener = trained(store, experiment, {**tiny, "seed": 12})
-    assert listener.run_id is not None
-    run = store.client.get_run(listener.run_id)
+    result, callback = trained(store, experiment, {**tiny, "seed": 12})
+    assert callback.run_id is not None
+    run = store.client.get_run(callback.run_id)
     metrics = run.data.metrics
     assert result.test is not None
     assert metrics["score"] == result.score
@@ -49,8 +49,8 @@ def test_figures_in_mlflow_equal_the_result(store: Store, experiment: str, tiny:
     assert metrics["validation/mse"] == result.validation["mse"]
     assert metrics["parameters"] == result.parameters
     assert "solved_at" not in metrics
-    assert [step for step, _ in values(store, listener.run_id, "train/loss")] == [1, 2, 4]
-    assert [step for step, _ in values(store, listener.run_id, "validation/mse")] == [2, 4]
+    assert [step for step, _ in values(store, callback.run_id, "train/loss")] == [1, 2, 4]
+    assert [step for step, _ in values(store, callback.run_id, "validation/mse")] == [2, 4]
     tags = run.data.tags
     assert (tags["task"], tags["cell"], tags["depth"], tags["seed"]) == ("adding", "rnn", "1", "12")
     assert (tags["outcome"], tags["host"], tags["pid"]) == ("budget", socket.gethostname(), str(os.getpid()))
@@ -67,16 +67,16 @@ def test_figures_in_mlflow_equal_the_result(store: Store, experiment: str, tiny:
 
 def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
     tiny |= {"probe": {"curves": True}, "model": {"hidden_size": 4, "depth": 2}, "cell": "lstm"}
-    _, listener = trained(store, experiment, tiny)
-    assert listener.run_id is not None
-    names = [n for n in store.client.get_run(listener.run_id).data.metrics if n.startswith("gradient_through_time/")]
+    _, callback = trained(store, experiment, tiny)
+    assert callback.run_id is not None
+    names = [n for n in store.client.get_run(callback.run_id).data.metrics if n.startswith("gradient_through_time/")]
     states = ("layer1.h", "layer1.c", "layer2.h", "layer2.c")
     moments = ("update_000000", "update_000002", "last")
     assert set(names) == {f"gradient_through_time/{state}/{when}" for state in states for when in moments}
-    drawn = values(store, listener.run_id, "gradient_through_time/layer2.h/last")
+    drawn = values(store, callback.run_id, "gradient_through_time/layer2.h/last")
     assert [step for step, _ in drawn] == [1, 2, 3, 4, 5, 6]
     assert all(norm > 0 for _, norm in drawn)
-    files = {f.path for f in store.client.list_artifacts(listener.run_id)}
+    files = {f.path for f in store.client.list_artifacts(callback.run_id)}
     assert files == {
         "gradient_through_time.svg",
         "gradient_through_time.safetensors",
@@ -87,16 +87,16 @@ def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[s
         "spec.json",
         "weights.safetensors",
     }
-    spec, weights = store.trained(listener.run_id)
+    spec, weights = store.trained(callback.run_id)
     assert spec.cell.name == "lstm" and "stack.layers.1.weight_hh" in weights
 
 
 def test_neither_nan_nor_infinity_is_logged_as_a_value(store: Store, experiment: str, tiny: dict[str, Any]) -> None:
     tiny["optimizer"] = {"name": "sgd", "lr": 1e30}
-    result, listener = trained(store, experiment, tiny)
+    result, callback = trained(store, experiment, tiny)
     assert result.outcome == "diverged" and math.isnan(result.score)
-    assert listener.run_id is not None
-    run = store.client.get_run(listener.run_id)
+    assert callback.run_id is not None
+    run = store.client.get_run(callback.run_id)
     assert run.info.status == "FINISHED" and run.data.tags["outcome"] == "diverged"
     assert run.data.metrics["train/diverged"] == 1
     assert "score" not in run.data.metrics
@@ -155,7 +155,7 @@ def test_a_run_of_another_study_is_adopted_whole(store: Store, tiny: dict[str, A
 def test_studies_are_listed_and_near_misses_suggested(store: Store, tiny: dict[str, Any]) -> None:
     experiment = store.experiment("listed-study")
     trained(store, experiment, tiny)
-    store.listener(experiment).started(load_run(tiny), {}, 1, {})
+    store.callback(experiment).started(load_run(tiny), {}, 1, {})
     row = next(row for row in store.studies() if row.name == "listed-study")
     assert (row.experiment_id, row.runs, row.finished) == (experiment, 2, 1)
     assert row.updated is not None
@@ -176,10 +176,10 @@ def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any
     experiment = store.experiment("orphans")
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    listeners = [store.listener(experiment) for _ in range(3)]
-    for listener in listeners:
-        listener.started(load_run(tiny), {}, 1, {})
-    dead, alive, elsewhere = [str(listener.run_id) for listener in listeners]
+    callbacks = [store.callback(experiment) for _ in range(3)]
+    for callback in callbacks:
+        callback.started(load_run(tiny), {}, 1, {})
+    dead, alive, elsewhere = [str(callback.run_id) for callback in callbacks]
     store.client.set_tag(dead, "pid", str(gone.pid))
     store.client.set_tag(elsewhere, "pid", str(gone.pid))
     store.client.set_tag(elsewhere, "host", "another-machine")
@@ -193,7 +193,7 @@ def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any
 
 def test_four_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")  # one of them imports for all
-    processes.set_forkserver_preload(["harness.tracking.store", "mlflow.store.tracking.sqlalchemy_store"])
+    processes.set_forkserver_preload(["longlag.tracking.store", "mlflow.store.tracking.sqlalchemy_store"])
     with processes.Pool(4) as pool:
         assert pool.map(begin_study, [tmp_path / "home"] * 4, chunksize=1) == ["1"] * 4
     with sqlite3.connect(tmp_path / "home" / "mlflow.db") as database:
@@ -259,7 +259,7 @@ def test_a_kill_while_the_database_is_made_leaves_nothing_half(tmp_path: Path) -
     """MLflow cannot go on with tables of which some are there: the database appears when it is whole."""
     home = Home.open(tmp_path)
     code = (
-        f"from pathlib import Path; from harness.tracking.home import Home; from harness.tracking.store import Store; "
+        f"from pathlib import Path; from longlag.tracking.home import Home; from longlag.tracking.store import Store; "
         f"Store.open(Home.open(Path({str(tmp_path)!r})))"
     )
     process = subprocess.Popen([sys.executable, "-c", code])

@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from longlag.probes import Curve
+from longlag.tracking import figures
+from longlag.tracking.throughtime import Flow, lags, planned, read, series
 from PIL import Image
 from safetensors.numpy import load_file, save
 
-from harness.probes import Curve
-from harness.tracking import figures
-from harness.tracking.throughtime import Flow, lags, planned, read, series
 from tests.tracking.curves import curve
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -71,7 +71,7 @@ def test_the_file_holds_every_evaluation(tmp_path: Path) -> None:
         flow.add(10 * number, [curve(40, 0.5 + number / 10), padded()])
     flow.write(tmp_path)
     arrays = load_file(tmp_path / "gradient_through_time.safetensors")
-    assert set(arrays) == {"updates", "layer1.h/by_lag", "layer2.c/by_lag", "layer2.c/by_step"}
+    assert set(arrays) == {"updates", "layer1.h/by_lag", "layer2.c/by_lag", "layer2.c/per_step"}
     assert arrays["updates"].tolist() == [0, 10, 20, 30, 40]
     assert arrays["layer1.h/by_lag"].shape == (5, 40) and arrays["layer1.h/by_lag"].dtype == np.float32
     np.testing.assert_allclose(arrays["layer1.h/by_lag"][2], 0.7 ** np.arange(40), rtol=1e-6)

@@ -8,15 +8,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from longlag.errors import UserError
+from longlag.spec import load_run
+from longlag.tracking import views
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
+from longlag.tracking.ui import address, curve_address, serve
+from longlag.training import train
 
-from harness.registry import UserError
-from harness.spec import load_run
-from harness.tracking import views
-from harness.tracking.home import Home
-from harness.tracking.store import Store
-from harness.tracking.ui import address, curve_address, serve
-from harness.training import train
-from tests.tracking.serving import free_port, ui
+from tests.ports import free_port, ui
 
 
 def query(page: str) -> dict[str, str]:
@@ -77,7 +77,7 @@ def test_a_study_behind_a_server(tmp_path: Path, tiny: dict[str, Any]) -> None:
         store = Store.open(Home.open(tmp_path / "client"), server)
         experiment, other = store.experiment("study"), store.experiment("other")
         parent = store.parent(experiment, "study", {"longlag.study_identity": "x"}, {"space.cell": "[]"})
-        result = train(load_run({**tiny, "probe": {"curves": True}}), [store.listener(experiment, parent)])
+        result = train(load_run({**tiny, "probe": {"curves": True}}), [store.callback(experiment, parent)])
         found = store.find(result.run_key)
         assert found is not None and found.result == result
         copy = store.adopt(found, other, None, {})

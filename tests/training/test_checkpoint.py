@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from longlag.spec import load_run
+from longlag.training import RunCallback, train
+from longlag.training.checkpoint import Checkpoint, Checkpoints, claimed, forget
 
-from harness.spec import load_run
-from harness.training import Listener, train
-from harness.training.checkpoint import Checkpoint, Checkpoints, claimed, forget
 from tests.training.test_loop import TINY, Notes, numbers
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -80,11 +80,11 @@ def test_a_run_in_three_pieces_is_the_same_run(variant: str, tmp_path: Path) -> 
 KILL = """
 import json, os, signal, sys
 from pathlib import Path
-from harness.spec import load_run
-from harness.training import Listener, train
-from harness.training.checkpoint import Checkpoints
+from longlag.spec import load_run
+from longlag.training import RunCallback, train
+from longlag.training.checkpoint import Checkpoints
 
-class Dies(Listener):
+class Dies(RunCallback):
     def measured(self, update, values):
         if update >= int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -171,7 +171,7 @@ def test_other_threads_or_another_torch_begin_anew(tmp_path: Path, monkeypatch: 
 
 
 def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
-    hold = "import sys, time; from pathlib import Path; from harness.training.checkpoint import claimed\n"
+    hold = "import sys, time; from pathlib import Path; from longlag.training.checkpoint import claimed\n"
     hold += "with claimed(Path(sys.argv[1]), 'key'):\n    print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
@@ -184,8 +184,8 @@ def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-class Remembers(Listener):
-    """A listener with a state of its own."""
+class Remembers(RunCallback):
+    """A callback with a state of its own."""
 
     def __init__(self) -> None:
         self.count, self.norms = 0, np.zeros(0)

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-
-from harness.spec import RunSpec, load_run
-from harness.training import Listener, Pruned, RunResult, train
+from longlag.spec import RunSpec, load_run
+from longlag.training import Pruned, RunCallback, RunResult, train
 
 TINY: dict[str, Any] = {
     "task": {"name": "adding", "length": 12},
@@ -33,7 +32,7 @@ def tiny(**changes: Any) -> RunSpec:
     return load_run(data)
 
 
-class Notes(Listener):
+class Notes(RunCallback):
     """Keeps what it was told."""
 
     def __init__(self) -> None:
@@ -69,7 +68,7 @@ def test_a_run_repeats_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_other_numbers_on_the_same_splits() -> None:
-    class Data(Listener):
+    class Data(RunCallback):
         def started(self, spec: Any, splits: Any, parameters: int, environment: Any) -> None:
             self.splits = splits
 
@@ -125,7 +124,7 @@ def test_a_learning_rate_that_stays_is_told_once() -> None:
 
 def test_clipping_bounds_the_step() -> None:
     """SGD with lr 1: the parameters move by the clipped gradient exactly."""
-    from harness.training.loop import Run
+    from longlag.training.loop import Run
 
     for clip, bound in ({"norm": 1e-3}, 1e-3), ({"value": 1e-5}, None):
         spec = tiny(clip=clip, optimizer={"name": "sgd", "lr": 1.0}, training__updates=1)
@@ -165,7 +164,7 @@ def test_the_test_score_is_the_one_measured_on_the_test_split() -> None:
 
 
 def test_a_listener_may_prune() -> None:
-    class Pruner(Listener):
+    class Pruner(RunCallback):
         def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
             raise Pruned(f"no better than others at update {update}")
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from longlag.spec import ClipSpec, OptimizerSpec, ScheduleSpec
+from longlag.training import optimizers
 from pydantic import TypeAdapter
-
-from harness.spec import ClipSpec, OptimizerSpec, ScheduleSpec
-from harness.training import optimizers
 
 GRADIENTS = [0.5, -2.0, 1.0]
 

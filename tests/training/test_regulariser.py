@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from harness.models import Tensors, build, loss
-from harness.registry import UserError
-from harness.spec import RegulariserSpec, load_run
-from harness.training import regulariser as module
-from harness.training import train
+from longlag.errors import UserError
+from longlag.models import Tensors, build, loss
+from longlag.spec import RegulariserSpec, load_run
+from longlag.training import regulariser as module
+from longlag.training import train
 
 RUN: dict[str, Any] = {
     "task": {"name": "temporal-order", "length": 12},
@@ -56,7 +55,7 @@ def test_omega_and_its_immediate_derivative(task: dict[str, Any], padded: bool) 
         pre[-1].retain_grad()
         h = torch.where(torch.from_numpy(exists[t])[:, None], torch.tanh(pre[-1]), h)
         states.append(h)
-    outputs = network.readout(torch.stack(states) if law.signature.by_step else h)
+    outputs = network.readout(torch.stack(states) if law.signature.per_step else h)
     value = loss(law.signature, outputs, batch)
     value.backward()
     a = np.stack([p.detach().numpy() for p in pre])

@@ -1,0 +1,1 @@
+"""What a study says: which axes matter, how gradient flow goes with scores, pictures."""

@@ -1,0 +1,191 @@
+"""The pictures of a study, as a paper would print them: curves with bands over seeds, one line a cell."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longlag.analysis import relation
+from longlag.probes import draw
+from longlag.study.result import StudyResult, TrialResult
+from longlag.tracking import throughtime
+from longlag.tracking.store import Store
+from longlag.training import RunResult
+
+log = logging.getLogger("longlag")
+
+Values = NDArray[np.float64]
+FLOOR = 1e-16
+"""Where the axis of relative norms ends."""
+NORMS = {"lag": r"$\|\partial \ell_\tau / \partial h_{\tau-k}\|$", "total": r"$\|\partial L / \partial h_{T-k}\|$"}
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What one run gives to the pictures.
+
+    Args:
+        run: its result.
+        kind: ``lag`` or ``total``, which gradient the curves are of.
+        before, after: norms by lag of the watched output before training and when last measured.
+        score: update -> validation score.
+    """
+
+    run: RunResult
+    kind: str
+    before: Values
+    after: Values
+    score: dict[int, float]
+
+
+def draw_all(result: StudyResult, store: Store, folder: Path) -> list[Path]:
+    """Draw what there is to draw into `folder`; returns the files: ``curves``, as PNG and PDF, and ``relation``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    rows = gather(result, store)
+    if rows:
+        made = [folder / "curves.png", folder / "curves.pdf"]
+        curves(rows, result.spec.name, made)
+    scatter = folder / "relation.png"
+    return [*made, scatter] if relation.scatter(result, scatter) else made
+
+
+# -- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def gather(result: StudyResult, store: Store) -> dict[str, dict[str, list[Seed]]]:
+    """Task -> cell (with its depth, where that varies) -> the seeds of its best trial by the study's objective.
+
+    Trials that are not complete, and runs that recorded no curves, are left out; so are runs whose file of curves is
+    damaged, with a line that says it.
+    """
+    rows: dict[str, dict[str, list[Seed]]] = {}
+    complete = [trial for trial in result.trials if trial.state == "complete" and trial.runs]
+    several = len({trial.runs[0].spec.model.depth for trial in complete}) > 1
+    for trial in complete:  # the best first
+        spec = trial.runs[0].spec
+        cells = rows.setdefault(_task(trial), {})
+        label = f"{spec.cell.name}, depth {spec.model.depth}" if several else spec.cell.name
+        if label not in cells and (seeds := list(_seeds(trial, store))):
+            cells[label] = seeds
+    return {task: cells for task, cells in rows.items() if cells}
+
+
+def _task(trial: TrialResult) -> str:
+    """The task, with those of its options that the study varies."""
+    varied = [f"{path.removeprefix('task.')} {value}" for path, value in trial.point.items() if "task." in path]
+    return ", ".join([trial.runs[0].spec.task.name, *varied])
+
+
+def _seeds(trial: TrialResult, store: Store) -> Iterator[Seed]:
+    for run, run_id in zip(trial.runs, trial.run_ids, strict=True):
+        for kind, name in (("lag", throughtime.LAG_SECTION), ("total", throughtime.SECTION)):
+            data = store.file(run_id, f"{name}.safetensors")
+            if data is not None:
+                try:
+                    by_lag = throughtime.read(data)
+                except ValueError as error:
+                    log.warning("run %s is not in the picture of curves: %s.safetensors is %s", run_id, name, error)
+                    break
+                chosen = by_lag[watched(list(by_lag), run.spec.model.depth)]
+                score = dict(store.series(run_id, "validation/score"))
+                yield Seed(run, kind, _known(chosen[0]), _known(chosen[-1]), score)
+                break
+
+
+def watched(names: Sequence[str], depth: int) -> str:
+    """Of curves ``layer1.h``, ``encoder.layer2.c`` ..., in this order: the output of what stands for the network."""
+    part = f"encoder.layer{depth}." if any(name.startswith("encoder.") for name in names) else f"layer{depth}."
+    return next(name for name in names if name.startswith(part))
+
+
+def _known(values: Values) -> Values:
+    return values[~np.isnan(values)]
+
+
+def scores(seeds: Sequence[Seed]) -> tuple[Values, Values]:
+    """Updates ``[E]`` and validation scores ``[seeds, E]``.
+
+    A run that stopped because it had solved the task keeps its last score; one that diverged has infinity from there.
+    """
+    updates = sorted({update for seed in seeds for update in seed.score})
+    rows = []
+    for seed in seeds:
+        last = max(seed.score, default=-1)
+        after = math.inf if seed.run.outcome == "diverged" else seed.score.get(last, math.nan)
+        rows.append([after if update > last else seed.score.get(update, math.nan) for update in updates])
+    return np.array(updates, float), np.array(rows)
+
+
+def legend(label: str, seeds: Sequence[Seed]) -> str:
+    """The cell with what became of its runs."""
+    counts = {
+        "solved": sum(seed.run.solved_at is not None for seed in seeds),
+        "diverged": sum(seed.run.outcome == "diverged" for seed in seeds),
+    }
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    many = f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
+    return f"{label} ({', '.join([many, *told])})"
+
+
+# -- how it is drawn --------------------------------------------------------------------------------------------------
+
+
+def curves(rows: dict[str, dict[str, list[Seed]]], title: str, paths: Sequence[Path]) -> None:
+    """A row a task: gradient by lag before training, at the end, and the score over training.
+
+    The line is the median over the seeds, the band reaches from the least to the greatest.
+
+    Args:
+        rows: see `gather`.
+        title: above all.
+        paths: written to each, in the format that its ending says.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 0.6 + 3.4 * len(rows)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{title}: best setting of each cell; median and range over seeds", fontsize=10)
+    labels = dict.fromkeys(label for cells in rows.values() for label in cells)
+    styles = {label: (place, place // draw.COLOURS) for place, label in enumerate(labels)}
+    for (task, cells), axes in zip(rows.items(), figure.subplots(len(rows), 3, squeeze=False), strict=True):
+        norm = NORMS[next(iter(cells.values()))[0].kind]
+        for axis, when, take in ((axes[0], "before training", _before), (axes[1], "when last measured", _after)):
+            lines = [draw.Line(key, [take(seed) for seed in s], *styles[key]) for key, s in cells.items()]
+            draw.by_lag(axis, lines, f"{norm}, relative to lag 0", FLOOR)
+            axis.set_title(f"{task}: {when}", fontsize=9)
+        _learning(axes[2], cells, styles)
+        axes[2].set_title(f"{task}: learning", fontsize=9)
+    for path in paths:
+        figure.savefig(path)
+
+
+def _before(seed: Seed) -> Values:
+    return seed.before
+
+
+def _after(seed: Seed) -> Values:
+    return seed.after
+
+
+def _learning(axes: Any, cells: dict[str, list[Seed]], styles: dict[str, tuple[int, int]]) -> None:
+    finite = [1.0]
+    for label, seeds in cells.items():
+        updates, values = scores(seeds)
+        draw.band(axes, updates, values, legend(label, seeds), *styles[label])
+        finite += values[np.isfinite(values) & (values > 0)].tolist()
+    axes.set_yscale("log")
+    axes.set_ylim(0.7 * min(finite), 1.5 * max(finite))  # a band that ends in infinity leaves at the top
+    axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    axes.set_xlabel("update")
+    axes.set_ylabel("validation score (trivial predictor 1)")
+    axes.grid(True, alpha=0.25)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

@@ -1,0 +1,156 @@
+"""Does gradient flow say who learns? Rank correlations over the runs of a study, and the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longlag.study.result import StudyResult
+from longlag.training import RunResult
+
+RESAMPLES = 2000
+LEVEL = 0.95
+FEWEST = 4
+"""Runs below which nothing is said."""
+
+Values = NDArray[np.float64]
+
+PREDICTORS = {
+    "horizon before training": "share of the steps that the gradient reaches back (1%), before the first update",
+    "horizon during training": "the same, median over evaluations (loss at one step) or logged updates (whole loss)",
+    "horizon at the end": "the same when last measured; learning may be its cause as well as its effect",
+    "decades kept": "minus the decades between the gradient at the first and at the last step, before training",
+}
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How one number of gradient flow goes with learning, over runs.
+
+    Args:
+        predictor: one of `PREDICTORS`.
+        outcome: ``solved``, 1 or 0; ``score``, minus the validation score: more is better learned.
+        runs: how many have both.
+        rho: Spearman's rank correlation; None where one of the two does not vary.
+        low, high: 95% interval, percentile bootstrap over runs (2,000 resamples, fixed seed). Seeds of one point count
+            as runs of their own, so that it is too narrow where they resemble each other.
+    """
+
+    predictor: str
+    outcome: str
+    runs: int
+    rho: float | None
+    low: float | None
+    high: float | None
+
+
+def runs_of(result: StudyResult) -> list[RunResult]:
+    return [run for trial in result.trials for run in trial.runs]
+
+
+def horizon(run: RunResult, when: str) -> float:
+    """As a share of the longest lag; of the loss at one step where it was measured, else of the whole loss."""
+    for kind in (f"{when}_lag_", f"{when}_"):
+        steps = run.gradient.get(f"{kind}steps")
+        if steps:
+            return run.gradient[f"{kind}horizon"] / steps
+    return math.nan
+
+
+def predictor(run: RunResult, name: str) -> float:
+    """One of `PREDICTORS`, NaN where it was not measured."""
+    match name:
+        case "horizon before training":
+            return horizon(run, "initial")
+        case "horizon at the end":
+            return horizon(run, "final")
+        case "horizon during training":
+            if "training_lag_horizon" in run.gradient:
+                return run.gradient["training_lag_horizon"] / run.gradient["final_lag_steps"]
+            steps = run.gradient.get("initial_steps") or math.nan
+            return run.gradient.get("training_horizon", math.nan) / steps
+        case _:
+            kind = "initial_lag_" if "initial_lag_log10_ratio" in run.gradient else "initial_"
+            return -abs(run.gradient.get(f"{kind}log10_ratio", math.nan))
+
+
+def outcome(run: RunResult, name: str) -> float:
+    """More is better. A run that diverged has the worst score there is."""
+    if name == "solved":
+        return float(run.solved_at is not None)
+    score = run.spec.task.build().score(run.validation) if run.validation else math.inf
+    return -float(score) if run.outcome != "diverged" and math.isfinite(score) else -math.inf
+
+
+def relate(result: StudyResult) -> list[Relation]:
+    """Every predictor with every outcome, over all runs of the study; diverged ones count."""
+    runs = runs_of(result)
+    return [
+        correlate(x, y, np.array([predictor(r, x) for r in runs]), np.array([outcome(r, y) for r in runs]))
+        for x in PREDICTORS
+        for y in ("solved", "score")
+    ]
+
+
+def correlate(x_name: str, y_name: str, x: Values, y: Values) -> Relation:
+    """Spearman's correlation of two numbers of each run and its interval."""
+    from scipy.stats import spearmanr
+
+    known = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[known], y[known]
+    if len(x) < FEWEST or len(set(x)) < 2 or len(set(y)) < 2:
+        return Relation(x_name, y_name, len(x), None, None, None)
+    rho = float(spearmanr(_finite(x), _finite(y)).statistic)
+    index = np.random.default_rng(0).integers(0, len(x), (RESAMPLES, len(x)))
+    drawn = _spearman(x[index], y[index])
+    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Relation(x_name, y_name, len(x), rho, float(low), float(high))
+
+
+def _finite(values: Values) -> Values:
+    """Ranks, which know infinity."""
+    from scipy.stats import rankdata
+
+    ranks: Values = rankdata(values)
+    return ranks
+
+
+def _spearman(x: Values, y: Values) -> Values:
+    """Row by row; NaN where a row does not vary."""
+    from scipy.stats import rankdata
+
+    a, b = (rankdata(values, axis=1) for values in (x, y))
+    a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (a, b))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: Values = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return found
+
+
+def as_json(relations: Sequence[Relation]) -> list[dict[str, Any]]:
+    return [asdict(relation) for relation in relations]
+
+
+def scatter(result: StudyResult, path: Path) -> bool:
+    """Score over the horizon before and during training, a point a run: PNG. False where no run has both."""
+    from longlag.probes import draw
+
+    runs = runs_of(result)
+    panels: dict[str, Mapping[str, list[tuple[float, float, bool]]]] = {}
+    for name in ("horizon before training", "horizon during training"):
+        cells: dict[str, list[tuple[float, float, bool]]] = {}
+        for run in runs:
+            x, y = predictor(run, name), -outcome(run, "score")
+            if math.isfinite(x):
+                cells.setdefault(run.spec.cell.name, []).append((x, y, run.solved_at is not None))
+        if cells:
+            panels[name] = cells
+    if not panels:
+        return False
+    draw.scatter(panels, path, f"{result.spec.name}: gradient flow and learning", "score (trivial predictor 1)")
+    return True

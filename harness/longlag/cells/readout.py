@@ -1,0 +1,138 @@
+"""What stands around a linear recurrence: encoder, read-out, nonlinearity, mixing of channels."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from longlag.cells.base import GatedLayer, Layer
+from longlag.cells.padding import Prefix, existing_steps, hold, silence, watch
+from longlag.kernels import State, StateGradients, unroll
+
+Mix = Literal["none", "gelu", "glu"]
+
+
+def linear(inputs: int, outputs: int, generator: torch.Generator | None, bias: bool = True) -> nn.Linear:
+    """A linear map with torch's own initialisation, U(-1/sqrt(inputs), 1/sqrt(inputs)), drawn from `generator`."""
+    module: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
+    bound = 1 / math.sqrt(inputs)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return module
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator | None) -> Tensor:
+    """A tensor of U(low, high)."""
+    return torch.empty(shape).uniform_(low, high, generator=generator)
+
+
+class Mixing(nn.Module):
+    """After the recurrence, step by step on ``y [..., H]``: nothing, GELU, or GELU and a gated linear unit.
+
+    glu:  v = gelu(y),  out = (W_1 v + b_1) * sigmoid(W_2 v + b_2),  2 H (H + 1) parameters
+    """
+
+    def __init__(self, kind: Mix, size: int, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.out = linear(size, 2 * size, generator) if kind == "glu" else None
+
+    @staticmethod
+    def formula(kind: Mix) -> str:
+        return "2*H*(H + 1)" if kind == "glu" else "0"
+
+    def forward(self, y: Tensor) -> Tensor:
+        if self.kind == "none":
+            return y
+        y = F.gelu(y)
+        return y if self.out is None else F.glu(self.out(y), -1)
+
+
+class Only(StateGradients):
+    """`record` as seen by a kernel whose cell has more states than the layer: it keeps those of `names`."""
+
+    def __init__(self, record: StateGradients, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.record, self.names = record, names
+
+    def allocate(self, states: tuple[str, ...], steps: int, batch: int) -> None:
+        self.record.allocate(self.names, steps, batch)
+        super().allocate(tuple(name for name in states if name not in self.names), steps, batch)
+
+    def of(self, state: str) -> Tensor:
+        return self.record.of(state) if state in self.names else super().of(state)
+
+
+def scan(
+    layer: GatedLayer,
+    x: Tensor,
+    state: State,
+    mask: Tensor | None,
+    record: StateGradients | None,
+    units: Mapping[str, Tensor],
+) -> tuple[Tensor, State]:
+    """Run a linear recurrence into which the read-out is fused: its outputs over time and its final state.
+
+    Args:
+        layer: the recurrence.
+        x: inputs ``[T, B, I]``.
+        state: the initial state.
+        mask: ``[T, B]``.
+        record: filled in the backward pass.
+        units: per-unit parameters that the recurrence has besides its own weights (a read-out's).
+    """
+    weights = layer.weights()
+    weights = weights._replace(units={**weights.units, **units})
+    return unroll(layer.cell, weights, x, state, mask, record, layer.kernel, layer.checkpoint_steps)
+
+
+class ScanLayer(Layer):
+    """A layer whose outputs ``[T, B, H]`` are read out from the states of a linear recurrence.
+
+    Its first state, ``h``, is the last output; the recurrence does not read it. Over padding the output is held.
+    In gradient records ``h`` is the gradient at the layer's outputs, step by step: no path through time starts there.
+    The states of the recurrence carry those paths.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, scan_states: tuple[str, ...]) -> None:
+        super().__init__(input_size, hidden_size, hidden_size, ("h", *scan_states))
+
+    @abstractmethod
+    def scan_state(self, batch: int) -> State:
+        """The recurrence's states before the first step."""
+
+    @abstractmethod
+    def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
+        """The read-out ``[T, B, H]`` (anything over padding) and the recurrence's final states."""
+
+    def initial_state(self, batch: int) -> State:
+        return {"h": next(self.parameters()).new_zeros(batch, self.hidden_size), **self.scan_state(batch)}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        mask: Tensor | None = None,
+        record: StateGradients | None = None,
+    ) -> tuple[Tensor, State]:
+        state = self.initial_state(x.shape[1]) if state is None else state
+        if mask is None:
+            y, final = self.run(x, state, None, record)
+        else:
+            steps = existing_steps(mask)
+            part = None if record is None else Prefix(record, len(x))
+            y, final = self.run(silence(x, mask)[:steps], state, mask[:steps], part)
+        outputs = hold(y, mask, state["h"])
+        watch(record, outputs)
+        return outputs, {"h": outputs[-1], **final}
+
+    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        outputs, final = self(x_t.unsqueeze(0), state)
+        return outputs[0], final

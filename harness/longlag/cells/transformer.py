@@ -1,0 +1,173 @@
+"""A causal Transformer layer with a bounded context, its keys and values as an explicit state."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from longlag.cells.base import Cell, Layer, Options
+from longlag.cells.compose import Dropout
+from longlag.cells.padding import front, newest, spread, watch
+from longlag.cells.readout import linear
+from longlag.kernels import State, StateGradients
+
+BLOCK = 256
+"""Queries that are scored together: bounds the scores' memory to BLOCK * (BLOCK + context) a head and example."""
+
+
+class TransformerOptions(Options):
+    heads: int = Field(default=4, ge=1)
+    context: int = Field(default=1024, ge=1)
+    feed_forward: int = Field(default=4, ge=1)
+    positions: Literal["rotary", "none"] = "rotary"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class Transformer(Cell):
+    """A causal Transformer layer: Vaswani et al. (2017), arXiv 1706.03762, with what became usual since. Not recurrent.
+
+    u_t = x_t, or W_u x_t + b_u where I differs from H
+    q_t, k_t, v_t = W n_t + b,  n_t = norm(u_t)                                      M heads of size E
+    a_t = u_t + W_o [sum_{t - context <= j <= t} softmax_j(q_t . k_j / sqrt(E)) v_j] + b_o
+    h_t = a_t + W_2 gelu(W_1 norm(a_t) + b_1) + b_2
+
+    The norm comes before each part (pre-norm, Xiong et al. 2020). ``positions="rotary"`` turns queries and keys by
+    angles proportional to their step (Su et al. 2021), so that a score depends on the distance t - j alone, and a
+    sequence may be read in chunks; with ``"none"`` only the causal mask tells order. Each step sees itself and the
+    ``context`` steps before it. No norm follows the last layer: the composition's ``layer_norm`` does that.
+
+    Shapes: M = ``heads``; E = H / M rounded up to an even number; W ``[3 M E, H]``, W_o ``[H, M E]``, W_1 ``[f H, H]``,
+    W_2 ``[H, f H]`` with f = ``feed_forward``; two norms of 2 H. 4 H + 3 M E (H + 1) + H (M E + 1) + f H (H + 1) +
+    H (f H + 1) parameters, and H (I + 1) where I differs from H. States: ``h``, the last output; ``k`` and ``v``
+    ``[B, context, M E]``, keys (not turned) and values, the newest last; ``seen [B]``, how many of them exist (int64).
+    In gradient records ``h`` is the gradient at the layer's outputs; there is no recurrent state.
+
+    Differs from `TCN` in that what it reads from the past depends on what stands there; its cost grows with
+    T * context instead of T.
+
+    Initialisation: matrices Glorot uniform, as the authors' code does (q, k and v each on its own), biases 0, norms 1;
+    the encoder W_u torch's own. Dropout, where asked for, is on both parts' outputs, from a generator of its own.
+    """
+
+    Options: ClassVar[type[Options]] = TransformerOptions
+
+    @property
+    def formula(self) -> str:
+        heads, f = self.options.heads, self.options.feed_forward
+        width = f"{heads}*2*((H + {2 * heads - 1})//{2 * heads})"
+        parts = f"4*H + 3*{width}*(H + 1) + H*({width} + 1) + {f}*H*(H + 1) + H*({f}*H + 1)"
+        return f"{parts} + (I != H)*H*(I + 1)"
+
+    def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> TransformerLayer:
+        return TransformerLayer(self.options, input_size, hidden_size, generator)
+
+
+def glorot(inputs: int, outputs: int, generator: torch.Generator | None, parts: int = 1) -> nn.Linear:
+    """A linear map, Glorot uniform in each of its `parts`, without bias at first."""
+    module: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    bound = math.sqrt(6 / (inputs + outputs // parts))
+    with torch.no_grad():
+        module.weight.uniform_(-bound, bound, generator=generator)
+        module.bias.zero_()
+    return module
+
+
+def rotate(x: Tensor, first: int) -> Tensor:
+    """Turn ``x [..., S, E]``, whose steps are numbered from `first`: pair e by step * 10000^(-2 e / E) radians."""
+    steps, size = x.shape[-2:]
+    wide = torch.promote_types(x.dtype, torch.float32)
+    rates = 10000 ** (-torch.arange(0, size, 2, dtype=wide, device=x.device) / size)
+    angles = torch.arange(first, first + steps, dtype=wide, device=x.device).unsqueeze(1) * rates
+    cos, sin = torch.cos(angles).to(x.dtype), torch.sin(angles).to(x.dtype)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+
+
+class TransformerLayer(Layer):
+    """`Transformer` with its past keys and values as its state."""
+
+    def __init__(
+        self, options: TransformerOptions, input_size: int, hidden_size: int, generator: torch.Generator | None
+    ) -> None:
+        super().__init__(input_size, hidden_size, hidden_size, ("h", "k", "v", "seen"))
+        self.options = options
+        self.width = options.heads * 2 * math.ceil(hidden_size / (2 * options.heads))
+        inner = options.feed_forward * hidden_size
+        self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden_size) for _ in range(2))
+        self.project = glorot(hidden_size, 3 * self.width, generator, parts=3)
+        self.out = glorot(self.width, hidden_size, generator)
+        self.widen = glorot(hidden_size, inner, generator)
+        self.narrow = glorot(inner, hidden_size, generator)
+        drawn = torch.randint(2**62, (2,), generator=generator).tolist() if options.dropout else []
+        self.dropouts = nn.ModuleList(Dropout(options.dropout, seed) for seed in drawn)
+
+    def initial_state(self, batch: int) -> State:
+        like = self.out.bias
+        cache = (batch, self.options.context, self.width)
+        return {
+            "h": like.new_zeros(batch, self.hidden_size),
+            "k": like.new_zeros(cache),
+            "v": like.new_zeros(cache),
+            "seen": torch.zeros(batch, dtype=torch.int64, device=like.device),
+        }
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        mask: Tensor | None = None,
+        record: StateGradients | None = None,
+    ) -> tuple[Tensor, State]:
+        state = self.initial_state(x.shape[1]) if state is None else state
+        existing, counts = (x, None) if mask is None else front(x, mask)
+        u = existing if self.encoder is None else self.encoder(existing)
+        q, k, v = self.project(self.norms[0](u)).chunk(3, -1)
+        windows = [torch.cat([state[name].transpose(0, 1), new]) for name, new in (("k", k), ("v", v))]
+        a = u + self._drop(0, self.out(self._attend(q, windows[0], windows[1], state["seen"])))
+        outputs = a + self._drop(1, self.narrow(F.gelu(self.widen(self.norms[1](a)))))
+        outputs = outputs if mask is None else spread(outputs, mask, state["h"])
+        watch(record, outputs)
+        context = self.options.context
+        final = {n: newest(w, context, counts).transpose(0, 1) for n, w in zip(("k", "v"), windows, strict=True)}
+        seen = (state["seen"] + (len(x) if counts is None else counts)).clamp(max=context)
+        return outputs, {"h": outputs[-1], **final, "seen": seen}
+
+    def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        outputs, final = self(x_t.unsqueeze(0), state)
+        return outputs[0], final
+
+    def _drop(self, k: int, value: Tensor) -> Tensor:
+        dropped: Tensor = self.dropouts[k](value) if len(self.dropouts) else value
+        return dropped
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+        """Attention of ``q [T, B, M E]`` over the windows ``[context + T, B, M E]``: ``[T, B, M E]``."""
+        context = self.options.context
+        unseen = context - int(seen.max())  # nobody has these oldest slots
+        query, key, value = (self._split(w) for w in (q, k[unseen:], v[unseen:]))
+        if self.options.positions == "rotary":
+            query, key = rotate(query, context - unseen), rotate(key, 0)
+        oldest = None if bool((seen == seen[0]).all()) else context - unseen - seen  # by example, in the window
+        parts: list[Tensor] = []
+        for first in range(0, len(q), BLOCK):
+            last = min(first + BLOCK, len(q))
+            start, stop = max(0, first - unseen), context - unseen + last
+            here = torch.arange(first, last, device=q.device).unsqueeze(1) + context - unseen
+            there = torch.arange(start, stop, device=q.device)
+            allowed = (there <= here) & (there >= here - context)
+            if oldest is not None:
+                allowed = allowed & (there >= oldest.view(-1, 1, 1, 1))
+            block = (query[:, :, first:last], key[:, :, start:stop], value[:, :, start:stop])
+            parts.append(F.scaled_dot_product_attention(*block, attn_mask=allowed))
+        return torch.cat(parts, 2).permute(2, 0, 1, 3).flatten(2)
+
+    def _split(self, window: Tensor) -> Tensor:
+        """``[S, B, M E]`` to ``[B, M, S, E]``."""
+        heads: Tensor = window.unflatten(-1, (self.options.heads, -1))
+        return heads.permute(1, 2, 0, 3)

@@ -1,0 +1,197 @@
+"""What an earlier crash left behind in a home, and putting it right."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from longlag import registry
+from longlag.errors import UserError
+from longlag.kernels.targets.c import toolchain
+from longlag.study.storage import where
+from longlag.study.store import StudyStore, names
+from longlag.tracking.home import Home
+from longlag.tracking.spool import Spool
+from longlag.tracking.store import Store
+from longlag.training.checkpoint import Checkpoints
+
+PACKAGES = ("longlag", "torch", "numpy", "mlflow", "optuna", "datasets", "safetensors", "pydantic")
+STALE_DAYS = 30
+
+
+class Finding(BaseModel):
+    """One line of the report.
+
+    Attributes:
+        what: was looked at.
+        state: ``ok``, ``note`` for what need not be put right, ``wrong`` for what should, ``repaired``.
+        about: what was found.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: str
+    state: Literal["ok", "note", "wrong", "repaired"]
+    about: str
+
+
+def examine(
+    home: Home | None, repair: bool = False, storage: str | None = None, tracking_uri: str | None = None
+) -> Iterator[Finding]:
+    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and spool.
+
+    Args:
+        home: to look at; None where there is none yet.
+        repair: put right what can be.
+        storage: database of the studies, instead of the home's own.
+        tracking_uri: an MLflow server or store, instead of the home's own.
+    """
+    yield from _machine()
+    if home is None:
+        yield Finding(what="home", state="note", about="none yet")
+        return
+    yield from _disk(home)
+    whole = True
+    for database in ("mlflow.db", "optuna.db"):
+        finding = _integrity(home.root / database)
+        whole = whole and finding.state == "ok"
+        yield finding
+    if whole:
+        study_stores: dict[StudyStore, set[int]] = {}
+        if storage is not None or (home.root / "optuna.db").exists():
+            yield from _trials(where(home, storage), repair, study_stores)
+        if tracking_uri is not None or (home.root / "mlflow.db").exists():
+            yield from _runs(Store.open(home, tracking_uri), repair, study_stores)
+        for study_store in study_stores:
+            study_store.storage.close()
+    yield from _checkpoints(home, repair)
+    pending_uploads = len(Spool(home.spool).pending_uploads())
+    if pending_uploads:
+        yield Finding(
+            what="spool",
+            state="note",
+            about=f"{pending_uploads} runs wait for their tracking server; the next sweep delivers",
+        )
+
+
+def _machine() -> Iterator[Finding]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding(what="versions", state="wrong", about=f"{name} is not installed")
+    about = f"{', '.join(found)}; Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
+    yield Finding(what="versions", state="ok", about=about)
+    tools = toolchain()
+    compiler = ", ".join(f"{key} {value}" for key, value in tools.items())
+    cells = _by_kernel()
+    yield Finding(
+        what="compiler",
+        state="ok" if cells["compiled"] else "note",
+        about=compiler or "none: gated cells run on the plain loop, several times slower",
+    )
+    for kernel, members in cells.items():
+        if members:
+            yield Finding(what=f"{kernel} kernel", state="ok", about=", ".join(members))
+
+
+def _by_kernel() -> dict[str, list[str]]:
+    """Cells by the loop that they take in float32 on this machine."""
+    import torch
+
+    from longlag.cells import GatedCell
+    from longlag.kernels import which
+    from longlag.spec import CellSpec
+
+    cells: dict[str, list[str]] = {"compiled": [], "plain": [], "own": []}
+    for name in registry.names("cell"):
+        try:
+            cell = CellSpec.model_validate(name).build()
+            kernel = which(cell, torch.float32, torch.device("cpu"), "auto") if isinstance(cell, GatedCell) else "own"
+            cells[kernel].append(name)
+        except Exception as error:  # a plug-in may be broken in any way
+            cells.setdefault("broken", []).append(f"{name} ({error})")
+    return cells
+
+
+def _disk(home: Home) -> Iterator[Finding]:
+    free = shutil.disk_usage(home.root).free
+    writable = os.access(home.root, os.W_OK)
+    about = f"{home.root}, {free / 1e9:.1f} GB free{'' if writable else ', cannot be written'}"
+    yield Finding(what="home", state="ok" if writable and free > 1e8 else "wrong", about=about)
+
+
+def _integrity(path: Path) -> Finding:
+    if not path.exists():
+        return Finding(what=path.name, state="ok", about="not made yet")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as database:
+            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)")]
+    except sqlite3.Error as error:
+        said = [str(error)]
+    if said == ["ok"]:
+        return Finding(what=path.name, state="ok", about=f"whole, {path.stat().st_size / 1e6:.1f} MB")
+    about = f"{'; '.join(said)}: restore it from a backup, or `sqlite3 {path} .recover` saves what can be read"
+    return Finding(what=path.name, state="wrong", about=about)
+
+
+def _trials(url: str, repair: bool, study_stores: dict[StudyStore, set[int]]) -> Iterator[Finding]:
+    """Trials that a dead process left running; their numbers go into `study_stores`."""
+    for name in names(url):
+        try:
+            study_store = StudyStore.stored(name, url)
+        except UserError as error:
+            yield Finding(what=f"study {name}", state="note", about=str(error))
+            continue
+        with study_store.lock():
+            dead = study_store.recover_orphans() if repair else study_store.dead()
+        study_stores[study_store] = set(dead)
+        about = f"{study_store.standing()} settled"
+        if dead:
+            numbers = ", ".join(map(str, dead))
+            what = "were left running by a dead process" + ("; they are put back" if repair else "")
+            about += f"; {numbers} {what}"
+        state: Literal["ok", "wrong", "repaired"] = "ok" if not dead else "repaired" if repair else "wrong"
+        yield Finding(what=f"study {name}", state=state, about=about)
+
+
+def _runs(store: Store, repair: bool, study_stores: dict[StudyStore, set[int]]) -> Iterator[Finding]:
+    """Runs that a dead process left RUNNING."""
+
+    def running() -> dict[str, set[int]]:
+        return {study_store.spec.name: study_store.running() - dead for study_store, dead in study_stores.items()}
+
+    dead = store.dead(trials=running)
+    if dead and repair:
+        for experiment in {run.info.experiment_id for run in dead}:
+            store.mark_killed(experiment, running)
+    if dead:
+        what = "are marked as killed" if repair else "were left RUNNING by a dead process"
+        yield Finding(what="runs", state="repaired" if repair else "wrong", about=f"{len(dead)} {what}")
+    else:
+        yield Finding(what="runs", state="ok", about="none is left RUNNING by a dead process")
+
+
+def _checkpoints(home: Home, repair: bool) -> Iterator[Finding]:
+    """Those that nobody went on from for a month, and those that are damaged."""
+    for folder in sorted(path for path in home.checkpoints.glob("*") if path.is_dir()):
+        days = (time.time() - folder.stat().st_mtime) / 86400
+        saved = Checkpoints(folder).read()
+        about = "damaged" if saved is None else f"at update {saved.update}, {days:.0f} days old"
+        old = saved is None or days > STALE_DAYS
+        if old and repair:
+            shutil.rmtree(folder, ignore_errors=True)
+            about += "; removed"
+        state: Literal["note", "wrong", "repaired"] = "note" if not old else "repaired" if repair else "wrong"
+        yield Finding(what=f"checkpoint {folder.name[:12]}", state=state, about=about)

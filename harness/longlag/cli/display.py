@@ -1,0 +1,320 @@
+"""Tables and closing lines."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from longlag.analysis.importance import Importance
+    from longlag.analysis.relation import Relation
+    from longlag.study.result import StudyResult, TrialResult
+    from longlag.tracking.home import Home
+    from longlag.training import RunResult
+    from longlag.workers.runner import Execution
+
+WIDTH = 160  # of tables that go into a file or a pipe
+USUAL = {"cell": "cell", "model.depth": "depth", "optimizer": "optimizer"}
+
+
+def console() -> Console:
+    """Standard output; a pipe is not cut at 80 columns."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+
+
+def command() -> str:
+    """How longlag was called, for the next command to type: its name, or its path where the name alone finds none."""
+    called = Path(sys.argv[0])
+    return "longlag" if called.name != "longlag" or shutil.which("longlag") else str(called)
+
+
+def number(value: float) -> str:
+    """Three figures, and no more letters than needed."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.3g}"
+
+
+def share(score: float) -> str:
+    """A score as a share of the trivial predictor's."""
+    return number(score) if not math.isfinite(score) else f"{100 * score:.3g} %"
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def value(given: Any) -> str:
+    from longlag.study.space import label
+
+    return f"{given:.4g}" if isinstance(given, float) else str(label(given))
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
+def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
+    """What is said when a run has ended."""
+    result = done.result
+    lines = [f"{result.outcome}: {result.reason}{'' if done.trained else ' (found, not trained again)'}"]
+    if result.test is not None:
+        baseline = result.spec.task.build().baseline()
+        name = next(iter(result.test))
+        lines.append(
+            f"  test {name} {number(result.test[name])}, {share(result.score)} of the trivial predictor's "
+            f"{number(baseline.value)} ({baseline.predictor})"
+        )
+        others = ", ".join(f"{key} {number(v)}" for key, v in list(result.test.items())[1:])
+        if others:
+            lines.append(f"  also on the test split: {others}")
+    kind = "lag_horizon" if "initial_lag_horizon" in result.gradient else "horizon"
+    if {f"initial_{kind}", f"final_{kind}"} <= result.gradient.keys():
+        lines.append(
+            f"  gradient horizon {result.gradient[f'final_{kind}']:.0f} steps at the end, "
+            f"{result.gradient[f'initial_{kind}']:.0f} before the first update"
+        )
+    lines.append(f"  {result.updates} updates in {duration(result.wall_seconds)}, {result.parameters:,} parameters")
+    lines.append(f"  recorded in {home.root if uri == home.tracking_uri else uri} as run {done.run_id}")
+    lines.append(f"Look at its curves: {command()} ui{_options(home, uri)}")
+    return lines
+
+
+def _options(home: Home, uri: str) -> str:
+    """What the next command needs to find the same place."""
+    from longlag.cli.homes import folder
+
+    place = "" if home.root.resolve() == folder(None).resolve() else f" --home {home.root}"
+    return place if uri == home.tracking_uri else f"{place} --tracking-uri {uri}"
+
+
+# -- a study ----------------------------------------------------------------------------------------------------------
+
+
+def print_study(
+    result: StudyResult,
+    home: Home,
+    relations: Sequence[Relation] = (),
+    pictures: Sequence[Path] = (),
+    importance: Sequence[Importance] = (),
+) -> None:
+    """The closing table, what to make of it, and what to type next."""
+    out = console()
+    out.print(study_table(result))
+    for trial in result.failed:
+        out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
+    if importance:
+        print_importance(out, importance, result)
+    if relations:
+        print_relations(out, relations)
+    for path in pictures:
+        out.print(f"picture: {path}", markup=False, soft_wrap=True)
+    if not result.finished or result.failed:
+        out.print(
+            f"done so far: {standing(result)}; "
+            f"continue with: longlag sweep {result.spec.name}{_options(home, result.tracking_uri)}",
+            soft_wrap=True,
+        )
+    out.print(
+        f"Look at the curves: [b]{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]",
+        soft_wrap=True,
+    )
+
+
+def study_table(result: StudyResult) -> Table:
+    """Trials from the best to the worst."""
+    metrics = {run.spec.task.name: next(iter(run.validation), "") for t in result.trials for run in t.runs}
+    metric = f"test {next(iter(metrics.values()))}" if len(metrics) == 1 else "test"
+    columns = columns_of(result)
+    caption = None
+    if len(result.spec.objectives) > 1:
+        caption = f"● the Pareto front: no other trial is better in all of {', '.join(result.spec.objectives)}"
+    title = f"{result.spec.name}: {standing(result)}"
+    table = Table(
+        title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    if caption:
+        table.add_column("")
+    for name in columns.values():
+        table.add_column(name, justify="right" if name == "depth" else "left", overflow="fold")
+    for name in (metric, "of trivial", "updates to solved", "gradient horizon", "outcome"):
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    extra = [name for name in result.spec.objectives if name != "score"]
+    for name in extra:
+        table.add_column(name, justify="right")
+    for trial in result.trials:
+        row = trial_row(trial, list(columns), result)
+        row += [number(trial.objectives[name]) if name in trial.objectives else "–" for name in extra]
+        if caption:
+            row = ["●" if trial.number in result.front else "", *row]
+        table.add_row(*row, style="bold" if trial.runs and all(r.solved_at for r in trial.runs) else None)
+    return table
+
+
+def standing(result: StudyResult) -> str:
+    """How much of what ends a study is done."""
+    spec = result.spec
+    parts = [f"{result.done} trials" if result.total is None else f"{result.done} of {result.total} trials"]
+    if spec.total_updates is not None:
+        parts.append(f"{result.updates:,} of {spec.total_updates:,} updates")
+    if spec.hours is not None:
+        parts.append(f"{duration(3600 * result.hours)} of {duration(3600 * spec.hours)}")
+    return ", ".join(parts)
+
+
+def columns_of(result: StudyResult) -> dict[str, str]:
+    """Dotted paths that get a column: cell, depth and optimizer, and every other axis with more than one value."""
+    axes = [path for path, axis in result.spec.space.items() if not (isinstance(axis, list) and len(axis) == 1)]
+    return {**USUAL, **{path: path for path in axes if path not in USUAL}}
+
+
+def trial_row(trial: TrialResult, paths: Sequence[str], result: StudyResult) -> list[str]:
+    runs = trial.runs
+    cells = [_field(trial, path, result) for path in paths]
+    tested = [run for run in runs if run.test is not None]
+    test = statistics.fmean(next(iter(run.test.values())) for run in tested if run.test) if tested else math.nan
+    scores = [run.score if run.test is not None else math.inf for run in runs]
+    score = statistics.fmean(scores) if scores else math.nan
+    diverged = any(run.outcome == "diverged" for run in runs)
+    return [
+        *cells,
+        number(math.inf if diverged else test),
+        share(score) if trial.state == "complete" else "–",
+        solved_at(runs),
+        horizon(runs),
+        outcome(trial),
+    ]
+
+
+def _field(trial: TrialResult, path: str, result: StudyResult) -> str:
+    if path in trial.point:
+        return value(trial.point[path])
+    try:
+        here: Any = result.spec.run(trial.point, result.spec.seeds[0]).model_dump(mode="json")
+    except Exception:
+        return "–"  # a failed trial whose point gives no run
+    for key in path.split("."):
+        if not isinstance(here, Mapping) or key not in here:
+            return "–"  # an axis that only other choices have
+        here = here[key]
+    return str(here["name"]) if isinstance(here, Mapping) else str(here)
+
+
+def solved_at(runs: Sequence[RunResult]) -> str:
+    """The update at which it was solved; with several seeds the median of those that did, and how many did."""
+    updates = [run.solved_at for run in runs if run.solved_at is not None]
+    if not runs:
+        return "–"
+    if not updates:
+        return "never"
+    middle = f"{statistics.median_high(updates)}"
+    return middle if len(runs) == 1 else f"{middle} ({len(updates)} of {len(runs)} seeds)"
+
+
+def horizon(runs: Sequence[RunResult]) -> str:
+    """Of the loss at one step where there is one at every step, else of the whole loss."""
+    found = [run.gradient.get("final_lag_horizon", run.gradient.get("final_horizon")) for run in runs]
+    values = [value for value in found if value is not None]
+    return number(statistics.fmean(values)) if values else "–"
+
+
+def outcome(trial: TrialResult) -> str:
+    if trial.state == "lost":
+        return "lost: its process died; the next sweep takes it up"
+    if trial.state != "complete":
+        return trial.state
+    outcomes = [run.outcome for run in trial.runs]
+    if len(set(outcomes)) == 1:
+        return outcomes[0]
+    return ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+
+
+def print_relations(out: Console, relations: Sequence[Relation]) -> None:
+    """How well gradient flow says who learns."""
+    said = [relation for relation in relations if relation.rho is not None]
+    if not said:
+        return  # too few runs, or runs that do not differ
+    table = Table(title="gradient flow and learning: Spearman's rank correlation over runs, 95 % interval",
+                  title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
+    for name in ("", "with solved", "with score", "runs"):
+        table.add_column(name, justify="left" if not name else "right")
+    for name in dict.fromkeys(relation.predictor for relation in relations):
+        row = {r.outcome: r for r in relations if r.predictor == name}
+        table.add_row(name, *(_rho(row[key]) for key in ("solved", "score")), str(row["score"].runs))
+    out.print(table)
+
+
+ADAPTIVE = ("tpe", "gp", "cmaes")
+
+
+def print_importance(out: Console, found: Sequence[Importance], result: StudyResult) -> None:
+    """Which axes matter, by both methods; one sentence where nothing can be said."""
+    said = [each for each in found if each.share is not None]
+    reasons = dict.fromkeys(each.reason for each in found if each.share is None)
+    if not said:
+        out.print(f"importance of the axes: not told ({'; '.join(reasons)})", markup=False, soft_wrap=True)
+        return
+    for objective in dict.fromkeys(each.objective for each in said):
+        table = Table(
+            title=f"which axes matter for {objective}: share of its rank's variance explained alone (fANOVA), "
+            "share in reaching the best tenth (PED-ANOVA); 95 % intervals by a bootstrap over trials",
+            title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+        )  # fmt: skip
+        for name in ("axis", "fANOVA", "PED-ANOVA", "trials"):
+            table.add_column(name, justify="left" if name == "axis" else "right", overflow="fold")
+        here = {(each.axis, each.method): each for each in found if each.objective == objective}
+        for axis in dict.fromkeys(path for path, _ in here):
+            each = here[axis, "fanova"]
+            name = f"{axis} (where {each.where})" if each.where else axis
+            table.add_row(name, _share(each), _share(here[axis, "ped-anova"]), str(each.trials))
+        out.print(table)
+    if result.spec.sampler.name in ADAPTIVE:
+        out.print(
+            f"({result.spec.sampler.name} looks where it is good: fANOVA is surest on random, qmc or grid trials)",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _share(each: Importance) -> str:
+    if each.share is None or each.low is None or each.high is None:
+        return each.reason
+    return f"{each.share:.2f} ({each.low:.2f} … {each.high:.2f})"
+
+
+def _rho(relation: Relation) -> str:
+    if relation.rho is None or relation.low is None or relation.high is None:
+        return "does not vary"
+    return f"{relation.rho:+.2f} ({relation.low:+.2f} … {relation.high:+.2f})"
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """A table of mappings; a row with an ``error`` shows it in place of the rest."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, title in columns.items():
+        table.add_column(title, overflow="fold", no_wrap=key == "name")
+    for row in rows:
+        shown = []
+        for key in columns:
+            entry = row.get(key, row.get("error", "") if key == "about" else "")
+            shown.append(", ".join(map(str, entry)) if isinstance(entry, list) else str(entry))
+        table.add_row(*(text.replace("[", "\\[") for text in shown))
+    console().print(table)

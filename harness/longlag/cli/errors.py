@@ -1,0 +1,123 @@
+"""What becomes of errors: one sentence for a user's mistake, one and a file for ours, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+
+from longlag.errors import UserError, suggestion
+
+USER_ERROR, OUR_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: ends a command as Ctrl-C does, so that nothing is left RUNNING."""
+
+
+class Stopped(Exception):
+    """A command that was stopped by hand, and what to say about it; typer swallows KeyboardInterrupt."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+@contextmanager
+def stoppable(sentence: str) -> Iterator[None]:
+    """Say `sentence` when what is inside is stopped by Ctrl-C or a signal."""
+    try:
+        yield
+    except Terminated:
+        raise Stopped(f"terminated; {sentence}", TERMINATED) from None
+    except KeyboardInterrupt:
+        raise Stopped(f"interrupted; {sentence}", INTERRUPTED) from None
+
+
+def invoke(app: typer.Typer, arguments: list[str]) -> int:
+    """Run a command line and say how it went, as an exit code."""
+    try:
+        with _signals():
+            code = app(arguments, prog_name="longlag", standalone_mode=False)
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except UserError as error:
+        return complain(str(error), USER_ERROR)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on, as with `| head`
+        return OUR_ERROR
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a command line that typer refuses
+            return complain(refusal(error), USER_ERROR)
+        if os.environ.get("LONGLAG_DEBUG") == "1":
+            raise
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return complain(f"unexpected {what} (traceback in {keep_traceback()})", OUR_ERROR)
+
+
+def complain(sentence: str, code: int) -> int:
+    """One line on stderr."""
+    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    return code
+
+
+def keep_traceback() -> Path:
+    """Write the exception in hand to a file: in the home's logs if there is a home, else in a temporary folder."""
+    home = Path(os.environ.get("LONGLAG_HOME") or "longlag-home") / "logs"
+    name = f"longlag-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
+    text = f"longlag {' '.join(sys.argv[1:])}\n\n{traceback.format_exc()}"
+    try:
+        if not home.parent.is_dir():
+            raise OSError
+        home.mkdir(exist_ok=True)
+        path = home / name
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        path = Path(tempfile.gettempdir()) / name
+        path.write_text(text, encoding="utf-8")
+    return path.resolve()
+
+
+def refusal(error: Any) -> str:
+    """What typer found wrong with a command line, with the nearest option where one was mistyped."""
+    option = getattr(error, "option_name", None)
+    context = getattr(error, "ctx", None)
+    if option is not None and context is not None:
+        known = [name for parameter in context.command.params for name in parameter.opts]
+        command = context.command_path
+        return f"there is no option {option}{suggestion(option, known) or f' (`{command} --help` lists them)'}"
+    sentence = str(error.format_message()).replace(". Did you mean", "; did you mean")
+    return sentence[:1].lower() + sentence[1:]
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise, as Ctrl-C does. Outside of the main thread signals cannot be set: leave them."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, terminate)
+    except ValueError:
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,202 @@
+"""What `longlag horizon` does once it knows what is asked. Imports everything heavy; the command imports it late."""
+
+from __future__ import annotations
+
+import copy
+import json as json_
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from longlag import registry, specfile
+from longlag.cli import display
+from longlag.cli.errors import stoppable
+from longlag.cli.execute import How
+from longlag.cli.progress import Progress
+from longlag.errors import UserError
+from longlag.horizon import chart, page
+from longlag.horizon.record import Record, read
+from longlag.horizon.spec import BASE, HorizonSpec, load_horizon
+from longlag.horizon.study import horizon
+from longlag.spec import RunSpec
+from longlag.study.result import StudyCallback
+from longlag.training import RunResult
+from longlag.workers.runner import open_home
+
+KEPT = "what is finished is kept, the runs in hand are saved, and the same command goes on"
+
+
+def specified(
+    task: str, updates: int, settings: Sequence[str], fields: dict[str, Any], name: str | None
+) -> HorizonSpec:
+    """The study that the options describe; the same options give the same name, whatever cells and runs.
+
+    Raises:
+        UserError: for an option that is wrong.
+    """
+    registry.load("task", task)
+    base: dict[str, Any] = {**copy.deepcopy(BASE), "task": {"name": task}}
+    specfile.assign(base, "training.updates", updates)
+    for path in (fields["lag"], "optimizer.lr", "model.hidden_size", "cell", "seed"):
+        if any(setting.partition("=")[0] == path for setting in settings):
+            option = {"optimizer.lr": "--lr", "model.hidden_size": "--parameters", "cell": "--cell", "seed": "--seeds"}
+            raise UserError(
+                f"--set {path}: a horizon study chooses it; see {option.get(path, '--shortest and --longest')}"
+            )
+    base = specfile.override(base, settings)
+    spec = load_horizon({**fields, "base": base, "name": name or "horizon"})
+    return spec if name else spec.model_copy(update={"name": f"horizon-{task}-{spec.identity()[:8]}"})
+
+
+def run(
+    spec: HorizonSpec, home: Path | None, tracking_uri: str | None, how: How, where: Path | None, *, json: bool
+) -> None:
+    opened = open_home(home)
+    with stoppable(KEPT), HorizonProgress(spec) as progress:
+        record, store = horizon(
+            spec,
+            home=opened,
+            tracking_uri=tracking_uri,
+            threads=how.threads,
+            workers=how.workers,
+            checkpoint_seconds=how.checkpoint_seconds,
+            callbacks=[progress],
+        )
+    target = where or opened.root / "reports" / f"{spec.name}.md"
+    beside = target.with_suffix("")
+    own = beside / f"{record.task if where else spec.name}.json"
+    record.write(own)
+    files = sorted(beside.glob("*.json"))
+    picture = publish(files, target)
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (own, picture, target):
+            shutil.copy(file, folder)
+        store.attach(store.experiment_id(spec.name), record.identity, Path(folder), {})
+    told([record], target, json=json)
+
+
+def rebuild(files: Sequence[Path], target: Path, *, json: bool) -> None:
+    """Chart and page from data files alone."""
+    publish(files, target)
+    told([read(file) for file in files], target, json=json)
+
+
+def publish(files: Sequence[Path], target: Path) -> Path:
+    """Write the page at `target`, and its chart into the folder of the same name; returns the chart."""
+    records = [read(file) for file in files]
+    picture = target.with_suffix("") / "chart.png"
+    chart.draw(records, picture)
+    page.write(records, target, picture, files)
+    return picture
+
+
+def told(records: Sequence[Record], target: Path, *, json: bool) -> None:
+    """What is said at the end."""
+    if json:
+        found = [
+            {
+                "task": record.task,
+                "identity": record.identity,
+                "cells": [
+                    {"cell": cell.cell, **asdict(fit), "gradient_horizon": (cell.gradient_horizon() or (None,))[0]}
+                    for cell, fit in record.by_horizon()
+                ],
+            }
+            for record in records
+        ]
+        typer.echo(json_.dumps({"page": str(target), "studies": found}, indent=2))
+        return
+    out = display.console()
+    for record in records:
+        out.print(table(record))
+    typer.echo(f"page: {target}, with its chart and data in {target.with_suffix('')}")
+
+
+def table(record: Record) -> Table:
+    """One study, a row a cell."""
+    rows = Table(title=f"{record.task}: T50, the lag at which half the seeds solve it", box=box.SIMPLE)
+    for column in (
+        "cell",
+        "T50",
+        "95% interval",
+        "gradient horizon",
+        "lr",
+        "units",
+        "solved",
+        "updates to solve",
+        "CPU",
+    ):
+        rows.add_column(column, justify="left" if column == "cell" else "right")
+    for cell, fit in record.by_horizon():
+        updates = cell.updates_to_solve()
+        rows.add_row(
+            cell.cell,
+            page.t50(fit, record),
+            page.interval(fit, record),
+            page.gradient(cell),
+            f"{cell.rate:g}",
+            str(cell.hidden_size),
+            f"{sum(run.solved for run in cell.counted)} of {len(cell.counted)}",
+            "–" if updates is None else f"{updates:,.0f}",
+            display.duration(cell.seconds()),
+        )
+    return rows
+
+
+class HorizonProgress(Progress):
+    """A line for every run that ends; in a terminal also what each worker has in hand."""
+
+    def __init__(self, study: HorizonSpec) -> None:
+        super().__init__(Console(stderr=True, highlight=False))
+        self.study = study
+        self.lanes: dict[int, _Lane] = {}
+        self.trained = 0
+        most = len(study.cells) * (study.runs + len(study.rates) * len(study.ladder()))
+        self.line(
+            f"study {study.name}: {len(study.cells)} cells, {study.runs} counted runs each, at most {most} runs in all"
+        )
+
+    def worker(self, index: int) -> StudyCallback:
+        return self.lanes.setdefault(index, _Lane(self))
+
+    def worker_died(self, index: int, how: str) -> None:
+        self.line(f"worker {index + 1} died ({how}); its run goes on from its checkpoint")
+
+    def ended(self, result: RunResult) -> None:
+        self.trained += 1
+        at = f"solved at update {result.solved_at}" if result.solved_at is not None else result.outcome
+        self.line(f"[{self.trained}] {_about(result.spec, self.study)}: {at}, {display.duration(result.wall_seconds)}")
+
+    def render(self) -> RenderableType:
+        return Group(*(lane.run_line() for _, lane in sorted(self.lanes.items())))
+
+
+class _Lane(Progress):
+    """What one worker has in hand."""
+
+    def __init__(self, whole: HorizonProgress) -> None:
+        super().__init__(whole.console)
+        self.whole = whole
+
+    def evaluated(self, update: int, metrics: Any, score: float) -> None:
+        self.score = score
+
+    def state(self) -> str:
+        return "" if self.spec is None else f"{_about(self.spec, self.whole.study)}: {super().state()}"
+
+    def finished(self, result: RunResult) -> None:
+        super().finished(result)
+        self.whole.ended(result)
+
+
+def _about(spec: RunSpec, study: HorizonSpec) -> str:
+    lag = spec.task.options.get(study.lag.partition(".")[2])
+    return f"{spec.cell.name}, T = {lag}, lr {spec.optimizer.lr:g}, seed {spec.seed}"

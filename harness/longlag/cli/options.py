@@ -1,0 +1,135 @@
+"""Options and arguments that several commands have, and how the shell completes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from longlag import registry
+from longlag.cli import studies
+from longlag.errors import UserError
+
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+
+
+def complete_task(incomplete: str) -> list[str]:
+    return [name for name in registry.names("task") if name.startswith(incomplete)]
+
+
+def complete_cell(incomplete: str) -> list[str]:
+    """The last of a comma-separated list."""
+    return _last_of(incomplete, registry.names("cell"))
+
+
+def complete_optimizer(incomplete: str) -> list[str]:
+    return _last_of(incomplete, list(OPTIMIZERS))
+
+
+def complete_study(incomplete: str) -> list[str]:
+    return [name for name in studies.names() if name.startswith(incomplete)]
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """What `sweep` takes: studies, tasks and files."""
+    files = [str(path) for pattern in ("*.yaml", "*.yml") for path in Path().glob(pattern)]
+    return [name for name in [*studies.names(), *registry.names("task"), *files] if name.startswith(incomplete)]
+
+
+def complete_name(incomplete: str) -> list[str]:
+    known = [*registry.names("task"), *registry.names("cell"), *studies.names()]
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def _last_of(incomplete: str, known: list[str]) -> list[str]:
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in known if name.startswith(last)]
+
+
+WHERE, FIELDS, LOOP = "Where the results are kept", "What is run", "How it is run"
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="LONGLAG_HOME",
+        help="Folder of all results. [dim]Default: ./longlag-home[/dim]",
+        rich_help_panel=WHERE,
+        show_default=False,
+    ),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        envvar="LONGLAG_TRACKING_URI",
+        help="An MLflow server, such as http://localhost:5000, instead of the home's own store.",
+        rich_help_panel=WHERE,
+        show_default=False,
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="LONGLAG_STORAGE",
+        help="Where studies are kept, such as postgresql://user@host/database, so that many machines work on one; "
+        "instead of the home's own.",
+        rich_help_panel=WHERE,
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs to read.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Set any field, such as task.length=500 or clip.norm=1; values are YAML. Repeatable.",
+        rich_help_panel=FIELDS,
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    int, typer.Option("--threads", min=1, help="Threads of torch; one is often fastest.", rich_help_panel=LOOP)
+]
+Workers = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        envvar="LONGLAG_WORKERS",
+        metavar="N|auto",
+        help="Processes that run trials side by side; auto: one a core. A run's numbers do not depend on it.",
+        rich_help_panel=LOOP,
+    ),
+]
+Checkpoints = Annotated[
+    float,
+    typer.Option(
+        "--checkpoint-seconds",
+        min=0,
+        help="Between two checkpoints, from which a killed run goes on.",
+        rich_help_panel=LOOP,
+    ),
+]
+Heartbeat = Annotated[
+    int | None,
+    typer.Option(
+        "--heartbeat-seconds",
+        min=1,
+        help="Between two signs of life of a trial; after three missed ones another machine takes it over. Kept with "
+        "the study. [dim]Default: 60[/dim]",
+        rich_help_panel=LOOP,
+        show_default=False,
+    ),
+]
+
+
+def workers(text: str) -> int | Literal["auto"]:
+    """What ``--workers`` was given."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--workers: should be a number above 0, or auto, not {text!r}")
+    return int(text)

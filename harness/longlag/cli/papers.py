@@ -1,0 +1,195 @@
+"""What `reproduce` does once it knows what is asked: plans, tables, and where everything is."""
+
+from __future__ import annotations
+
+import json as json_
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from rich import box
+from rich.table import Table
+
+from longlag.cli import display
+from longlag.cli.errors import stoppable
+from longlag.cli.progress import SweepProgress
+from longlag.papers import compare as comparing
+from longlag.papers import pages, report_markdown
+from longlag.papers.claims import ScaleName
+from longlag.papers.cost import Cost
+from longlag.papers.report import Report
+from longlag.papers.reproduce import How, costs, run
+from longlag.papers.spec import PaperSpec, load_paper, names
+from longlag.study.result import StudyResult
+from longlag.study.sweep import crew
+from longlag.tracking.home import Home
+from longlag.workers.runner import open_home
+
+KEPT = Path("docs/papers")
+AGAIN = "what is finished is kept, and the same command goes on"
+STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow", "not judged": "dim"}
+
+
+def print_papers(json: bool) -> None:
+    """Every paper study with its arms and claims."""
+    rows = []
+    for name in names():
+        paper = load_paper(name)
+        judged = {scale: f"{len(paper.judged(scale))} of {len(paper.claims)}" for scale in paper.scales}
+        row = {"name": name, "about": paper.citation.text, "arms": len(paper.arms), "claims": len(paper.claims)}
+        rows.append({**row, "judged at cpu": judged.get("cpu", "–"), "scales": list(paper.scales)})
+    if json:
+        typer.echo(json_.dumps(rows, indent=2))
+        return
+    titles = {"name": "paper study", "about": "paper", "arms": "arms", "judged at cpu": "claims judged at cpu"}
+    display.print_rows(rows, {**titles, "scales": "scales"})
+    typer.echo(f"Run one: {display.command()} reproduce {rows[0]['name']} --scale smoke")
+
+
+def renew(page: Path) -> None:
+    changed = pages.renew_summary(page, page.parent / KEPT)
+    typer.echo(f"{page}: {'renewed' if changed else 'was up to date'}")
+
+
+def from_file(data: Path, folder: Path | None, json: bool) -> None:
+    """The pages on kept measurements, beside them unless told otherwise."""
+    _, content = pages.again(data)
+    written = pages.write(content, folder or data.parent, html=True)
+    _tell(content, written.html, json)
+
+
+def reproduce(
+    name: str,
+    scale_name: str,
+    home: Path | None,
+    tracking_uri: str | None,
+    how: tuple[int | Literal["auto"], int, float],
+    *,
+    plan: bool,
+    yes: bool,
+    write: Path | None,
+    json: bool,
+) -> None:
+    paper = load_paper(name)
+    paper.scale(scale_name)
+    scale: ScaleName = scale_name  # type: ignore[assignment]  # `PaperSpec.scale` knows it
+    opened = open_home(home)
+    place = How(opened, tracking_uri, *how)
+    with stoppable(AGAIN):
+        expected = costs(paper, scale, place)
+        if not json:
+            _print_plan(paper, scale, expected, place)
+        if plan:
+            if json:
+                typer.echo(json_.dumps([item.__dict__ for item in expected], indent=2))
+            return
+        left = sum(item.left for item in expected)
+        asks = left and not (yes or json) and sys.stdin.isatty() and sys.stdout.isatty()
+        if asks and not typer.confirm("Begin?", default=True):
+            return
+        with SweepProgress() as progress:
+            content, written, study = run(paper, scale, place, lambda: progress)
+    if write is not None:
+        kept = pages.write(content, write, html=False)
+        _tell(content, kept.markdown, json)
+    else:
+        _tell(content, written.html, json)
+    if not json:
+        typer.echo(f"Look at the curves: {display.command()} ui {study}{_place(opened, home)}")
+
+
+def _place(home: Home, given: Path | None) -> str:
+    return f" --home {home.root}" if given is not None else ""
+
+
+def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], how: How) -> None:
+    """Arms, runs, budgets and times; then the total for the workers there are."""
+    size = paper.scales[scale]
+    title = f"{paper.name}, scale {scale}: {paper.citation.authors} ({paper.citation.year})"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("arm", "runs", "to train", "updates at most", "a run at most"):
+        table.add_column(column, justify="left" if column == "arm" else "right")
+    for item in expected:
+        each = "–" if item.seconds is None else display.duration(item.seconds)
+        table.add_row(item.arm, str(item.runs), str(item.left), f"{item.updates:,}", each)
+    out = display.console()
+    out.print(table)
+    for word, text in (("Reduced", size.reduced), ("What that means", size.meaning)):
+        if text:
+            out.print(f"{word}: {text}", markup=False, soft_wrap=True)
+    left = sum(item.left for item in expected)
+    workers = crew(how.workers, left)
+    seconds = sum(item.total for item in expected) / max(1, workers)
+    judged = len(paper.judged(scale))
+    time = f"at most {display.duration(seconds)} with {workers} workers" if left else "everything has been run before"
+    out.print(f"{left} runs to train, {time}; judges {judged} of {len(paper.claims)} claims.", soft_wrap=True)
+
+
+def _tell(content: Report, page: Path, json: bool) -> None:
+    """The table of claims and where the report is."""
+    if json:
+        typer.echo(json_.dumps(fields(content, page), indent=2))
+        return
+    table = Table(title=f"{content.paper.name}, scale {content.record.scale}", title_justify="left",
+                  box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)  # fmt: skip
+    for column in ("", "claim", "published", "measured \\[interval]", "seeds", "verdict"):
+        table.add_column(column, overflow="fold")
+    for row in content.rows:
+        measured = "\n".join(f"{item.arm}: {item.text}" for item in row.measured) or "–"
+        cells = [row.claim.id, row.claim.statement, report_markdown.published(row), measured]
+        verdict = report_markdown.decision(row).replace("**", "")
+        cells = [cell.replace("[", "\\[") for cell in cells]
+        style = STYLES[row.verdict.decision]
+        table.add_row(*cells, report_markdown.seeds(row), f"[{style}]{verdict}[/{style}]")
+    display.console().print(table)
+    typer.echo(f"The report: {page}")
+
+
+def print_comparison(first: StudyResult, second: StudyResult, json: bool) -> None:
+    """The points of two studies side by side."""
+    found = comparing.compare(first, second)
+    names = first.spec.name, second.spec.name
+    if json:
+        typer.echo(json_.dumps({"studies": names, "points": comparing.as_json(found)}, indent=2))
+        return
+    table = Table(title=" / ".join(names), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("point", "test score, median \\[interval]", "p", "solved", "updates to solved", "p"):
+        table.add_column(column, overflow="fold", justify="right" if column == "p" else "left")
+    for item in found:
+        one, other = item.first, item.second
+        table.add_row(
+            *(text.replace("[", "\\[") for text in (item.point, f"{one.score}\n{other.score}")),
+            f"{item.p_score:.2g}",
+            f"{one.solved} of {one.runs}\n{other.solved} of {other.runs}",
+            f"{one.updates}\n{other.updates}".replace("[", "\\["),
+            f"{item.p_updates:.2g}",
+        )
+    out = display.console()
+    out.print(table)
+    if not found:
+        out.print("The two studies have no finished trials to compare.")
+        return
+    out.print(
+        "p: two-sided, over seeds; Mann–Whitney for scores, log-rank for updates, both by permutation; not corrected "
+        "for the number of points.", soft_wrap=True,
+    )  # fmt: skip
+
+
+def fields(content: Report, page: Path) -> dict[str, Any]:
+    """The report as JSON values."""
+    rows = [
+        {
+            "id": row.claim.id,
+            "statement": row.claim.statement,
+            "published": row.claim.published,
+            "certainty": row.claim.certainty,
+            "measured": {item.arm: item.text for item in row.measured},
+            "verdict": row.verdict.decision,
+            "p_opposite": row.verdict.for_,
+            "p_claim": row.verdict.against,
+            "further_seeds": None if row.verdict.further in (None, float("inf")) else row.verdict.further,
+        }
+        for row in content.rows
+    ]
+    return {"paper": content.paper.name, "scale": content.record.scale, "claims": rows, "report": str(page)}

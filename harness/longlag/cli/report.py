@@ -1,0 +1,79 @@
+"""``longlag report``: a study as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from longlag.cli import options
+
+
+def report(
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="The study's name, or a file with the measurements of a paper study (PAPER.json).",
+            autocompletion=options.complete_study,
+        ),
+    ],
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the pictures; `reports/STUDY` of the home if not given. Of a file: for its pages, "
+            "which else lie beside it."
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Another study: show the points of both side by side.", autocompletion=options.complete_study
+        ),
+    ] = None,
+    importance: Annotated[bool, typer.Option(help="Which axes matter, which takes some seconds; off: without.")] = True,
+    json: options.Json = False,
+    home: options.Home = None,
+    tracking_uri: options.TrackingUri = None,
+    storage: options.Storage = None,
+) -> None:
+    """Show the trials of a study, the best first, which axes matter, and how well gradient flow says who learns.
+
+    \b
+      longlag report quickstart
+      longlag report quickstart --json
+      longlag report quickstart --compare quickstart-2
+      longlag report docs/papers/chung-2014.json    the pages of a paper study
+    """
+    if study.endswith(".json"):
+        from longlag.cli.papers import from_file
+
+        from_file(Path(study), pictures, json)
+        return
+    from longlag.cli.homes import existing, none_begun
+
+    opened = existing(home)
+    if opened is None and storage is None:
+        raise none_begun(study, home)
+
+    from longlag.analysis.pictures import draw_all
+    from longlag.cli.execute import print_study
+    from longlag.errors import UserError
+    from longlag.study.report import report as stored
+    from longlag.tracking.store import Store
+    from longlag.workers.runner import open_home
+
+    opened = opened or open_home(home)
+    result = stored(study, home=opened, tracking_uri=tracking_uri, storage=storage)
+    if compare is not None:
+        from longlag.cli.papers import print_comparison
+
+        other = stored(compare, home=opened, tracking_uri=tracking_uri, storage=storage)
+        print_comparison(result, other, json)
+        return
+    folder = pictures or opened.reports / result.spec.name
+    try:
+        draw_all(result, Store.open(opened, tracking_uri), folder)
+    except OSError as error:
+        raise UserError(f"the pictures cannot be written to {folder}: {error.strerror}; give --pictures") from error
+    print_study(result, opened, json, folder, importance)

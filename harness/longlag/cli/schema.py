@@ -1,0 +1,123 @@
+"""``longlag schema``: the JSON schema of a run's, a study's or a paper study's YAML, for editors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from longlag import registry
+from longlag.errors import UserError, suggestion
+from longlag.registry import Kind
+
+KINDS = ("run", "study", "paper")
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema(
+    kind: Annotated[str, typer.Argument(help="run, study or paper.", autocompletion=lambda: list(KINDS))] = "study",
+) -> None:
+    """Print the JSON schema of a run's, a study's or a paper study's YAML, for editors.
+
+    \b
+      longlag schema study > study.schema.json
+      # and as the first line of a YAML file beside it, for editors:
+      # yaml-language-server: $schema=study.schema.json
+    """
+    if kind not in KINDS:
+        hint = suggestion(kind, list(KINDS)) or "; there are 'run', 'study' and 'paper'"
+        raise UserError(f"there is no schema {kind!r}{hint}")
+    made = {"run": run_schema, "study": study_schema, "paper": paper_schema}[kind]()
+    typer.echo(json.dumps(made, indent=2))
+
+
+def run_schema() -> dict[str, Any]:
+    """Of a `RunSpec`, with every registered task and cell and their options."""
+    from longlag.spec import OPTIMIZERS, RunSpec
+
+    result = RunSpec.model_json_schema()
+    definitions = result["$defs"]
+    definitions["TaskSpec"] = component("task", definitions)
+    definitions["CellSpec"] = component("cell", definitions)
+    optimizer = result["properties"]["optimizer"]
+    by_name = {"enum": list(OPTIMIZERS), "description": "by name, with its defaults"}
+    definitions["OptimizerSpec"] = {"anyOf": [by_name, {"oneOf": optimizer["oneOf"]}]}
+    result["properties"]["optimizer"] = {
+        "$ref": "#/$defs/OptimizerSpec",
+        **({"default": optimizer["default"]} if "default" in optimizer else {}),
+    }
+    return {"$schema": DIALECT, **result, "title": "A run of longlag"}
+
+
+def study_schema() -> dict[str, Any]:
+    """Of a `StudySpec`: its base has a run's fields, none of them required, and its space their dotted paths."""
+    from longlag.spec import StudySpec
+
+    run, result = run_schema(), StudySpec.model_json_schema()
+    definitions = {**run["$defs"], **result["$defs"]}
+    fields = {name: field for name, field in run["properties"].items() if name != "seed"}
+    result["properties"]["base"] = {
+        "type": "object",
+        "description": result["properties"]["base"]["description"],
+        "properties": fields,
+        "additionalProperties": False,
+    }
+    space = result["properties"]["space"]
+    space["properties"] = {path: _axis(field, definitions) for path, field in _paths(fields, definitions)}
+    space["additionalProperties"] = _axis({}, definitions)
+    return {"$schema": DIALECT, **result, "$defs": definitions, "title": "A study of longlag"}
+
+
+def paper_schema() -> dict[str, Any]:
+    """Of a `PaperSpec`: its base has a run's fields, its arms and scales set their dotted paths."""
+    from longlag.papers.spec import PaperSpec
+
+    run, result = run_schema(), PaperSpec.model_json_schema()
+    fields = {name: field for name, field in run["properties"].items() if name != "seed"}
+    about = result["properties"]["base"]["description"]
+    base = {"type": "object", "description": about, "properties": fields, "additionalProperties": False}
+    result["properties"]["base"] = base
+    return {"$schema": DIALECT, **result, "$defs": {**run["$defs"], **result["$defs"]}, "title": "A paper study"}
+
+
+def _axis(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A list of a field's values, a range, or values that exist only for some choices of another axis."""
+    values = {"type": "array", "minItems": 1, "items": field}
+    conditional = definitions["Values"]
+    conditional = {**conditional, "properties": {**conditional["properties"], "values": values}}
+    return {"anyOf": [values, {"$ref": "#/$defs/Range"}, conditional]}
+
+
+def component(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:
+    """One of the registered names, or a mapping of a name and its options."""
+    variants: list[dict[str, Any]] = []
+    for name in registry.names(kind):
+        try:
+            options = registry.load(kind, name).Options
+        except UserError:
+            continue  # `longlag list` says what is wrong with it
+        described = options.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+        for inner, definition in described.pop("$defs", {}).items():
+            definitions[f"{kind}.{name}.{inner}"] = definition
+        variants.append(
+            {
+                "title": name,
+                "type": "object",
+                "properties": {"name": {"const": name}, **described.get("properties", {})},
+                "required": ["name", *described.get("required", [])],
+                "additionalProperties": False,
+            }
+        )
+    names = {"enum": registry.names(kind), "description": "by name, with its defaults"}
+    return {"oneOf": [names, *variants]}
+
+
+def _paths(fields: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted path and its schema; what belongs to one task, cell or optimizer only is left to the loader."""
+    for name, field in fields.items():
+        path = f"{prefix}{name}"
+        yield path, field
+        inner = definitions.get(str(field.get("$ref", "")).rpartition("/")[2], {})
+        yield from _paths(inner.get("properties", {}), definitions, f"{path}.")

@@ -1,0 +1,112 @@
+"""A run as a folder: everything that it takes to repeat it, to load it, and to draw its curves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from longlag.errors import UserError
+from longlag.export import curves, graph, readme
+from longlag.export.operators import NoOperator
+from longlag.tracking.callback import WEIGHTS
+from longlag.tracking.history import points
+from longlag.tracking.recorded import Recorded
+from longlag.tracking.store import Store
+from longlag.training.data import part, splits
+from longlag.training.trained import Trained
+
+COMPARED = 64
+"""Sequences of the test split on which ONNX Runtime is held against the harness."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        folder: where.
+        files: their names.
+        onnx: the graph; None where there is none.
+        why_not: the reason then.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    onnx: graph.Onnx | None
+    why_not: str
+
+
+def export(run: Recorded, store: Store, folder: Path, asked: str = "", force: bool = False) -> Exported:
+    """Write the folder of a run; either all of it is there afterwards, or nothing.
+
+    Args:
+        run: which one.
+        store: where it is recorded.
+        folder: made; an older one of this name is replaced with `force`.
+        asked: how the run was named, for the README.
+        force: replace a folder that is there.
+
+    Raises:
+        UserError: when the run keeps no weights, the folder is there already, or cannot be written.
+    """
+    if folder.exists() and (not force or not folder.is_dir() or not (folder / "spec.json").exists()):
+        also = "" if force else "; --force replaces an earlier export"
+        raise UserError(f"{folder} is there already{also}: name another by --to")
+    spec, weights = store.trained(run.run_id)
+    if run.result is None:
+        raise UserError(f"run {run.run_id} has no result that can be read: it failed, or an older longlag wrote it")
+    trained = Trained(spec, weights)
+    made, why_not = _onnx(trained, weights, store)
+    logged = points(store.client, run.run_id)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as draft:
+            here = Path(draft) / "run"
+            with store.files(run.run_id) as recorded:
+                shutil.copytree(recorded, here)
+            (here / WEIGHTS).write_bytes(save(dict(weights), metadata={"run_key": spec.run_key}))
+            curves.write_parquet(logged, here / "curves.parquet")
+            _write_json(here / "curves.json", curves.summary(logged))
+            _write_json(here / "spec.json", spec.model_dump(mode="json"))
+            _write_json(here / "environment.json", {**run.result.environment, **_versions(run)})
+            if made is not None:
+                (here / "model.onnx").write_bytes(made.data)
+            text = readme.text(run, trained, made, why_not, asked)
+            (here / "README.md").write_text(text, encoding="utf-8")
+            names = tuple(sorted(path.name for path in here.iterdir()))
+            if folder.exists():
+                shutil.rmtree(folder)
+            here.replace(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return Exported(folder, names, made, why_not)
+
+
+def _onnx(trained: Trained, weights: Mapping[str, Any], store: Store) -> tuple[graph.Onnx | None, str]:
+    import torch
+
+    single = trained if trained.dtype is torch.float32 else Trained(trained.spec, weights, torch.float32)
+    try:
+        split = splits(trained.spec, store.home.datasets)["test"]
+        count = min(COMPARED, split.batch.size)
+        return graph.convert(single, part(split.batch, 0, count, trained.signature.per_step)), ""
+    except (NoOperator, UserError) as error:
+        return None, str(error)
+
+
+def _versions(run: Recorded) -> dict[str, str]:
+    """What else the run's identity rests on."""
+    assert run.result is not None
+    spec = run.result.spec
+    return {"task_version": str(spec.task.version), "cell_version": str(spec.cell.version)}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,222 @@
+"""What a horizon study found: every run in a small file, from which fits, chart and page are made again in seconds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from longlag.errors import UserError
+from longlag.horizon.psi import Psi, Threshold, Trial
+from longlag.horizon.spec import HorizonSpec
+from longlag.study.objectives import measure
+from longlag.training import RunResult
+
+Phase = Literal["rate", "gradient", "counted"]
+
+
+class RunRecord(BaseModel):
+    """One run.
+
+    Attributes:
+        phase: ``rate`` chose the learning rate, ``gradient`` measured gradient flow before training, ``counted`` is one
+            of those that T50 is fitted to.
+        lag: steps.
+        rate: learning rate.
+        seed: of the run.
+        run_key: its identity.
+        outcome: solved, budget or diverged.
+        updates: made.
+        solved_at: the update of the first evaluation that met the criterion; None for never.
+        score: on the validation split at the end, perfect 0, trivial predictor 1; infinity for a diverged run.
+        cpu_seconds: of its process.
+        wall_seconds: elapsed.
+        gradient: gradient-flow scalars before the first update, of ``gradient`` runs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    phase: Phase
+    lag: int
+    rate: float
+    seed: int
+    run_key: str
+    outcome: str
+    updates: int
+    solved_at: int | None
+    score: float
+    cpu_seconds: float
+    wall_seconds: float
+    gradient: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, result: RunResult, phase: Phase, lag: int) -> RunRecord:
+        before = {key: value for key, value in result.gradient.items() if key.startswith("initial_")}
+        return cls(
+            phase=phase,
+            lag=lag,
+            rate=result.spec.optimizer.lr,
+            seed=result.spec.seed,
+            run_key=result.run_key,
+            outcome=result.outcome,
+            updates=result.updates,
+            solved_at=result.solved_at,
+            score=measure("score", result),
+            cpu_seconds=round(result.cpu_seconds, 2),
+            wall_seconds=round(result.wall_seconds, 2),
+            gradient=before if phase == "gradient" else {},
+        )
+
+    @property
+    def solved(self) -> bool:
+        """A diverged run is none of these, even where it had met the criterion before."""
+        return self.solved_at is not None and self.outcome != "diverged"
+
+
+class CellRecord(BaseModel):
+    """One cell's search.
+
+    Attributes:
+        cell: the word that stands for it.
+        version: of the cell.
+        hidden_size: solved for.
+        parameters: trainable numbers at that size, at the longest lag.
+        rate: the learning rate that was chosen.
+        runs: all of them, in the order in which they were asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: str
+    version: int
+    hidden_size: int
+    parameters: int
+    rate: float
+    runs: tuple[RunRecord, ...]
+
+    def of_phase(self, phase: Phase) -> list[RunRecord]:
+        return [run for run in self.runs if run.phase == phase]
+
+    @property
+    def counted(self) -> list[RunRecord]:
+        return self.of_phase("counted")
+
+    def threshold(self, spec: HorizonSpec) -> Threshold:
+        """T50 and its interval, fitted to the counted runs."""
+        return Psi(spec.shortest, spec.longest).estimate([Trial(run.lag, run.solved) for run in self.counted])
+
+    def gradient_horizon(self) -> tuple[float, bool] | None:
+        """Median over seeds of the gradient's horizon (1%) before training, in steps, at the longest lag.
+
+        Of the loss at one step where there is one at every step, else of the whole loss. The second is true where it
+        reaches all the way back, so that it may be longer. None where it was not measured.
+        """
+        found = []
+        for run in self.of_phase("gradient"):
+            kind = "initial_lag_" if "initial_lag_horizon" in run.gradient else "initial_"
+            if f"{kind}horizon" in run.gradient:
+                found.append((run.gradient[f"{kind}horizon"], run.gradient[f"{kind}steps"]))
+        if not found:
+            return None
+        middle = median(reached for reached, _ in found)
+        return middle, middle >= min(steps for _, steps in found)
+
+    def updates_to_solve(self) -> float | None:
+        """Median over the counted runs that were solved."""
+        solved = [float(run.solved_at) for run in self.counted if run.solved and run.solved_at is not None]
+        return median(solved) if solved else None
+
+    def seconds(self, *phases: Phase) -> float:
+        """Processor time of all runs of these phases; of all phases when none is named."""
+        return sum(run.cpu_seconds for run in self.runs if not phases or run.phase in phases)
+
+
+class Record(BaseModel):
+    """A horizon study as it stands in its data file.
+
+    Attributes:
+        format: of the file.
+        spec: what was asked for.
+        identity: its hash.
+        criterion: when a run counts as solved, at the shortest lag, in words.
+        task_version: of the task.
+        method: constants of the search and of the fit.
+        environment: versions and machine, each with the values that runs reported.
+        cells: one a cell, in the order asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    spec: HorizonSpec
+    identity: str
+    criterion: str
+    task_version: int
+    method: dict[str, Any]
+    environment: dict[str, list[str]]
+    cells: tuple[CellRecord, ...]
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        given = self.spec.base["task"]
+        return str(given["name"] if isinstance(given, dict) else given)
+
+    def by_horizon(self) -> list[tuple[CellRecord, Threshold]]:
+        """Cells from the longest T50 to the shortest; what is beyond the longest lag by its probability."""
+        fits = [(cell, cell.threshold(self.spec)) for cell in self.cells]
+
+        def key(entry: tuple[CellRecord, Threshold]) -> tuple[float, float, str]:
+            cell, fit = entry
+            if fit.median is not None:
+                return -fit.median, 0.0, cell.cell
+            return (-math.inf, -fit.above, cell.cell) if fit.above > fit.below else (0.0, fit.below, cell.cell)
+
+        return sorted(fits, key=key)
+
+    def write(self, path: Path) -> None:
+        """As JSON, one run a line, so that a change shows as such."""
+        fields = self.model_dump(mode="json")
+        cells = fields.pop("cells")
+        head = json.dumps(fields, indent=1, ensure_ascii=False)[:-2]
+        parts = []
+        for cell in cells:
+            runs = ",\n".join("   " + json.dumps(run, ensure_ascii=False) for run in cell.pop("runs"))
+            parts.append("  " + json.dumps(cell, ensure_ascii=False)[:-1] + f', "runs": [\n{runs}\n  ]}}')
+        text = head + ',\n "cells": [\n' + ",\n".join(parts) + "\n ]\n}\n"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.new")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+
+
+def read(path: Path) -> Record:
+    """A study from its data file.
+
+    Raises:
+        UserError: when there is none, or it is no such file.
+    """
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{path} is no data file of a horizon study: {where + ': ' if where else ''}{first['msg']}"
+        ) from error
+
+
+def environment(results: Sequence[RunResult]) -> dict[str, list[str]]:
+    """What the runs' environments were, each value once."""
+    found: dict[str, set[str]] = {}
+    for result in results:
+        for key, value in result.environment.items():
+            found.setdefault(key, set()).add(value)
+    return {key: sorted(values) for key, values in sorted(found.items())}

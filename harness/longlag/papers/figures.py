@@ -1,0 +1,184 @@
+"""The pictures of a report: learning curves with bands, success over a parameter, gradient flow. Matplotlib, to PNG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from longlag.papers.record import Record, RunRecord
+from longlag.papers.spec import PaperSpec
+from longlag.papers.statistics import rate_interval
+
+COLUMNS = 3
+FLOOR, CEILING = 1e-6, 1e2
+VANISHED = 1e-12
+"""Gradient ratios below it run out of the picture."""
+Drawer = Callable[[Any, Sequence[str]], None]
+
+
+def draw(paper: PaperSpec, record: Record, folder: Path, prefix: str) -> dict[str, str]:
+    """Every picture that there is something to show in; title -> file name."""
+    result = {}
+    for title, name, picture in (
+        ("Learning curves", "learning", _learning),
+        (f"Success over {paper.parameter}", "success", _success),
+        ("Gradient flow", "gradient", _gradient),
+    ):
+        file = f"{prefix}-{name}.png"
+        if picture(paper, record, folder / file):
+            result[title] = file
+    return result
+
+
+def panels(paper: PaperSpec, record: Record) -> dict[str, list[str]]:
+    """Arms by what they are compared on: their task, in words."""
+    result: dict[str, list[str]] = {}
+    scale = paper.scales[record.scale]
+    for arm in dict.fromkeys(run.arm for run in record.runs):
+        task = paper.run(arm, scale, 0).task
+        defaults = type(task).model_validate(task.name).options
+        options = {key: value for key, value in task.options.items() if value != defaults.get(key)}
+        options.setdefault("length", task.options.get("length"))
+        told = ", ".join(
+            f"{key} {value}" for key, value in options.items() if value is not None and not key.startswith("solved")
+        )
+        result.setdefault(f"{task.name}{f': {told}' if told else ''}", []).append(arm)
+    return result
+
+
+def colours(paper: PaperSpec, arms: Sequence[str]) -> dict[str, Any]:
+    """By arm; the arms of a series, or of one label, share theirs."""
+    from matplotlib import colormaps
+
+    names = list(dict.fromkeys(label(paper, arm) for arm in arms))
+    table = colormaps["tab10"] if len(names) <= 10 else colormaps["tab20"]
+    chosen = {name: table(index % table.N) for index, name in enumerate(names)}
+    return {arm: chosen[label(paper, arm)] for arm in arms}
+
+
+def label(paper: PaperSpec, arm: str) -> str:
+    return paper.arms[arm].label or arm
+
+
+def _figure(count: int, height: float = 3.4) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(6.0, 4.2 * columns), height * rows), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
+    for axis in axes:
+        axis.grid(True, alpha=0.25)
+    return figure, axes
+
+
+def _learning(paper: PaperSpec, record: Record, path: Path) -> bool:
+    """Validation score over updates: median over seeds, and a band from the least to the greatest."""
+    by_task = panels(paper, record)
+    tint = colours(paper, [run.arm for run in record.runs])
+    figure, axes = _figure(len(by_task))
+    lowest, highest = 0.5, 1.5
+    for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
+        for arm in arms:
+            updates, low, middle, high = band(record.of(arm))
+            if len(updates):
+                axis.fill_between(updates, low, high, color=tint[arm], alpha=0.18, linewidth=0)
+                axis.plot(updates, middle, color=tint[arm], label=label(paper, arm), linewidth=1.6)
+                lowest, highest = min(lowest, low.min()), max(highest, high.max())
+        axis.axhline(1, color="0.4", linewidth=0.8, linestyle=":")
+        axis.set_yscale("log")
+        axis.set_title(task, fontsize=9)
+        axis.set_xlabel("update")
+        axis.legend(fontsize=7)
+    for axis in axes:  # one scale, so that panels compare
+        axis.set_ylim(lowest * 0.8, highest * 1.25)
+    axes[0].set_ylabel("validation score (trivial predictor 1)")
+    figure.savefig(path)
+    return True
+
+
+def band(runs: Sequence[RunRecord]) -> tuple[Any, Any, Any, Any]:
+    """Updates, least, median and greatest score there; a run that has ended keeps its last score."""
+    updates = sorted({update for run in runs for update, _ in run.curve})
+    rows = []
+    for run in runs:
+        if not run.curve:
+            continue
+        known = np.array(run.curve, dtype=np.float64)
+        place = np.searchsorted(known[:, 0], updates, side="right") - 1
+        scores = np.where(place < 0, np.nan, known[np.clip(place, 0, None), 1])
+        if run.outcome == "diverged":
+            scores[np.array(updates) > known[-1, 0]] = CEILING
+        rows.append(np.clip(scores, FLOOR, CEILING))
+    if not rows:
+        return np.array([]), None, None, None
+    table = np.stack(rows)
+    use = ~np.isnan(table).any(0)
+    table = table[:, use]
+    return np.array(updates)[use], table.min(0), np.median(table, 0), table.max(0)
+
+
+def _success(paper: PaperSpec, record: Record, path: Path) -> bool:
+    """Share of runs that solved the task over the parameter, with exact intervals."""
+    series: dict[str, list[tuple[float, str]]] = {}
+    for arm in dict.fromkeys(run.arm for run in record.runs):
+        own = paper.arms[arm]
+        if own.series and own.at is not None:
+            series.setdefault(own.series, []).append((own.at, arm))
+    if not any(len(points) > 1 for points in series.values()):
+        return False
+    figure, (axis,) = _figure(1, 3.8)
+    names = list(series)
+    for index, (name, points) in enumerate(series.items()):
+        x, middle, low, high = [], [], [], []
+        for at, arm in sorted(points):
+            runs = record.of(arm)
+            met = sum(run.solved_at is not None for run in runs)
+            interval = rate_interval(met, len(runs))
+            x.append(at * (1 + 0.02 * (index - (len(names) - 1) / 2)))  # side by side
+            middle.append(met / len(runs))
+            low.append(met / len(runs) - interval.low)
+            high.append(interval.high - met / len(runs))
+        axis.errorbar(x, middle, yerr=[low, high], marker="o", capsize=3, label=name, linewidth=1.4)
+    axis.set_xlabel(paper.parameter)
+    axis.set_ylabel("share of runs that solved it")
+    axis.set_ylim(-0.03, 1.03)
+    axis.legend(fontsize=8)
+    figure.savefig(path)
+    return True
+
+
+def _gradient(paper: PaperSpec, record: Record, path: Path) -> bool:
+    """Gradient norm over the lag, relative to lag 0: before training dashed, after it drawn through."""
+    by_task = {
+        task: kept for task, arms in panels(paper, record).items() if (kept := [a for a in arms if record.flow.get(a)])
+    }
+    if not by_task:
+        return False
+    tint = colours(paper, [run.arm for run in record.runs])
+    figure, axes = _figure(len(by_task))
+    lowest = 1.0
+    for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
+        for arm in arms:
+            flow: Mapping[str, list[tuple[int, float]]] = record.flow[arm]
+            for when, style in (("before", "--"), ("after", "-")):
+                if flow.get(when):
+                    lags, norms = zip(*flow[when], strict=True)
+                    name = label(paper, arm) if when == "after" or "after" not in flow else None
+                    axis.plot(lags, norms, style, color=tint[arm], label=name, linewidth=1.4)
+                    lowest = min(lowest, *norms)
+        axis.set_yscale("log")
+        axis.set_title(task, fontsize=9)
+        axis.set_xlabel("lag (steps)")
+        axis.legend(fontsize=7)
+    for axis in axes:
+        axis.set_ylim(bottom=max(lowest, VANISHED) / 2)
+    axes[0].set_ylabel("‖∂L/∂h‖ over that at lag 0\n(dashed: before training)")
+    figure.savefig(path)
+    return True

@@ -1,0 +1,104 @@
+"""The files of a report: the kept measurements, the Markdown page with its pictures, and the HTML page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from longlag.errors import UserError
+from longlag.papers import figures, record, report, report_html, report_markdown
+from longlag.papers.record import Record
+from longlag.papers.report import Report
+from longlag.papers.spec import PaperSpec, load_paper
+
+DECISIONS = ("reproduced", "not reproduced", "inconclusive", "not judged")
+BEGIN, END = "<!-- papers: begin -->", "<!-- papers: end -->"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Where a report's files are."""
+
+    data: Path
+    markdown: Path
+    html: Path
+
+
+def stem(paper: PaperSpec, scale: str) -> str:
+    """Of the files' names; the cpu scale is the one that is kept, and needs no mark."""
+    return paper.name if scale == "cpu" else f"{paper.name}-{scale}"
+
+
+def write(content: Report, folder: Path, html: bool = True) -> Pages:
+    """Write a report into a folder, over one of the same study and scale.
+
+    Raises:
+        UserError: when the folder cannot be written to.
+    """
+    try:
+        return _write(content, folder, html)
+    except OSError as error:
+        raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from error
+
+
+def _write(content: Report, folder: Path, html: bool) -> Pages:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = stem(content.paper, content.record.scale)
+    pages = Pages(folder / f"{name}.json", folder / f"{name}.md", folder / f"{name}.html")
+    content.record.write(pages.data)
+    pictures = figures.draw(content.paper, content.record, folder, name)
+    text = report_markdown.markdown(content, pictures)
+    pages.markdown.write_text(text, encoding="utf-8")
+    if html:
+        title = f"{content.paper.citation.authors} ({content.paper.citation.year}): published and measured"
+        pages.html.write_text(report_html.page(text, folder, title), encoding="utf-8")
+    return pages
+
+
+def again(data: Path) -> tuple[PaperSpec, Report]:
+    """The report on kept measurements, from the study of that name.
+
+    Raises:
+        UserError: when the file is none, or lacks what today's claims need.
+    """
+    kept: Record = record.read(data)
+    paper = load_paper(kept.paper)
+    return paper, report.build(paper, kept)
+
+
+def summary(folder: Path, link: str) -> str:
+    """A table of all reports kept in a folder: a row a paper, its claims by verdict. `link` goes before file names."""
+    rows: list[list[str]] = []
+    for data in sorted(folder.glob("*.json")):
+        paper, content = again(data)
+        by_verdict = {name: [i for i, verdict in content.decisions.items() if verdict == name] for name in DECISIONS}
+        who = f"[{paper.citation.authors} ({paper.citation.year})]({link}{data.stem}.md)"
+        seeds = sorted({len(content.record.of(run.arm)) for run in content.record.runs})
+        told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+        rows.append([who, content.record.scale, told, *(", ".join(ids) or "–" for ids in by_verdict.values())])
+    if not rows:
+        return "None is kept so far.\n"
+    columns = ["paper", "scale", "seeds", *DECISIONS]
+    return "\n".join(report_markdown.table(columns, rows)).rstrip() + "\n"
+
+
+def renew_summary(page: Path, folder: Path) -> bool:
+    """Put the table of the reports in `folder` between a Markdown page's markers; says whether that changed it.
+
+    Raises:
+        UserError: when the page cannot be read or has no markers.
+    """
+    try:
+        before = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {page}: {error.strerror}") from error
+    pattern = re.compile(re.escape(BEGIN) + r"\n.*?" + re.escape(END), re.DOTALL)
+    if not pattern.search(before):
+        raise UserError(f"{page} has no lines {BEGIN} and {END} to put the table between")
+    link = f"{folder.resolve().relative_to(page.resolve().parent)}/"
+    table = f"{BEGIN}\n{summary(folder, link)}{END}"
+    after = pattern.sub(lambda _: table, before)
+    if after != before:
+        page.write_text(after, encoding="utf-8")
+    return after != before

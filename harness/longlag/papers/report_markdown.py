@@ -1,0 +1,192 @@
+"""A report as Markdown."""
+
+from __future__ import annotations
+
+import statistics as averages
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from longlag.papers.claims import CERTAINTIES
+from longlag.papers.record import RunRecord
+from longlag.papers.relations import Sample
+from longlag.papers.report import Report, Row, further, median
+
+WIDTH = 12  # of an abbreviated hash
+CAPTIONS = {
+    "Learning curves": "Median over seeds; the band reaches from the best to the worst. A run that stopped, having "
+    "solved its task, keeps its last score.",
+    "Gradient flow": "Norm of the gradient with respect to the top layer's output by how far back it has come, over "
+    "that at lag 0, geometric mean over seeds; of the loss at one step where there is a loss at every step. "
+    "Dashed before training, drawn through after it.",
+}
+
+
+def markdown(report: Report, pictures: Mapping[str, str]) -> str:
+    """The page; `pictures` are files beside it, by title."""
+    parts = [*_head(report), *_claims(report), *_pictures(pictures), *_runs(report), *_deviations(report)]
+    parts += [*_tests(report), *_study(report), *_environment(report)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A Markdown table and an empty line."""
+
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    return [line(columns), line(["---"] * len(columns)), *map(line, rows), ""]
+
+
+def _head(report: Report) -> list[str]:
+    paper, record = report.paper, report.record
+    command = f"longlag reproduce {paper.name} --scale {record.scale}"
+    made = f"<!-- Written by `{command}`; not edited by hand. -->"
+    lines = [made, f"# {paper.citation.authors} ({paper.citation.year}), scale {record.scale}", ""]
+    lines += [paper.citation.text, "", paper.summary, ""]
+    if report.changed:
+        lines += [
+            "**The study's file has changed since this was measured;** the claims are judged as they stand now.",
+            "",
+        ]
+    counts = list(report.decisions.values())
+    judged = len(counts) - counts.count("not judged")
+    told = ", ".join(f"{counts.count(name)} {name}" for name in ("reproduced", "not reproduced", "inconclusive"))
+    left = counts.count("not judged")
+    about = f"Of {judged} claims judged at this scale: {told}." if judged else "No claim is judged at this scale."
+    lines += [about + (f" {left} not judged." if left and judged else ""), ""]
+    if report.scale.reduced:
+        lines += [f"**Reduced at this scale.** {report.scale.reduced}", ""]
+    if report.scale.meaning:
+        lines += [f"**What that means.** {report.scale.meaning}", ""]
+    return lines
+
+
+def _claims(report: Report) -> list[str]:
+    rows = [[row.claim.id, row.claim.statement, published(row), measured(row), seeds(row), decision(row)]
+            for row in report.rows]  # fmt: skip
+    lines = ["## Claims", "", *table(["", "claim", "published", "measured [interval]", "seeds", "verdict"], rows)]
+    notes = [f"- **{row.claim.id}** {row.claim.note}" for row in report.rows if row.claim.note]
+    return [*lines, *notes, ""] if notes else lines
+
+
+def published(row: Row) -> str:
+    mark = " (*unverified*)" if row.claim.certainty == "recalled" else ""
+    return f"{row.claim.published}{mark}; {row.claim.source}"
+
+
+def measured(row: Row) -> str:
+    return "<br>".join(f"`{item.arm}` {item.text}" for item in row.measured) or "–"
+
+
+def seeds(row: Row) -> str:
+    numbers = sorted({item.seeds for item in row.measured})
+    return "–".join(map(str, (numbers[0], numbers[-1]) if len(numbers) > 1 else numbers)) or "–"
+
+
+def decision(row: Row) -> str:
+    more = further(row.verdict)
+    return f"**{row.verdict.decision}**" + (f": {more}" if more else "")
+
+
+def _pictures(pictures: Mapping[str, str]) -> list[str]:
+    lines: list[str] = []
+    for title, file in pictures.items():
+        lines += [f"## {title}", "", f"![{title}]({file})", ""]
+        if title in CAPTIONS:
+            lines += [CAPTIONS[title], ""]
+    return lines
+
+
+def _runs(report: Report) -> list[str]:
+    rows = []
+    for arm in dict.fromkeys(run.arm for run in report.record.runs):
+        runs = report.record.of(arm)
+        rows.append([
+            f"`{arm}`", report.paper.arms[arm].label or arm, len(runs), f"{runs[0].parameters:,}",
+            median(Sample(tuple(run.values["score"] for run in runs))),
+            solved(runs), sum(run.outcome == "diverged" for run in runs),
+            f"{averages.fmean(run.seconds for run in runs):.0f} s",
+        ])  # fmt: skip
+    columns = ["arm", "", "seeds", "parameters", "test score, median [interval]", "solved", "diverged", "time a run"]
+    about = (
+        "The score is the task's first metric, 0 for a perfect model and 1 for the trivial predictor. Every seed is "
+        "shown, diverged runs are counted as infinitely bad."
+    )
+    return ["## Arms", "", about, "", *table(columns, rows), *_searched(report)]
+
+
+def _searched(report: Report) -> list[str]:
+    """What the searches took, and whether it stands at the end of what was searched."""
+    lines = []
+    for arm, chosen in report.record.chosen.items():
+        search = report.paper.arms[arm].search if arm in report.paper.arms else None
+        told = []
+        for path, value in chosen.items():
+            values = search.space.get(path, []) if search else []
+            end = len(values) > 2 and value in (values[0], values[-1])
+            told.append(f"{path} = {value}{' (at an end of what was searched)' if end else ''}")
+        lines.append(f"- Searched first, with seeds of its own: `{arm}`, {', '.join(told)}.")
+    return [*lines, ""] if lines else []
+
+
+def solved(runs: Sequence[RunRecord]) -> str:
+    """How many solved their task, and the median update of those."""
+    updates = [run.solved_at for run in runs if run.solved_at is not None]
+    if not updates:
+        return f"0 of {len(runs)}"
+    return f"{len(updates)} of {len(runs)}, at update {averages.median_high(updates)}"
+
+
+def _deviations(report: Report) -> list[str]:
+    own = [item for item in report.paper.deviations if report.record.scale in item.scales]
+    if not own:
+        return []
+    return ["## Deviations from the paper", "", *(f"- {item.what} *{item.why}*" for item in own), ""]
+
+
+def _tests(report: Report) -> list[str]:
+    rows = [
+        [
+            row.claim.id, row.verdict.evidence.test, f"{row.verdict.evidence.for_:.3g}", f"{row.verdict.for_:.3g}",
+            f"{row.verdict.evidence.against:.3g}", f"{row.verdict.against:.3g}", CERTAINTIES[row.claim.certainty],
+        ]
+        for row in report.rows
+        if row.verdict.evidence is not None
+    ]  # fmt: skip
+    if not rows:
+        return []
+    columns = ["", "test", "p, opposite", "corrected", "p, claim", "corrected", "the published figure is"]
+    about = (
+        f"A claim is *reproduced* when its opposite is rejected at {report.paper.rule.alpha:g}, *not reproduced* when "
+        "the claim itself is, both after Holm's correction over the claims of this scale, else *inconclusive*."
+    )
+    return ["## Tests", "", about, "", *table(columns, rows)]
+
+
+def _study(report: Report) -> list[str]:
+    record = report.record
+    fields = report.paper.model_dump(mode="json", exclude_defaults=True)
+    kept = {
+        "base": fields["base"],
+        "arms": {arm: fields["arms"][arm] for arm in dict.fromkeys(r.arm for r in record.runs)},
+    }
+    kept["scale"] = fields["scales"][record.scale]
+    if record.chosen:
+        kept["chosen by search"] = record.chosen
+    text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    return ["## Study", "", "```yaml", text.rstrip(), "```", ""]
+
+
+def _environment(report: Report) -> list[str]:
+    record = report.record
+    rows = [
+        ["study", f"`{record.spec_hash[:WIDTH]}`"],
+        ["runs", f"{len(record.runs)}" + (f", and {record.search_runs} of searches" if record.search_runs else "")],
+        ["run keys", " ".join(f"`{run.run_key[:8]}`" for run in record.runs)],
+        ["measured", record.date],
+        ["time", f"{record.seconds / 60:.1f} minutes of training, all runs together"],
+        *([name, value] for name, value in record.environment.items()),
+    ]
+    return ["## Environment", "", *table(["", ""], rows)]

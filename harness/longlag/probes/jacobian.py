@@ -1,0 +1,108 @@
+"""The Jacobian of one step: what every gradient is multiplied by on its way back through time.
+
+``J_t = ds_t/ds_{t-1}`` for the whole state s of one layer (h and c of an LSTM, side by side), its inputs held fixed.
+Its singular values bound, and its products ``J_t ... J_1`` decide, how gradients grow; their growth rates are the
+Lyapunov exponents. In float64, whatever the run's format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from longlag.kernels import State
+from longlag.probes.rollout import CapturedInputs, Step, rollout, stepper
+
+EXPONENTS = 4
+SAMPLES = 4
+WARM_UP = 0.1
+"""Share of the steps, from the last one back, in which the vectors turn into the leading directions: not counted."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Jacobians at sampled steps.
+
+    Args:
+        steps: the steps t, counted from 1.
+        singular: ``[S, B, n]``, singular values, the largest first.
+        radius: ``[S, B]``, the largest modulus of an eigenvalue.
+    """
+
+    steps: tuple[int, ...]
+    singular: NDArray[np.float64]
+    radius: NDArray[np.float64]
+
+
+def flat(state: State) -> Tensor:
+    return torch.cat(list(state.values()), -1)
+
+
+def unflat(values: Tensor, like: State) -> State:
+    return dict(zip(like, values.split([v.shape[-1] for v in like.values()], -1), strict=True))
+
+
+def back(step: Step, x_t: Tensor, state: State, vectors: Tensor) -> Tensor:
+    """``v J_t`` for row vectors ``[k, B, n]``: what a gradient becomes on its way back over one step.
+
+    Each vector is an example of its own in one batch.
+    """
+    count, batch, size = vectors.shape
+    inputs = x_t.repeat(count, 1)
+
+    def advance(values: Tensor) -> Tensor:
+        return flat(step(inputs, unflat(values, state)))
+
+    pull = torch.func.vjp(advance, flat(state).repeat(count, 1))[1]
+    result: Tensor = pull(vectors.reshape(count * batch, size))[0]
+    return result.detach().view(count, batch, size)
+
+
+def jacobian(step: Step, x_t: Tensor, state: State) -> Tensor:
+    """``J_t [B, n, n]``: row i is the gradient of the i-th number of the state after."""
+    batch, size = flat(state).shape
+    units = torch.eye(size, dtype=flat(state).dtype).unsqueeze(1).expand(size, batch, size)
+    return back(step, x_t, state, units).transpose(0, 1)
+
+
+def spectrum(captured: CapturedInputs, samples: int = SAMPLES) -> Spectrum:
+    """Singular values and spectral radius at evenly spaced steps, the first and the last among them."""
+    steps = np.unique(np.linspace(0, len(captured.x) - 1, samples).round().astype(int))
+    step = stepper(captured.layer)
+    singular, radius = [], []
+    for t, before, _ in rollout(captured, step):
+        if t in steps:
+            matrix = jacobian(step, captured.x[t], before)
+            singular.append(torch.linalg.svdvals(matrix).numpy())
+            radius.append(torch.linalg.eigvals(matrix).abs().amax(-1).numpy())
+    return Spectrum(tuple(int(t) + 1 for t in steps), np.stack(singular), np.stack(radius))
+
+
+def lyapunov(captured: CapturedInputs, leading: int = EXPONENTS, warm_up: float = WARM_UP) -> NDArray[np.float64]:
+    """The leading finite-time Lyapunov exponents, nats a step, mean over the examples ``[k]``, the largest first.
+
+    Orthonormal vectors go back through time as a gradient does, ``v <- v J_t``, and are made orthonormal again by QR at
+    every step; the exponents are the means of log |R_ii|: growth rates of the product ``J_T ... J_1``. Steps over
+    padding are left out.
+    """
+    step = stepper(captured.layer)
+    batch, size = flat(captured.state).shape
+    count = min(leading, size)
+    generator = torch.Generator().manual_seed(0)
+    q = torch.linalg.qr(torch.randn(batch, size, count, generator=generator, dtype=torch.float64))[0]
+    total, counted = q.new_zeros(batch, count), q.new_zeros(batch, 1)
+    before = [state for _, state, _ in rollout(captured, step)]
+    for number, t in enumerate(reversed(range(len(before)))):
+        moved = back(step, captured.x[t], before[t], q.permute(2, 0, 1)).permute(1, 2, 0)
+        new, r = torch.linalg.qr(moved)
+        here = torch.ones(batch, 1, dtype=torch.bool) if captured.mask is None else captured.mask[t].unsqueeze(-1)
+        q = torch.where(here.unsqueeze(-1), new, q)
+        if number >= int(warm_up * len(before)):
+            total += torch.where(here, r.diagonal(dim1=-2, dim2=-1).abs().log(), 0.0)
+            counted += here
+    seen = counted.squeeze(-1) > 0
+    return np.sort((total[seen] / counted[seen]).mean(0).numpy())[::-1]

@@ -1,0 +1,383 @@
+"""What a run is: its fields, its canonical form and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from longlag import registry
+from longlag.errors import UserError, explain, suggestion
+from longlag.registry import Kind
+
+UnitInterval = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Spec(BaseModel):
+    """Base of every spec: frozen, unknown fields refused, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Component(BaseModel):
+    """A registered task or cell and its options, flat: ``{name: lstm, forget_bias: 1}``, or just the name.
+
+    Options that are not given are filled in, so that a default that is spelled out does not change the identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    kind: ClassVar[Kind]
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, Component):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise UserError(f"{cls.kind}: should be a name, or a mapping with a field 'name'; got {value!r}")
+        given = {key: option for key, option in value.items() if key != "name"}
+        definition = registry.load(cls.kind, value["name"])
+        try:
+            options = definition.Options.model_validate(given)
+        except ValidationError as error:
+            raise UserError(explain(error, f"{cls.kind} {value['name']!r}", definition.Options)) from error
+        return {"name": value["name"], **options.model_dump(mode="json")}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options without the name."""
+        return dict(self.model_extra or {})
+
+    def build(self) -> Any:
+        """The task or cell itself."""
+        definition = registry.load(self.kind, self.name)
+        return definition(definition.Options.model_validate(self.options))
+
+    @property
+    def version(self) -> int:
+        return int(registry.load(self.kind, self.name).version)
+
+
+class TaskSpec(Component):
+    """Which task, with its options (``longlag show NAME`` lists them)."""
+
+    kind: ClassVar[Kind] = "task"
+
+
+class CellSpec(Component):
+    """Which cell, with its options (``longlag show NAME`` lists them)."""
+
+    kind: ClassVar[Kind] = "cell"
+
+
+class ReadoutSpec(Spec):
+    """What maps the top layer's outputs to the task's: stacked feed-forward layers and a last affine map."""
+
+    hidden: tuple[PositiveInt, ...] = Field((), description="units of each feed-forward layer before the last map")
+    activation: Literal["relu", "tanh", "sigmoid"] = Field("relu", description="after each of them")
+
+
+class DecoderSpec(Spec):
+    """Generation and translation: how a model answers, and how it is taught to."""
+
+    network: Literal["two", "one"] = Field("two", description="translation: encoder and decoder, or one network")
+    attention: Literal["none", "luong", "bahdanau"] = Field("none", description="translation with two networks")
+    reverse_source: bool = Field(False, description="translation: read the source from its end (Sutskever 2014)")
+    teacher_forcing: float = Field(1.0, ge=0, le=1, description="share of examples trained on the true history")
+    teacher_forcing_end: float | None = Field(
+        None, ge=0, le=1, description="the share at the end of the budget, linear in between (Bengio et al. 2015)"
+    )
+    decoding: Literal["greedy", "sample", "beam"] = Field("greedy", description="in evaluation")
+    beam: PositiveInt = Field(5, description="hypotheses kept by beam search")
+    temperature: PositiveFloat = Field(1.0, description="of sampling")
+
+
+class ModelSpec(Spec):
+    """The network around the cell."""
+
+    hidden_size: PositiveInt = Field(64, description="units of every layer")
+    depth: PositiveInt = Field(1, description="number of layers")
+    dropout: UnitInterval = Field(0.0, description="share of outputs zeroed between layers while training")
+    residual: bool = Field(False, description="add a layer's input to its output where their sizes agree")
+    layer_norm: bool = Field(False, description="normalise every layer's outputs")
+    bidirectional: bool = Field(False, description="read in both directions")
+    initial_state: Literal["cell", "zero", "learned"] = Field("cell", description="cell: what the cell's paper does")
+    recurrent: Literal["free", "orthogonal"] = Field("free", description="keep every recurrent matrix orthogonal")
+    view: Literal["layers", "masked"] = Field("layers", description="masked: the stack as one masked layer")
+    readout: ReadoutSpec = ReadoutSpec()
+    decoder: DecoderSpec = DecoderSpec()
+
+
+CONSTRAINED_LR = Field(None, description="lr of parameters behind orthogonal or unitary matrices, where it differs")
+
+
+class SGD(Spec):
+    """Stochastic gradient descent as ``torch.optim.SGD``: v <- momentum * v + g; w <- w - lr * v."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: PositiveFloat = 0.01
+    momentum: UnitInterval = 0.0
+    nesterov: bool = Field(False, description="Nesterov's look-ahead; needs momentum")
+    weight_decay: float = Field(0.0, ge=0)
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
+
+    @model_validator(mode="after")
+    def _nesterov(self) -> SGD:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class RMSProp(Spec):
+    """RMSProp as ``torch.optim.RMSprop``: v <- alpha * v + (1 - alpha) g^2; w <- w - lr * g / (sqrt(v) + eps).
+
+    Tieleman and Hinton (2012) use alpha = 0.9, as does Arjovsky et al. (2016); torch's default is 0.99.
+    """
+
+    name: Literal["rmsprop"] = "rmsprop"
+    lr: PositiveFloat = 1e-3
+    alpha: UnitInterval = Field(0.9, description="decay of the squared-gradient average (paper 0.9, torch 0.99)")
+    eps: PositiveFloat = 1e-8
+    momentum: UnitInterval = 0.0
+    centered: bool = Field(False, description="divide by the standard deviation (Graves 2013)")
+    weight_decay: float = Field(0.0, ge=0)
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
+
+
+class Adam(Spec):
+    """Adam as ``torch.optim.Adam``: Kingma and Ba (2015), with the paper's defaults."""
+
+    name: Literal["adam"] = "adam"
+    lr: PositiveFloat = 1e-3
+    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
+
+
+class AdamW(Spec):
+    """AdamW as ``torch.optim.AdamW``: Loshchilov and Hutter (2019), decay apart from the gradient."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: PositiveFloat = 1e-3
+    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
+
+
+OPTIMIZERS: dict[str, type[SGD | RMSProp | Adam | AdamW]] = {
+    "sgd": SGD,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+OptimizerSpec = Annotated[SGD | RMSProp | Adam | AdamW, Field(discriminator="name")]
+
+
+class ClipSpec(Spec):
+    """Gradient clipping, after the gradient's norms were read. Value first, then norm, where both are given."""
+
+    norm: PositiveFloat | None = Field(None, description="bound on the norm of all gradients together")
+    value: PositiveFloat | None = Field(None, description="bound on every element's magnitude")
+
+
+class ScheduleSpec(Spec):
+    """The learning rate over the run: lr times a factor of the update u = 0, 1, ... (budget U, warm-up w).
+
+    constant: 1. step: gamma^floor(u / every). exponential: gamma^(u / every). cosine: from 1 to 0 over the budget.
+    linear: from 1 to 0 over the budget. During warm-up the factor is multiplied by (u + 1) / w.
+    """
+
+    name: Literal["constant", "step", "exponential", "cosine", "linear"] = "constant"
+    gamma: float = Field(0.1, gt=0, le=1)
+    every: PositiveInt = 1000
+    warmup: int = Field(0, ge=0)
+
+
+class TrainingSpec(Spec):
+    """The loop: how much, how often, on what."""
+
+    batch_size: PositiveInt = 50
+    updates: PositiveInt = Field(5000, description="the budget")
+    eval_every: PositiveInt = Field(200, description="updates between evaluations on the validation split")
+    stop_when_solved: bool = Field(True, description="stop at the first evaluation that meets the criterion")
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    kernel: Literal["auto", "plain", "compiled"] = Field("auto", description="how cells run over time")
+    checkpoint_steps: PositiveInt | None = Field(
+        None, description="compiled: keep the states of every so many steps, compute the rest again going backward"
+    )
+
+
+class StageSpec(Spec):
+    """A part of the training in which the task has other options: a curriculum."""
+
+    until: float = Field(gt=0, le=1, description="share of the budget at which the stage ends")
+    task: dict[str, Any] = Field(description="the task's options in this stage, over those of the run")
+
+
+class DataSpec(Spec):
+    """The data: fixed evaluation splits, whose draws depend on this seed alone, and the course of the training."""
+
+    validation: PositiveInt = Field(1000, description="sequences in the validation split")
+    test: PositiveInt = Field(2000, description="sequences in the test split")
+    seed: Seed = 0
+    curriculum: tuple[StageSpec, ...] = Field((), description="stages in order; after the last, the task itself")
+    beyond: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="further test splits: a name -> options of the task over those of the run, such as a longer lag",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> DataSpec:
+        ends = [stage.until for stage in self.curriculum]
+        if any(after <= before for before, after in itertools.pairwise(ends)):
+            raise ValueError(f"the curriculum's stages end in rising order, not at {ends}")
+        for name in self.beyond:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in ("validation", "test"):
+                raise ValueError(f"beyond.{name}: a name of letters, digits, - and _, other than validation and test")
+        return self
+
+
+class RegulariserSpec(Spec):
+    """A term beside the loss that acts on gradient flow.
+
+    omega: Pascanu, Mikolov and Bengio (2013), sum over k of (|dE/dx_{k+1} dx_{k+1}/dx_k| / |dE/dx_{k+1}| - 1)^2 with
+    its immediate derivative, for simple recurrent cells; weight 4 in the paper's temporal order.
+    """
+
+    name: Literal["none", "omega"] = "none"
+    weight: PositiveFloat = Field(4.0, description="of the term, beside a loss with weight 1")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _used(self) -> RegulariserSpec:
+        if self.name == "none" and self.weight != 4.0:
+            raise ValueError("regulariser.weight: of what? set regulariser.name, such as omega")
+        return self
+
+
+Moment = Literal["start", "evaluation", "end", "divergence"] | PositiveInt
+Moments = tuple[Moment, ...]
+
+
+class WhenSpec(Spec):
+    """When each probe looks: start, evaluation, end, divergence, or the number of an update. Empty: never."""
+
+    total: Moments = Field(("start", "evaluation", "divergence"), description="gradient of the whole loss through time")
+    lag: Moments = Field(("start", "evaluation", "divergence"), description="of the loss at one step, by lag")
+    jacobian: Moments = Field((), description="singular values, spectral radius, Lyapunov exponents of the step")
+    saturation: Moments = Field(("start", "end"), description="gates shut and open, time constants")
+    states: Moments = Field(("start", "end"), description="norms of the states and their growth over time")
+    orthogonality: Moments = Field(("start", "end"), description="how far recurrent matrices are from orthogonal")
+    update_ratio: Moments = Field(("start", "evaluation"), description="norm of an update over that of the weights")
+
+
+class ProbeSpec(Spec):
+    """What watches the run. A probe never changes a run's numbers."""
+
+    log_every: PositiveInt = Field(20, description="updates between logged losses and gradient norms")
+    curves: bool = Field(True, description="gradient norms through time; off: also none at the moments in `when`")
+    training: bool = Field(True, description="the total curve of the training batch itself at logged updates")
+    batch_size: PositiveInt = Field(50, description="validation sequences the probes look at")
+    when: WhenSpec = WhenSpec()
+
+
+class RunSpec(Spec):
+    """One training run with one seed: everything that its numbers depend on."""
+
+    task: TaskSpec
+    cell: CellSpec
+    model: ModelSpec = ModelSpec()
+    optimizer: OptimizerSpec = Adam()
+    clip: ClipSpec = ClipSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    training: TrainingSpec = TrainingSpec()
+    data: DataSpec = DataSpec()
+    probe: ProbeSpec = ProbeSpec()
+    regulariser: RegulariserSpec = RegulariserSpec()
+    seed: Seed = 0
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer_by_name(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, dict) and "name" not in value:
+            value = {"name": Adam().name, **value}  # so that ``optimizer.lr`` alone can be set
+        if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"] not in OPTIMIZERS:
+            hint = suggestion(value["name"], list(OPTIMIZERS)) or f"; there are {', '.join(OPTIMIZERS)}"
+            raise UserError(f"there is no optimizer named {value['name']!r}{hint}")
+        return value
+
+    @model_validator(mode="after")
+    def _tasks_agree(self) -> RunSpec:
+        for options in (*(stage.task for stage in self.data.curriculum), *self.data.beyond.values()):
+            other = self.task_with(options).build().signature
+            if other != self.task.build().signature:
+                raise ValueError(f"data: with {options} the task has another signature: one model cannot serve both")
+        return self
+
+    def task_with(self, options: dict[str, Any]) -> TaskSpec:
+        """The run's task with some options changed."""
+        return TaskSpec.model_validate({**self.task.model_dump(), **options})
+
+    def canonical(self) -> str:
+        """The canonical JSON form: every field, defaults included, keys sorted, no white space."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def run_key(self) -> str:
+        """The run's identity: SHA-256 of the canonical form and of the versions of its task and cell."""
+        identity = f"{self.canonical()}\ntask {self.task.version}\ncell {self.cell.version}\n"
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def load_run(data: Any, where: str = "run") -> RunSpec:
+    """A validated run spec.
+
+    Raises:
+        UserError: one sentence naming every field that is wrong.
+    """
+    try:
+        return RunSpec.model_validate(data)
+    except ValidationError as error:
+        raise UserError(explain(error, where, innermost(RunSpec, error))) from error
+
+
+def innermost(model: type[BaseModel], error: ValidationError) -> type[BaseModel]:
+    """The model that the first unknown field was written into, for its list of fields."""
+    for item in error.errors(include_url=False):
+        if item["type"] == "extra_forbidden":
+            here: Any = model
+            for part in item["loc"][:-1]:
+                if str(part) in OPTIMIZERS:
+                    here = OPTIMIZERS[str(part)]
+                    continue
+                field = here.model_fields.get(str(part))
+                if field is None or not isinstance(field.annotation, type):
+                    continue
+                here = field.annotation
+            return here  # type: ignore[no-any-return]
+    return model

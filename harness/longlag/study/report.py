@@ -1,0 +1,127 @@
+"""A study as it stands in the stores, and how it and its runs are described there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from longlag.spec import ARM, RunSpec, StudySpec
+from longlag.study import space
+from longlag.study import store as study_stores
+from longlag.study.result import State, StudyResult, TrialResult, ordered
+from longlag.study.storage import where
+from longlag.study.store import StudyStore
+from longlag.tracking.home import Home
+from longlag.tracking.recorded import Recorded
+from longlag.tracking.store import Store
+from longlag.workers.runner import open_home
+
+STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def report(
+    name: str, *, home: Home | Path | str | None = None, tracking_uri: str | None = None, storage: str | None = None
+) -> StudyResult:
+    """A study that was begun before, as it stands.
+
+    Raises:
+        UserError: when there is none of this name.
+    """
+    opened = open_home(home)
+    study_store = StudyStore.stored(name, where(opened, storage))
+    store = Store.open(opened, tracking_uri)
+    with closing(study_store.storage):
+        return collect(study_store, store, store.experiment_id(name))
+
+
+def collect(study_store: study_stores.StudyStore, store: Store, experiment: str) -> StudyResult:
+    """Optuna's trials with the results that the tracking store holds for them."""
+    spec, study, spent = study_store.spec, study_store.study, study_store.spent()
+    runs = store.recorded(experiment)
+    recorded = {entry.run_id: entry for entry in runs}
+    # a run that its server missed at first has another name than its trial knows
+    recorded |= {entry.tags["run_key"]: entry for entry in runs if entry.status == "FINISHED"}
+    dead = set(study_store.dead())
+    trials = [_trial(trial, spec, recorded, trial.number in dead) for trial in study_store.trials()]
+    several = len(spec.objectives) > 1
+    front = {trial.number for trial in study.best_trials} & {trial.number for trial in trials} if several else set()
+    return StudyResult(
+        spec=spec,
+        trials=ordered(trials, front),
+        front=tuple(sorted(front)),
+        total=study_store.total,
+        updates=spent.updates,
+        hours=spent.hours,
+        finished=study_store.finished(),
+        experiment=experiment,
+        tracking_uri=store.uri,
+    )
+
+
+def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded], dead: bool) -> TrialResult:
+    names = zip(trial.user_attrs.get("run_ids", []), trial.user_attrs.get("run_keys", []), strict=False)
+    found = [recorded.get(run_id) or recorded.get(run_key) for run_id, run_key in names]
+    entries = [entry for entry in found if entry is not None]
+    kept = [entry for entry in entries if entry.result is not None]
+    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    return TrialResult(
+        number=trial.number,
+        point=space.decode(params, spec.space),
+        state="lost" if dead else STATES[trial.state],
+        objective=trial.values[0] if trial.state is TrialState.COMPLETE else None,
+        objectives=dict(zip(spec.objectives, trial.values or [], strict=False)),
+        reason=trial.user_attrs.get("reason", "the process that ran it is gone" if dead else ""),
+        runs=tuple(entry.result for entry in kept if entry.result is not None),
+        run_ids=tuple(entry.run_id for entry in kept),
+    )
+
+
+def summary(result: StudyResult) -> dict[str, float]:
+    """The numbers that stand on the study's own run."""
+    states = [trial.state for trial in result.trials]
+    numbers = {f"trials/{state}": float(states.count(state)) for state in ("complete", "pruned", "failed")}
+    runs = [run for trial in result.trials for run in trial.runs]
+    numbers["runs/solved"] = float(sum(run.solved_at is not None for run in runs))
+    numbers["runs/diverged"] = float(sum(run.outcome == "diverged" for run in runs))
+    return numbers
+
+
+def note(spec: StudySpec) -> str:
+    """What stands above the study in the tracking UI (Markdown)."""
+    given = spec.model_dump(mode="json", exclude_defaults=True)
+    if spec.arms:  # their fields would be longer than a note may be
+        given = {**given, "arms": list(spec.arms), "space": {k: v for k, v in given["space"].items() if k != ARM}}
+    fields = yaml.safe_dump(given, sort_keys=False)
+    about = f"{spec.description.strip()}\n\n" if spec.description.strip() else ""
+    return (
+        f"{about}Continue it with `longlag sweep {spec.name}`, read it with `longlag report {spec.name}`.\n\n"
+        f"```yaml\n{fields}```\n"
+    )
+
+
+def parameters(spec: StudySpec) -> dict[str, str]:
+    """What the study's own run is said to vary."""
+    axes = {}
+    for path, axis in spec.space.items():
+        given = [space.label(v) for v in axis] if isinstance(axis, list) else axis.model_dump(exclude_defaults=True)
+        axes[f"space.{path}"] = json.dumps(given)
+    seeds = ",".join(str(seed) for seed in spec.seeds)
+    return {**axes, "seeds": seeds, "sampler": spec.sampler.name, "pruner": spec.pruner.name}
+
+
+def run_name(number: int, spec: RunSpec, arm: str | None = None) -> str:
+    """How one run of a trial is called in the tracking UI: by its arm, where the study has arms."""
+    of = arm or f"{spec.cell.name} depth {spec.model.depth} {spec.optimizer.name}"
+    seed = "" if f" seed {spec.seed} " in f"{of} " else f" seed {spec.seed}"
+    return f"{number:03d} {of}{seed}"

@@ -1,0 +1,130 @@
+"""What a study returns, and what it tells on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from longlag.spec import RunSpec, StudySpec
+from longlag.training import RunCallback, RunResult
+
+State = Literal["complete", "pruned", "failed", "running", "lost", "waiting"]
+
+
+class TrialResult(BaseModel):
+    """One point of the space.
+
+    Attributes:
+        number: of the Optuna trial.
+        point: dotted path of a field -> its value here.
+        state: ``failed`` says that a run raised an exception or was interrupted; a diverged run is ``complete``;
+            ``lost`` is one whose process died, until the next sweep takes it up again.
+        objective: the first of the study's objectives; by default the mean over the seeds of the score on the
+            validation split (perfect 0, trivial predictor 1, infinity for a diverged run); None while not complete.
+        objectives: all of them by name; of a pruned trial the score that it had reached, where it had one.
+        reason: why it failed or was pruned.
+        runs: one a seed, in the order of the study's seeds; fewer when it is not complete.
+        run_ids: the same in the tracking store.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    number: int
+    point: dict[str, Any]
+    state: State
+    objective: float | None
+    objectives: dict[str, float] = {}
+    reason: str
+    runs: tuple[RunResult, ...]
+    run_ids: tuple[str, ...]
+
+
+class StudyResult(BaseModel):
+    """A study as it stands.
+
+    Attributes:
+        spec: what was asked for.
+        trials: the finished ones from the best to the worst by the first objective, those of the Pareto front before
+            the others; then those that are not finished.
+        front: with several objectives, the numbers of the trials that no other is better than in all of them.
+        total: how many trials it is to have at most; None where only a budget ends it.
+        updates: made by its runs that ended, of `StudySpec.total_updates`.
+        hours: in which a trial was running, of `StudySpec.hours`.
+        finished: nothing is left to do.
+        experiment: id in the tracking store.
+        tracking_uri: the store.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    spec: StudySpec
+    trials: tuple[TrialResult, ...]
+    front: tuple[int, ...] = ()
+    total: int | None
+    updates: int = 0
+    hours: float = 0.0
+    finished: bool = True
+    experiment: str
+    tracking_uri: str
+
+    @property
+    def failed(self) -> list[TrialResult]:
+        return [trial for trial in self.trials if trial.state == "failed"]
+
+    @property
+    def done(self) -> int:
+        """Trials that are complete or pruned."""
+        return sum(trial.state in ("complete", "pruned") for trial in self.trials)
+
+    @property
+    def remaining(self) -> int | None:
+        """Trials that are still to be done, or to be done again; None where only a budget ends the study."""
+        if self.finished and not self.failed:
+            return 0
+        return None if self.total is None else max(0, self.total - self.done)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """By the first objective."""
+        first = self.trials[0] if self.trials else None
+        return first if first is not None and first.state == "complete" else None
+
+
+def ordered(trials: Sequence[TrialResult], front: Collection[int] = ()) -> tuple[TrialResult, ...]:
+    """Complete trials by the first objective, those of the front first, then pruned, running, lost, waiting, failed."""
+    states = ("complete", "pruned", "running", "lost", "waiting", "failed")
+
+    def key(trial: TrialResult) -> tuple[int, bool, float, int]:
+        value = math.inf if trial.objective is None else trial.objective
+        return states.index(trial.state), trial.number not in front, value, trial.number
+
+    return tuple(sorted(trials, key=key))
+
+
+class StudyCallback(RunCallback):
+    """What wants to know how a sweep goes on; between `run_started` and `finished` it is told of the run as well."""
+
+    def study_started(self, spec: StudySpec, done: int, total: int | None) -> None:
+        """Before the first trial; `done` of `total` were finished before. None: only a budget ends the study."""
+
+    def budget(self, updates: int, hours: float) -> None:
+        """After `study_started`: what the study had used up before, of its budgets."""
+
+    def trial_started(self, number: int, point: Mapping[str, Any]) -> None:
+        """A point was chosen."""
+
+    def run_started(self, spec: RunSpec) -> None:
+        """One of its runs begins to train; not called for a run that had finished before."""
+
+    def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
+        """It is finished, pruned, or failed."""
+
+    def worker(self, index: int) -> StudyCallback:
+        """Who is told what one of several workers does. They tell less: no `started`, `flow` and `predicted`."""
+        return self
+
+    def worker_died(self, index: int, how: str) -> None:
+        """A worker process ended; its trial is put back, and another process takes its place."""

@@ -1,0 +1,67 @@
+"""A study's space as Optuna sees it: every axis a parameter, every structured value behind a stable label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from longlag.errors import UserError
+from longlag.spec import Range, Space, axes
+from longlag.spec.axes import Label, applies, choices, in_order, label, labels, points, size
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["check", "decode", "encode", "label", "labels", "points", "size", "suggest"]
+LARGEST_GRID = 100_000
+
+
+def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
+    """Let Optuna choose a point of the space; an axis that does not exist there is not asked for."""
+    point: dict[str, Any] = {}
+    for path in in_order(space):
+        axis = space[path]
+        if not applies(axis, point):
+            continue
+        values = choices(axis)
+        if values is not None:
+            by_label = labels(path, values)
+            point[path] = by_label[trial.suggest_categorical(path, list(by_label))]
+        elif isinstance(axis, Range) and axis.whole:
+            step = 1 if axis.step is None else int(axis.step)
+            point[path] = trial.suggest_int(path, int(axis.low), int(axis.last()), step=step, log=axis.log)
+        elif isinstance(axis, Range):
+            step_ = None if axis.step is None else float(axis.step)
+            found = trial.suggest_float(path, float(axis.low), float(axis.last()), step=step_, log=axis.log)
+            point[path] = axis.exact(found)
+    return {path: point[path] for path in space if path in point}
+
+
+def decode(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The point that a finished trial's parameters stand for; axes that it did not reach are left out."""
+    point = {}
+    for path, axis in space.items():
+        if path in params:
+            if isinstance(axis, Range):
+                point[path] = axis.exact(params[path])
+            else:
+                point[path] = labels(path, choices(axis) or [])[params[path]]
+    return point
+
+
+def encode(point: Mapping[str, Any], space: Space) -> dict[str, Label]:
+    """The reverse: what Optuna is told of a point."""
+    return {path: point[path] if choices(space[path]) is None else label(point[path]) for path in point}
+
+
+def check(space: Space, grid: bool) -> None:
+    """Refuse what Optuna could not tell apart or not finish.
+
+    Raises:
+        UserError: for a value that stands twice, an axis that never exists, or a grid that no one could wait for.
+    """
+    axes.check(space)
+    total = size(space)
+    if grid and (total is None or total > LARGEST_GRID):
+        found = "no end of" if total is None else f"{total:,}"
+        raise UserError(f"a grid over this space has {found} points; fewer values, or another sampler, such as tpe")

@@ -1,0 +1,166 @@
+"""The database that a study is kept in: its address, its tables, the lock of all who write to it, and its heartbeat."""
+
+from __future__ import annotations
+
+import fcntl
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from longlag.errors import UserError
+from longlag.tracking.home import Home
+
+HEARTBEAT = 60
+"""Seconds between two signs of life of a trial: tells the dead from the living where their processes cannot be seen."""
+MISSED = 3
+"""Heartbeats that a trial may miss before it counts as dead."""
+SQLITE = "sqlite:///"
+POSTGRESQL = "postgresql+psycopg://"
+SILENCE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""Of TCP, in seconds: after a minute's silence the other end counts as gone. Without it a host that lost its power
+would hold the lock of its study for two hours."""
+
+
+class Storage(optuna.storages.RDBStorage):
+    """Optuna's, but that a database which is gone for a moment does not end the heartbeat of a trial."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        with suppress(optuna.exceptions.StorageInternalError):
+            super().record_heartbeat(trial_id)
+
+    def beat(self, seconds: int) -> None:
+        """How often trials give a sign of life; `MISSED` times as long without one, and they count as dead."""
+        self.heartbeat_interval, self.grace_period = seconds, MISSED * seconds
+
+    def close(self) -> None:
+        """Give back its connections; whoever uses it again gets new ones."""
+        self.remove_session()
+        self.engine.dispose()
+
+    @contextmanager
+    def closed_if_refused(self) -> Iterator[None]:
+        """Give back its connections when what is inside raises."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def silent(self, study: optuna.Study) -> set[int]:
+        """The numbers of running trials whose heartbeat stopped."""
+        ids = self._get_stale_trial_ids(study._study_id)
+        return {self.get_trial(trial_id).number for trial_id in ids}
+
+    @contextmanager
+    def lock(self, what: str) -> Iterator[None]:
+        """Held by one process at a time, on whatever machine; given back when the process dies."""
+        with _lock(self.engine, what):
+            yield
+
+
+def address(url: str) -> str:
+    """A storage as a user names it, as the database drivers want it.
+
+    Raises:
+        UserError: for another database than PostgreSQL or SQLite, or where the driver is missing.
+    """
+    scheme, separator, rest = url.partition("://")
+    if url.startswith(SQLITE):
+        return f"{SQLITE}{Path(url.removeprefix(SQLITE)).absolute()}"
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise UserError(
+            f"storage {masked(url)!r}: should be postgresql://user@host/database, or on one machine sqlite:///file.db"
+        )
+    if find_spec("psycopg") is None:
+        raise UserError("a study in PostgreSQL needs the package psycopg: pip install 'longlag[postgresql]'")
+    return f"{POSTGRESQL}{rest}"
+
+
+def where(home: Home, url: str | None) -> str:
+    """The address of a study's database: the one given, or the home's own."""
+    return home.optuna_url if url is None else address(url)
+
+
+def shared(url: str) -> bool:
+    """Whether other machines can reach it."""
+    return url.startswith(POSTGRESQL)
+
+
+def masked(url: str) -> str:
+    """An address without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (SQLAlchemyError, ValueError):
+        return url
+
+
+def connect(url: str) -> Storage:
+    """Optuna's storage in a database; its tables are made if there are none. Not while its lock is held.
+
+    Raises:
+        UserError: when it does not answer, or is another program's.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    arguments = engine_arguments(url)
+    try:
+        # two processes that make the tables at once would break one another
+        engine = sqlalchemy.create_engine(url, **arguments, poolclass=NullPool)
+        with _lock(engine, "longlag tables"), no_experimental_warnings():
+            storage = Storage(url, arguments | _pool(url), heartbeat_interval=HEARTBEAT)
+    except (SQLAlchemyError, RuntimeError) as error:  # RuntimeError: the tables are of another Optuna
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[-1]
+        raise UserError(f"the study storage {masked(url)} cannot be used: {reason}") from error
+    storage.beat(HEARTBEAT)
+    return storage
+
+
+def engine_arguments(url: str) -> dict[str, Any]:
+    """What SQLAlchemy's engine needs for it."""
+    if not shared(url):
+        return {"connect_args": {"timeout": 60}}
+    server = " ".join(f"-c tcp_{name}={seconds}" for name, seconds in SILENCE.items())
+    return {"connect_args": {"connect_timeout": 10, **SILENCE, "options": server}}
+
+
+def _pool(url: str) -> dict[str, Any]:
+    """Few connections stay open: many workers share a server that takes about a hundred."""
+    return {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 5} if shared(url) else {}
+
+
+@contextmanager
+def _lock(engine: Engine, what: str) -> Iterator[None]:
+    """A file beside a SQLite database, an advisory lock of PostgreSQL."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        with Path(f"{engine.url.database}.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    elif engine.dialect.name == "postgresql":
+        number = zlib.crc32(what.encode())
+        # of the session, not of a transaction, which an administrator may have limited in time
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({number})")
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({number})")
+    else:
+        yield
+
+
+@contextmanager
+def no_experimental_warnings() -> Iterator[None]:
+    """Optuna warns that heartbeats and some samplers may change in a later release: pyproject.toml bounds it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Clip non-finite values")  # of diverged runs, by the gp sampler
+        yield

@@ -1,0 +1,317 @@
+"""The Optuna side of a study: opening it, whose it is, what is settled, and what a dead process left behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from longlag.errors import UserError, suggestion
+from longlag.spec import StudySpec, axes, load_study
+from longlag.study import samplers, space
+from longlag.study.budget import Spent, spent
+from longlag.study.liveness import holder, is_dead
+from longlag.study.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
+
+DEATHS = 3  # of processes in one trial, after which it is a failed one
+FAILURES = 20  # trials in a row, after which a study that only a budget ends is given up
+
+
+@dataclass(frozen=True, eq=False)
+class StudyStore:
+    """A study in Optuna's storage.
+
+    Args:
+        spec: the study.
+        study: Optuna's, with the sampler and pruner that the spec names.
+        storage: where it is kept.
+    """
+
+    spec: StudySpec
+    study: optuna.Study
+    storage: Storage
+
+    @classmethod
+    def open(cls, spec: StudySpec, url: str, heartbeat: int | None = None) -> StudyStore:
+        """Create the study, or take up the one of this name.
+
+        Args:
+            spec: the study.
+            url: of its database.
+            heartbeat: seconds between two signs of life of a trial, kept with the study for all its hosts.
+
+        Raises:
+            UserError: when the study of this name is another search, or has another heartbeat.
+        """
+        storage = connect(url)
+        storage.heartbeat_stale_trial_callback = requeue
+        with no_experimental_warnings(), storage.closed_if_refused(), storage.lock(_lock_name(spec.name)):
+            study = optuna.create_study(
+                study_name=spec.name,
+                storage=storage,
+                directions=["minimize"] * len(spec.objectives),
+                load_if_exists=True,
+                sampler=optuna.samplers.RandomSampler(),
+            )
+            identity = spec.identity()
+            before = study.user_attrs.get("identity")
+            if before is None:
+                study.set_metric_names(list(spec.objectives))
+                study.set_user_attr("identity", identity)
+            elif before != identity:
+                raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
+            study_store = cls(spec, study, storage)
+            beats = study_store.agree("heartbeat", HEARTBEAT if before is None and heartbeat is None else heartbeat)
+            storage.beat(beats or HEARTBEAT)
+            study.set_user_attr("spec", spec.model_dump(mode="json"))
+            first = samplers.sampler(spec, 0)
+            study = optuna.load_study(
+                study_name=spec.name, storage=storage, sampler=first, pruner=samplers.pruner(spec)
+            )
+        return cls(spec, study, storage)
+
+    @classmethod
+    def stored(cls, name: str, url: str) -> StudyStore:
+        """A study that was begun before, by name.
+
+        Raises:
+            UserError: when there is none, naming the nearest.
+        """
+        storage = connect(url)
+        with storage.closed_if_refused():
+            study = _study(name, storage)
+            if study is None:
+                known = optuna.get_all_study_names(storage)
+                hint = suggestion(name, known) or ("" if known else "; none has been begun")
+                raise UserError(f"there is no study named {name!r} here{hint} (`longlag list studies`)")
+            if "spec" not in study.user_attrs:
+                raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was made")
+        storage.beat(study.user_attrs.get("heartbeat", HEARTBEAT))
+        return cls(load_study(study.user_attrs["spec"], f"study {name!r}"), study, storage)
+
+    def agree(self, what: str, value: Any) -> Any:
+        """Keep with the study what all its hosts have to have in common; None takes what was agreed upon.
+
+        Raises:
+            UserError: when it was another value.
+        """
+        agreed = self.study.user_attrs.get(what)
+        if agreed is None:
+            if value is not None:
+                self.study.set_user_attr(what, value)
+            return value
+        if value is not None and value != agreed:
+            raise UserError(
+                f"the study {self.spec.name!r} was begun with {what} {agreed}, not {value}; all its hosts keep to that"
+            )
+        return agreed
+
+    @property
+    def total(self) -> int | None:
+        """How many trials the study is to have at most; None where only a budget ends it.
+
+        Without `trials`, a space that has an end needs no more of them than it has points.
+        """
+        points = space.size(self.spec.space)
+        asked = self.spec.trials
+        if asked is None or (self.spec.sampler.name == "grid" and points is not None):
+            return points if asked is None or points is None else min(points, asked)
+        return asked
+
+    def spent(self) -> Spent:
+        """What it has used up."""
+        everything = self.study.get_trials(deepcopy=False)
+        return spent(current(everything), everything, is_dead)
+
+    def standing(self) -> str:
+        """How far it is, for people."""
+        return (
+            f"{self.finished_count()} trials"
+            if self.total is None
+            else f"{self.finished_count()} of {self.total} trials"
+        )
+
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial but those that were taken up again as another one."""
+        return current(self.study.get_trials(deepcopy=False))
+
+    def finished_count(self) -> int:
+        """Trials that need no more work: finished, pruned, or failed and not taken up again.
+
+        A grid counts points, so that two processes that happened on the same one count it once.
+        """
+        finished = [trial for trial in self.trials() if trial.state.is_finished()]
+        if self.spec.sampler.name != "grid":
+            return len(finished)
+        return len({json.dumps(trial.params, sort_keys=True) for trial in finished})
+
+    def remaining(self) -> int:
+        """Trials that this process could begin now; those that another one works on are not among them.
+
+        With a budget, as long as there is room: then one. What had begun before is taken up again in any case.
+        """
+        trials = self.trials()
+        running = sum(trial.state is TrialState.RUNNING for trial in trials)
+        open_ = math.inf if self.total is None else max(0, self.total - self.finished_count() - running)
+        if self.spec.total_updates is None and self.spec.hours is None:
+            return int(open_)
+        begun = sum(trial.state is TrialState.WAITING and "retry_of" in trial.user_attrs for trial in trials)
+        return int(min(open_, max(begun, 1 if self.spent().room(self.spec) else 0)))
+
+    def finished(self) -> bool:
+        """Whether every trial that the study is to have is settled, or its budget used up and none running."""
+        if self.total is not None and self.finished_count() >= self.total:
+            return True
+        return not self.remaining() and not any(trial.state is TrialState.RUNNING for trial in self.trials())
+
+    def only_fails(self) -> str | None:
+        """The reason of the last of `FAILURES` trials that failed in a row, where no number of trials ends a study."""
+        last = [trial for trial in self.trials() if trial.state.is_finished()][-FAILURES:]
+        if self.total is not None or len(last) < FAILURES or any(t.state is not TrialState.FAIL for t in last):
+            return None
+        return str(last[-1].user_attrs.get("reason", "unknown"))
+
+    def enqueue(self) -> None:
+        """Queue the points that the study names, in order, but for those that were queued or tried. Hold the lock."""
+        known = [{**t.system_attrs.get("fixed_params", {}), **t.params} for t in self.study.get_trials(deepcopy=False)]
+        for given in self.spec.enqueue:
+            point = space.encode(axes.point(self.spec.space, given), self.spec.space)
+            if not any(point.items() <= other.items() for other in known):
+                self.study.enqueue_trial(point)
+                known.append(point)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held by one process at a time, on whatever machine, while it counts what remains and takes a trial."""
+        with self.storage.lock(_lock_name(self.spec.name)):
+            yield
+
+    def requeue(self, number: int | None) -> None:
+        """Queue the point of a trial of this process again, unless it is settled."""
+        for trial in self.trials():
+            if trial.number == number and trial.state in (TrialState.FAIL, TrialState.RUNNING):
+                self._lost(trial)
+
+    def dead(self) -> list[int]:
+        """The numbers of trials that a dead process left running: of this machine one that is gone, of others one that
+        gives no sign of life. Hold the lock.
+        """
+        return [trial.number for trial in self._dead()]
+
+    def _dead(self, own: bool = False) -> list[FrozenTrial]:
+        me = holder() if own else None
+        silent = self.storage.silent(self.study)
+        everything = self.study.get_trials(deepcopy=False)
+        running = [trial for trial in everything if trial.state is TrialState.RUNNING]
+        return [trial for trial in running if trial.number in silent or is_dead(trial) or _held_by(me, trial)]
+
+    def running(self) -> set[int]:
+        """The numbers of trials that are running."""
+        return {trial.number for trial in self.trials() if trial.state is TrialState.RUNNING}
+
+    def taken_over(self, number: int | None) -> bool:
+        """Whether somebody else took this trial for dead, and queued its point again."""
+        return number is not None and number in _replaced(self.study.get_trials(deepcopy=False))
+
+    def recover_orphans(self, own: bool = False) -> list[int]:
+        """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock.
+
+        Args:
+            own: also what this process holds, when it has nothing in hand: a full disk kept it from putting it back.
+        """
+        dead = self._dead(own)
+        for trial in dead:
+            deaths = trial.user_attrs.get("deaths", 0) + 1
+            if deaths > DEATHS:
+                reason = f"the process that trained it died {deaths} times; was there too little memory?"
+                self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+                self._quiet().tell(trial.number, state=TrialState.FAIL)
+            else:
+                self._lost(trial, deaths=deaths)
+        return [trial.number for trial in dead]
+
+    def clean_up(self) -> None:
+        """Recover orphans and requeue the failed trials that were not requeued yet: a new sweep tries them again."""
+        self.recover_orphans(own=True)
+        for trial in self.trials():
+            if trial.state is TrialState.FAIL:
+                requeue(self.study, trial)
+
+    def _lost(self, trial: FrozenTrial, **attributes: Any) -> None:
+        """Queue a trial again, then fail it: in between it could die with this process, and must not be forgotten.
+
+        One that had no value yet is failed alone: it took no point from anybody.
+        """
+        if _point(trial) and trial.number not in _replaced(self.study.get_trials(deepcopy=False)):
+            requeue(self.study, trial, **attributes)
+        if trial.state is TrialState.RUNNING:
+            self._quiet().tell(trial.number, state=TrialState.FAIL)
+
+    def _quiet(self) -> optuna.Study:
+        """The study with a sampler that does not stop a loop that is not running."""
+        study = _study(self.spec.name, self.storage)
+        assert study is not None
+        return study
+
+
+def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials without those that were taken up again as another one, or that ended before they had any value."""
+    trials = list(trials)
+    replaced = _replaced(trials)
+    begun = (trial for trial in trials if trial.state is not TrialState.FAIL or _point(trial))
+    return [trial for trial in begun if trial.number not in replaced]
+
+
+def _held_by(process: dict[str, Any] | None, trial: FrozenTrial) -> bool:
+    return process is not None and trial.user_attrs.get("process") == process
+
+
+def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:
+    return {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
+
+
+def _point(trial: FrozenTrial) -> dict[str, Any]:
+    """The values that a trial has, or that were laid down for it."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def requeue(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
+    """Queue the point of a failed trial again, as a new trial that names it."""
+    study.enqueue_trial(_point(trial), user_attrs={"retry_of": trial.number, **attributes})
+
+
+def names(url: str) -> list[str]:
+    """The studies in a storage."""
+    with closing(connect(url)) as storage:
+        return sorted(optuna.get_all_study_names(storage))
+
+
+def _study(name: str, storage: Storage) -> optuna.Study | None:
+    try:
+        return optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
+    except KeyError:
+        return None
+
+
+def _lock_name(study: str) -> str:
+    return f"longlag {study}"
+
+
+def _differs(spec: StudySpec, before: dict[str, Any]) -> str:
+    now, default = spec.model_dump(mode="json"), {"objectives": ["score"]}
+    fields = [
+        name
+        for name in ("base", "space", "seeds", "parameters", "objectives")
+        if before.get(name, default.get(name)) != now[name]
+    ]
+    what = f"another {' and '.join(fields)}" if fields else "another version of its task or cell"
+    return (
+        f"there is already a study named {spec.name!r}, with {what}; choose another name (`--name`, or `name:` in the "
+        "YAML file), or another home (`--home`), to keep the results apart"
+    )

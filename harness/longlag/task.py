@@ -1,0 +1,360 @@
+"""The Task contract: what built-in and third-party tasks implement. Knows NumPy and nothing heavier.
+
+A task is a distribution over sequences with its mapping, loss, metrics, trivial baseline and solved criterion. It draws
+batches from a NumPy generator that the harness hands it, so that data depend on their own seed alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from longlag.errors import UserError
+
+Array = NDArray[Any]
+
+
+class DataError(UserError, ValueError):
+    """Recorded data that cannot be used: one clear sentence naming file and row. Exit code 2, as for any mistake."""
+
+
+class Options(BaseModel):
+    """Base of every task's options: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MappingKind(StrEnum):
+    """How a task maps sequences."""
+
+    CLASSIFICATION = "classification"
+    """Many to one; a regression target counts."""
+    LABELLING = "labelling"
+    """An output at every step."""
+    GENERATION = "generation"
+    """One vector to a sequence."""
+    TRANSLATION = "translation"
+    """A sequence to a sequence of another length."""
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Real vectors of `size` features a step."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Symbols ``0 .. size - 1``, one a step; the model sees them one-hot."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Both:
+    """Real vectors of `reals` features and one of `tokens` symbols a step, side by side."""
+
+    reals: int
+    tokens: int
+
+    @property
+    def size(self) -> int:
+        return self.reals + self.tokens
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No input sequence: generation starts from the context alone."""
+
+    size: int = 0
+
+
+Loss = Literal["mse", "cross-entropy", "bernoulli", "ctc", "mixture-density"]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model for the task looks like from outside.
+
+    The losses, each averaged over everything that counts: ``mse``, mean over the output features; ``cross-entropy``,
+    nats of the right class; ``bernoulli``, nats of independent yes/no outputs, summed over them; ``ctc``, nats of the
+    target sequence over all its alignments (Graves et al. 2006), class 0 being the blank; ``mixture-density``, nats
+    of pen offsets under a mixture of bivariate Gaussians and of the pen's lifting (Graves 2013, sec. 4).
+
+    Args:
+        input: what a step of the input is.
+        outputs: classes, or features of a target.
+        mapping: where the outputs stand.
+        loss: one of the above.
+        context: size of the static vector that generation starts from; 0 for none.
+        end: generation and translation of symbols: the class that ends an answer. Targets include it.
+        max_steps: generation and translation: steps after which a free-running model is stopped.
+        mixtures: components of ``mixture-density``.
+    """
+
+    input: Reals | Tokens | Both | Nothing
+    outputs: int
+    mapping: MappingKind
+    loss: Loss
+    context: int = 0
+    end: int | None = None
+    max_steps: int = 0
+    mixtures: int = 0
+
+    @property
+    def per_step(self) -> bool:
+        """Whether targets have a time axis, ``[U, B, ...]``."""
+        return self.mapping is not MappingKind.CLASSIFICATION
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that a model gives for one output: logits, features, or the parameters of a mixture."""
+        return 6 * self.mixtures + 1 if self.loss == "mixture-density" else self.outputs
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences, time-major.
+
+    Args:
+        inputs: float32 ``[T, B, I]`` for `Reals`, int64 ``[T, B]`` for `Tokens`; the reals of `Both`;
+            ``[0, B, 0]`` for `Nothing`.
+        targets: per example (classification) ``[B, ...]``, per step (labelling) ``[T, B, ...]``, or a sequence of
+            its own length (generation, translation, ``ctc``) ``[U, B, ...]``: float32 with a last axis of features
+            for ``mse``, ``bernoulli`` and ``mixture-density``, int64 without one for ``cross-entropy`` and ``ctc``.
+        lengths: int64 ``[B]``, the steps that exist in each sequence; None when all of them do. Steps past the
+            length are padding: the model skips them and they count in no loss or metric.
+        counted: bool ``[T, B]``, the outputs that count in loss and metrics (labelling); None when all existing do.
+        tokens: int64 ``[T, B]``, the symbols of `Both`.
+        context: float32 ``[B, C]``, the static vector of generation.
+        target_lengths: int64 ``[B]``, the same as `lengths` for targets of their own length.
+    """
+
+    inputs: Array
+    targets: Array
+    lengths: Array | None = None
+    counted: Array | None = None
+    tokens: Array | None = None
+    context: Array | None = None
+    target_lengths: Array | None = None
+
+    @property
+    def steps(self) -> int:
+        return int(self.inputs.shape[0])
+
+    @property
+    def size(self) -> int:
+        return int(self.inputs.shape[1])
+
+    def exists(self) -> Array | None:
+        """Bool ``[T, B]``, the input steps that exist; None when all of them do."""
+        return None if self.lengths is None else np.arange(self.steps)[:, None] < self.lengths[None, :]
+
+    def answered(self) -> Array | None:
+        """Bool ``[U, B]``, the target steps that exist; None when all of them do."""
+        if self.target_lengths is None:
+            return None
+        return np.arange(len(self.targets))[:, None] < self.target_lengths[None, :]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a free-running model gave (generation, translation).
+
+    Args:
+        values: int64 ``[U, B]`` symbols, or float32 ``[U, B, O]``.
+        lengths: int64 ``[B]``; symbols up to the end symbol, which is not counted.
+    """
+
+    values: Array
+    lengths: Array
+
+    @classmethod
+    def join(cls, answers: Sequence[Answer]) -> Answer:
+        """The answers to several batches as one, padded to the longest with zeros."""
+        steps = max(len(answer.values) for answer in answers)
+
+        def padded(values: Array) -> Array:
+            return np.pad(values, [(0, steps - len(values)), *[(0, 0)] * (values.ndim - 1)])
+
+        values = np.concatenate([padded(answer.values) for answer in answers], 1)
+        return cls(values, np.concatenate([answer.lengths for answer in answers]))
+
+    def sequences(self) -> list[list[int]]:
+        """The symbols of every answer."""
+        return [self.values[:n, b].tolist() for b, n in enumerate(self.lengths)]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that evaluation gives.
+
+    Args:
+        name: as it stands in tables and, behind ``validation/`` and ``test/``, in the tracking store.
+        goal: whether less or more is better.
+        unit: nats, share, squared units ...
+        meaning: in words.
+        best: the value of a perfect model.
+    """
+
+    name: str
+    goal: Literal["min", "max"]
+    unit: str
+    meaning: str
+    best: float = 0.0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the trivial predictor scores on the task's first metric, in expectation.
+
+    Args:
+        value: the score.
+        predictor: the trivial predictor in words.
+        formula: the closed form, or how the value was found where there is none.
+    """
+
+    value: float
+    predictor: str
+    formula: str
+
+
+class Task(ABC):
+    """A named task with options; the registry holds subclasses, not instances.
+
+    Attributes:
+        version: raise it when a change alters the data or the scores; it is part of a run's identity.
+        metrics: what `measure` returns; they may depend on the options. The first one is the task's score, the one
+            `baseline` speaks of.
+        exact: whether the targets follow from the inputs, so that the oracle is perfect; where they do not, the
+            oracle is the best predictor there is.
+        hindsight: whether the oracle reads the targets, because no law gives them from the inputs (recordings).
+    """
+
+    version: ClassVar[int] = 1
+    Options: ClassVar[type[Options]] = Options
+    metrics: tuple[Metric, ...]
+    exact: ClassVar[bool] = True
+    hindsight: ClassVar[bool] = False
+
+    def __init__(self, options: BaseModel | None = None) -> None:
+        self.options: Any = self.Options() if options is None else options
+
+    @property
+    @abstractmethod
+    def signature(self) -> Signature:
+        """Dimensions or vocabulary, mapping and loss."""
+
+    @property
+    def mapping(self) -> MappingKind:
+        """How the task maps sequences; known without its data."""
+        return self.signature.mapping
+
+    @property
+    @abstractmethod
+    def criterion(self) -> str:
+        """When a run counts as having solved the task, in words, with numbers."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        """Draw `size` sequences. Vectorised: no loop over examples."""
+
+    def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
+        """A fixed evaluation split, ``validation`` or ``test``, of at most `size` sequences.
+
+        By default as many fresh draws. A task on recorded data overrides it: what it returns here is never in
+        `sample`, and it may return fewer where there are no more.
+        """
+        return self.sample(rng, size)
+
+    @abstractmethod
+    def baseline(self) -> Baseline:
+        """The trivial predictor's score."""
+
+    @abstractmethod
+    def trivial(self, batch: Batch) -> Array:
+        """The outputs (or logits) of the trivial predictor, in the shape a model would give."""
+
+    @abstractmethod
+    def oracle(self, batch: Batch) -> Array:
+        """Outputs (or logits) that are right, computed from the inputs alone."""
+
+    def oracle_answer(self, batch: Batch) -> Answer | None:
+        """Generation and translation: the right free answer, computed from the inputs alone."""
+        return None
+
+    @abstractmethod
+    def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:
+        """Every metric of model outputs ``[B, O]`` or ``[T, B, O]`` against the targets."""
+
+    def judge(self, answer: Answer, batch: Batch) -> Mapping[str, float]:
+        """Generation and translation: the metrics of what a free-running model answered."""
+        return {}
+
+    @abstractmethod
+    def solved(self, metrics: Mapping[str, float]) -> bool:
+        """Whether these metrics, measured on the validation split, meet the criterion."""
+
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """The first metric on a scale where a perfect model has 0 and the trivial predictor 1."""
+        first, baseline = self.metrics[0], self.baseline().value
+        return (metrics[first.name] - first.best) / (baseline - first.best)
+
+    def table(self, outputs: Array, answer: Answer | None, batch: Batch) -> dict[str, list[Any]]:
+        """What the model did, one row an example, by column: kept with the run. By default the first metric's view."""
+        rows = range(batch.size)
+        columns: dict[str, list[Any]] = {"example": [self.describe(batch, b) for b in rows]}
+        if answer is not None and answer.values.ndim == 2:
+            columns["answer"] = [" ".join(map(str, sequence)) for sequence in answer.sequences()]
+        elif outputs.ndim == 2:
+            said = outputs if self.signature.loss == "mse" else outputs.argmax(-1)
+            columns["output"] = [np.array2string(np.asarray(value), precision=3) for value in said]
+        return columns
+
+    @property
+    def drawn(self) -> bool:
+        """Whether `draw` may make a picture: axes for nothing cost every run more than most of what it logs."""
+        return self._labels or type(self).draw is not Task.draw
+
+    @property
+    def _labels(self) -> bool:
+        """Whether there is a target for every output."""
+        return self.signature.mapping is MappingKind.LABELLING and self.signature.loss != "ctc"
+
+    def draw(self, axes: Any, outputs: Array, answer: Answer | None, batch: Batch, index: int) -> bool:
+        """Draw one example with what the model made of it on matplotlib `axes`; False where there is no picture.
+
+        By default, for labelling: the targets and the outputs over time, one above the other.
+        """
+        if not self._labels:
+            return False
+        length = batch.steps if batch.lengths is None else int(batch.lengths[index])
+        given, wanted = outputs[:length, index], batch.targets[:length, index]
+        if wanted.ndim == 1:
+            exponent = np.exp(given - given.max(-1, keepdims=True))
+            given = exponent / exponent.sum(-1, keepdims=True)
+            wanted = np.eye(self.signature.outputs)[wanted]
+        if wanted.shape[1] == 1:
+            axes.plot(wanted[:, 0], label="target")
+            axes.plot(given[:, 0], label="output")
+            axes.legend(loc="upper right")
+        else:
+            axes.imshow(np.concatenate([wanted, np.full((length, 1), np.nan), given], 1).T, aspect="auto")
+            axes.set_yticks([(wanted.shape[1] - 1) / 2, wanted.shape[1] * 1.5 + 0.5], ["target", "output"])
+        axes.set_xlabel("step")
+        return True
+
+    def describe(self, batch: Batch, index: int) -> str:
+        """One example so that a person understands it; override it for anything but small numbers."""
+        length = batch.steps if batch.lengths is None else int(batch.lengths[index])
+        one_target = self.signature.mapping is MappingKind.CLASSIFICATION
+        targets = batch.targets[index] if one_target else batch.targets[:length, index]
+        return f"inputs  {batch.inputs[:length, index].tolist()}\ntargets {np.asarray(targets).tolist()}"

@@ -1,0 +1,16 @@
+"""Conformance suites that built-in and third-party cells and tasks are held to. They need pytest.
+
+Subclass the suite in a test file and say which cells by one fixture:
+
+    from longlag.testing import CellConformance
+
+    class TestMyCell(CellConformance):
+        @pytest.fixture
+        def cell(self):
+            return MyCell()
+"""
+
+from longlag.testing.cells import CellConformance
+from longlag.testing.tasks import TaskConformance
+
+__all__ = ["CellConformance", "TaskConformance"]

@@ -1,0 +1,166 @@
+"""A client of MLflow's store: a database, made or migrated once, or a server that is known to answer."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import sqlite3
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longlag.errors import UserError
+from longlag.tracking.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+HEALTH_SECONDS = 3.0
+SERVERS = ("http://", "https://")
+SQLITE = "sqlite:///"
+DATABASES = ("postgresql", "mysql", "mssql")
+
+
+def location(home: Home, uri: str | None) -> str:
+    """The address of the store: `uri`, or the home's own database.
+
+    Raises:
+        UserError: when it is of a kind that MLflow's tracking does not know.
+    """
+    if uri is None:
+        return home.tracking_uri
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    if uri.startswith(SERVERS):
+        return uri.rstrip("/")
+    if uri.split(":")[0].split("+")[0] in DATABASES and "://" in uri:
+        return uri
+    raise UserError(
+        f"tracking URI {uri!r}: should be an MLflow server (http://host:5000) or a database "
+        f"(sqlite:///file.db, postgresql://…)"
+    )
+
+
+def connect(home: Home, uri: str | None = None) -> MlflowClient:
+    """A client for the store at `uri`, or for the home's own.
+
+    Raises:
+        UserError: when the server does not answer, or the database is none of MLflow's, or of a newer MLflow.
+    """
+    where = location(home, uri)
+    if where.startswith(SERVERS):
+        check_health(where)
+    with quiet():
+        from mlflow import MlflowClient
+
+        if where.startswith(SQLITE):
+            with home.lock():
+                _prepare(where, home.artifacts)
+                if uri is None:
+                    _relocate(home.root / "mlflow.db", home.artifacts)
+        return MlflowClient(tracking_uri=where)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without MLflow's messages about tables, and its dependencies' about their own future."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
+    """Be sure that an MLflow server answers, within seconds: MLflow's own client would try for minutes.
+
+    Raises:
+        UserError: when it does not.
+    """
+    try:
+        with urllib.request.urlopen(f"{server}/health", timeout=seconds) as reply:
+            healthy = reply.read(100).strip() == b"OK"
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):  # it wants credentials, which MLflow's client takes from its own variables
+            return
+        raise UserError(f"no MLflow server at {server}: it answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"the tracking server {server} does not answer ({reason}); start it, or leave out the tracking URI to "
+            "record in the home"
+        ) from error
+    if not healthy:
+        raise UserError(f"no MLflow server at {server}: something else answers there")
+
+
+def _prepare(uri: str, artifacts: Path) -> None:
+    """Create or migrate the tables. Processes that did so at once would break one another: hold the lock."""
+    from alembic.util.exc import CommandError
+
+    path = Path(uri.removeprefix(SQLITE))
+    tables: Any = import_module("mlflow.store.db.utils")  # carries no types
+    tables._logger.setLevel(logging.CRITICAL)  # what it logs as an error, with a traceback, it raises as well
+    if not path.exists() or path.stat().st_size == 0:
+        _create(path, artifacts)
+        return
+    _keep_in_wal(path, path)
+    engine = tables.create_sqlalchemy_engine_with_retry(uri)
+    try:
+        revision = tables._get_schema_version(engine)
+        if revision is None:
+            raise UserError(
+                f"{path} is a database, but not one of MLflow's, or one that was never finished; choose another"
+            )
+        if revision != tables._get_latest_schema_revision():
+            tables._upgrade_db(engine)
+    except CommandError as error:
+        raise UserError(
+            f"{path} was written by a newer MLflow, or by another program; upgrade mlflow or choose another database"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _create(path: Path, artifacts: Path) -> None:
+    """Make the database beside its place and rename it when it is whole: MLflow takes a second and forty steps for its
+    tables, and cannot go on with what a process left that was killed on the way."""
+    made = path.with_name(f"{path.name}.new")
+    for left in (made, *(made.with_name(made.name + end) for end in ("-wal", "-shm", "-journal"))):
+        left.unlink(missing_ok=True)
+    _keep_in_wal(made, path)
+    artifacts.mkdir(parents=True, exist_ok=True)
+    stores: Any = import_module("mlflow.store.tracking.sqlalchemy_store")
+    stores.SqlAlchemyStore(f"{SQLITE}{made}", artifacts.as_uri())._dispose_engine()
+    with closing(sqlite3.connect(made)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    made.replace(path)
+
+
+def _keep_in_wal(file: Path, meant: Path) -> None:
+    """Write-ahead, which persists: readers and a writer get along."""
+    try:
+        with closing(sqlite3.connect(file, timeout=20)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise UserError(f"{meant} cannot be used as MLflow's database: {error}") from error
+
+
+def _relocate(path: Path, artifacts: Path) -> None:
+    """Let the addresses of artifacts, which MLflow keeps whole, follow a home that was moved or copied."""
+    new = artifacts.as_uri()
+    with closing(sqlite3.connect(path, timeout=20)) as database, database:
+        row = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0").fetchone()
+        old = row[0].removesuffix("/0") if row else new
+        if old != new:
+            places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+            for table, column in places.items():
+                database.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (new, len(old) + 1, len(old), old),
+                )

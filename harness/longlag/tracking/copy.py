@@ -1,0 +1,65 @@
+"""A run copied into another experiment, as if it had been trained there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from longlag.tracking import describe
+from longlag.tracking.spool import BATCH, PARAMETERS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def copy(
+    client: MlflowClient,
+    source: Run,
+    files: Path,
+    experiment_id: str,
+    parent: str | None,
+    tags: Mapping[str, str],
+    name: str | None,
+) -> str:
+    """Copy parameters, tags, datasets, metric histories, artifacts, start and end; returns the new run's id.
+
+    Until all is there the copy is RUNNING, and tags name this process: should it die, the copy is marked as killed.
+
+    Args:
+        client: of the store that holds both.
+        source: the run.
+        files: folder with its artifacts.
+        experiment_id: where the copy goes.
+        parent: run that it belongs to.
+        tags: in place of those that say which study and trial the original belonged to.
+        name: of the copy; the original's when not given.
+    """
+    from mlflow.entities import DatasetInput, Param
+
+    of_its_study = (describe.PARENT, "mlflow.runName", "study")
+    kept = {k: v for k, v in source.data.tags.items() if not k.startswith("longlag.") and k not in of_its_study}
+    own = {describe.ADOPTED: source.data.tags.get(describe.ADOPTED, source.info.run_id), **describe.process()}
+    if parent is not None:
+        own[describe.PARENT] = parent
+    if describe.STUDY in tags:
+        own["study"] = tags[describe.STUDY]
+    made = client.create_run(
+        experiment_id,
+        start_time=source.info.start_time,
+        tags={**kept, **own, **tags},
+        run_name=name or source.info.run_name,
+    )
+    run_id = str(made.info.run_id)
+    params = [Param(key, value) for key, value in source.data.params.items()]
+    for start in range(0, len(params), PARAMETERS):
+        client.log_batch(run_id, params=params[start : start + PARAMETERS])
+    inputs = source.inputs.dataset_inputs if source.inputs else []
+    client.log_inputs(run_id, [DatasetInput(dataset=item.dataset, tags=item.tags) for item in inputs])
+    metrics = [metric for key in source.data.metrics for metric in client.get_metric_history(source.info.run_id, key)]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+    client.log_artifacts(run_id, str(files))
+    client.set_terminated(run_id, source.info.status, source.info.end_time)
+    return run_id

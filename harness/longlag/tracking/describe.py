@@ -1,0 +1,177 @@
+"""How a run is described in MLflow: its parameters, tags and dataset inputs."""
+
+from __future__ import annotations
+
+import colorsys
+import getpass
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from longlag import registry
+from longlag.errors import UserError
+from longlag.spec import RunSpec
+from longlag.training.result import RunResult
+
+if TYPE_CHECKING:
+    from longlag.training import Split
+
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+IDENTITY = "longlag.study_identity"
+STUDY = "longlag.study"
+TRIAL = "longlag.trial"
+ADOPTED = "longlag.adopted_from"
+LAYOUT = "longlag.layout"
+DIGEST_LIMIT = 36
+
+
+def parameters(spec: RunSpec) -> dict[str, str]:
+    """The spec's fields under the dotted paths that a study gives them: ``cell``, ``cell.forget_bias`` ...
+
+    The name of a task, cell, optimizer or schedule stands under the component's own path.
+    """
+    flat: dict[str, str] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(path if key == "name" else f"{path}.{key}".lstrip("."), item)
+        elif value is None:
+            flat[path] = "none"
+        else:
+            flat[path] = value if isinstance(value, str) else json.dumps(value)
+
+    walk("", spec.model_dump(mode="json"))
+    return flat
+
+
+def tags(spec: RunSpec, environment: Mapping[str, str]) -> dict[str, str]:
+    """What runs are searched, filtered and grouped by."""
+    commit = environment.get("git_commit", "")
+    named = {
+        "task": spec.task.name,
+        "cell": spec.cell.name,
+        "depth": str(spec.model.depth),
+        "optimizer": spec.optimizer.name,
+        "seed": str(spec.seed),
+        "run_key": spec.run_key,
+        "git_commit": commit,
+        "kernel": environment.get("kernel", ""),
+        "mlflow.runColor": colour(spec.cell.name, spec.model.depth),
+        "mlflow.source.name": "longlag",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
+    }
+    others = {f"environment.{key}": value for key, value in environment.items() if key not in named}
+    return {key: value for key, value in {**named, **others, **process()}.items() if value}
+
+
+def colour(cell: str, depth: int) -> str:
+    """A run's colour in the charts: a hue for each installed cell, darker with depth."""
+    names = registry.names("cell")
+    hue = (0.58 + 0.381966 * (names.index(cell) if cell in names else len(names))) % 1  # the golden angle: far apart
+    red, green, blue = colorsys.hls_to_rgb(hue, max(0.25, 0.62 - 0.14 * depth), 0.7)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def process() -> dict[str, str]:
+    """Who is at work: with these a run whose process has died is told from one that still trains."""
+    import psutil
+
+    return {
+        "mlflow.user": _user(),
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "process_started": str(int(psutil.Process().create_time())),
+    }
+
+
+def process_is_gone(marks: Mapping[str, str]) -> bool:
+    """Whether the process that `process` described ran on this machine and runs no more."""
+    import psutil
+
+    if marks.get("host") != socket.gethostname() or not marks.get("pid", "").isdigit():
+        return False
+    try:
+        return abs(int(psutil.Process(int(marks["pid"])).create_time()) - int(marks["process_started"])) > 2
+    except psutil.NoSuchProcess:
+        return True
+    except (psutil.Error, KeyError, ValueError):
+        return False
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container whose user has no name
+        return ""
+
+
+def final(result: RunResult) -> dict[str, float]:
+    """The numbers of a result that no evaluation has logged yet, as they stand on the run."""
+    values = {f"test/{name}": value for name, value in (result.test or {}).items()}
+    values |= {f"{split}/{name}": v for split, metrics in result.beyond.items() for name, v in metrics.items()}
+    values |= {
+        "score": result.score,
+        "baseline": result.baseline,
+        "updates": float(result.updates),
+        "parameters": float(result.parameters),
+        "wall_seconds": result.wall_seconds,
+        "cpu_seconds": result.cpu_seconds,
+    }
+    if result.solved_at is not None:
+        values["solved_at"] = float(result.solved_at)
+    return values
+
+
+@cache
+def metric_name(name: str) -> str:
+    """`name` with what MLflow does not allow in a metric's name replaced."""
+    return re.sub(r"[^\w\-./: ]", "_", name, flags=re.ASCII)[:250]
+
+
+def dataset_fields(split: Split) -> tuple[str, dict[str, Any]]:
+    """One evaluation split as MLflow's dataset: name, fingerprint, rows, columns; the sequences stay here.
+
+    Its own name comes first.
+    """
+    name, _, digest = split.table._fingerprint.rpartition("-")
+    columns = [{"name": key, "required": True, **_type(f)} for key, f in split.table.features.items()]
+    profile = {
+        "num_rows": split.table.num_rows,
+        "num_elements": int(split.batch.inputs.size),
+        "steps": split.batch.steps,
+        "inputs": list(split.batch.inputs.shape),
+        "targets": list(split.batch.targets.shape),
+    }
+    return split.name, {
+        "name": name or split.name,
+        "digest": digest[-DIGEST_LIMIT:],
+        "source_type": "code",
+        "source": json.dumps({"tags": {"made_by": "longlag", "fingerprint": split.table._fingerprint}}),
+        "schema": json.dumps({"mlflow_colspec": columns}),
+        "profile": json.dumps(profile),
+    }
+
+
+def _type(feature: Any) -> dict[str, Any]:
+    """A column's type in the words of MLflow's column schema."""
+    depth = len(getattr(feature, "shape", None) or ())
+    while hasattr(feature, "feature"):
+        feature, depth = feature.feature, depth + 1
+    kind = {"float32": "float", "float64": "double", "int32": "integer", "int64": "long", "bool": "boolean"}
+    described: dict[str, Any] = {"type": kind.get(str(feature.dtype), str(feature.dtype))}
+    for _ in range(depth):
+        described = {"type": "array", "items": described}
+    return described
+
+
+def sentence(error: BaseException) -> str:
+    """An exception in one line, for a tag."""
+    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".rstrip(": ")
+    return " ".join(text.split())[:1000]

@@ -1,0 +1,389 @@
+"""The store of all runs: MLflow behind the few questions that the harness asks of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pydantic import ValidationError
+
+from longlag.errors import UserError, suggestion
+from longlag.spec import RunSpec, load_run
+from longlag.tracking import connection, describe, views
+from longlag.tracking.callback import WEIGHTS, MlflowListener
+from longlag.tracking.copy import copy
+from longlag.tracking.home import LAYOUT, Home
+from longlag.tracking.recorded import Recorded, StudyRow
+from longlag.tracking.spool import Spool
+from longlag.training import RunResult
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from torch import Tensor
+
+PAGE = 500
+Trials = Callable[[], Mapping[str, set[int]]]
+
+
+class Store:
+    """Runs of every study, in one MLflow store. `open` is the way in.
+
+    Args:
+        client: MLflow's.
+        home: the home that the store belongs to, or, for a server, whose lock and caches are used.
+        uri: the store's address.
+    """
+
+    def __init__(self, client: MlflowClient, home: Home, uri: str) -> None:
+        self.client, self.home, self.uri = client, home, uri
+
+    @classmethod
+    def open(cls, home: Home, uri: str | None = None) -> Store:
+        """The home's own store, made when there is none, or the one at `uri`.
+
+        Raises:
+            UserError: when a server does not answer, or a database is none of MLflow's.
+        """
+        store = cls(connection.connect(home, uri), home, connection.location(home, uri))
+        store.deliver()
+        return store
+
+    def deliver(self) -> int:
+        """Tell the store what it missed while it was gone; returns how many runs that were."""
+        if not any(self.home.spool.glob("*")):
+            return 0
+        with self.home.lock():
+            return Spool(self.home.spool).deliver(self.client, self.uri)
+
+    @property
+    def local(self) -> bool:
+        """Whether artifacts lie in the home, and not with a server."""
+        return not self.uri.startswith(connection.SERVERS)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the home's own."""
+        return self.uri == self.home.tracking_uri
+
+    # -- experiments ------------------------------------------------------------------------------------------------
+
+    def experiment(self, name: str, note: str = "") -> str:
+        """Find or make the experiment of a study; returns its id.
+
+        Runs in it whose process died on this machine are marked as killed: nothing is RUNNING for ever.
+        """
+        with connection.quiet(), self.home.lock():
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                place = self.home.artifacts.as_uri() if self.local else None
+                identifier = str(self.client.create_experiment(name, artifact_location=place))
+            else:
+                identifier = str(found.experiment_id)
+                if found.lifecycle_stage == "deleted":
+                    self.client.restore_experiment(identifier)
+            wanted = {describe.LAYOUT: str(LAYOUT), **({describe.NOTE: note} if note else {})}
+            have = {} if found is None else found.tags
+            for key, value in wanted.items():
+                if have.get(key) != value:
+                    self.client.set_experiment_tag(identifier, key, value)
+            self.mark_killed(identifier)
+        return identifier
+
+    def experiment_id(self, name: str) -> str:
+        """The id of a study's experiment.
+
+        Raises:
+            UserError: when there is none, naming the nearest.
+        """
+        names = {row.name: str(row.experiment_id) for row in self._experiments()}
+        if name not in names:
+            raise UserError(f"there is no study named {name!r} in {self.uri}{suggestion(name, list(names))}")
+        return names[name]
+
+    def studies(self) -> list[StudyRow]:
+        """Everything longlag recorded here, by name."""
+        rows = []
+        for experiment in self._experiments():
+            runs = [run for run in self._runs([experiment.experiment_id]) if _is_training(run)]
+            times = [run.info.end_time or run.info.start_time for run in runs]
+            latest = datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
+            ended = sum(run.info.status == "FINISHED" for run in runs)
+            rows.append(StudyRow(experiment.name, str(experiment.experiment_id), len(runs), ended, latest))
+        return sorted(rows, key=lambda row: row.name)
+
+    # -- a study's own run ------------------------------------------------------------------------------------------
+
+    def parent(self, experiment_id: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
+        """Find the study's own run by its tag ``longlag.study_identity``, or make it; it is RUNNING again."""
+        from mlflow.entities import Param
+
+        own = {**tags, **describe.process(), "mlflow.source.name": "longlag", "mlflow.source.type": "LOCAL"}
+        with self.home.lock():
+            found = self._runs([experiment_id], f"tags.`{describe.IDENTITY}` = '{tags[describe.IDENTITY]}'")
+            run = next(found, None)
+            if run is None:
+                run = self.client.create_run(experiment_id, tags=own, run_name=name)
+            else:
+                self.client.update_run(run.info.run_id, status="RUNNING")
+                for key, value in own.items():
+                    self.client.set_tag(run.info.run_id, key, value)
+            identifier = str(run.info.run_id)
+            before = run.data.params
+            values = {key: str(value) for key, value in parameters.items()}
+            new = [Param(key, value) for key, value in values.items() if key not in before]
+            self.client.log_batch(identifier, params=new)
+            for key, value in values.items():  # a parameter cannot be changed, such as the sampler of a continued study
+                if before.get(key, value) != value:
+                    self.client.set_tag(identifier, f"now.{key}", value)
+        return identifier
+
+    def end_parent(
+        self,
+        run_id: str,
+        status: Literal["FINISHED", "FAILED", "KILLED"],
+        metrics: Mapping[str, float],
+        files: Sequence[Path] = (),
+    ) -> None:
+        """Set the study's own run to its end, with its numbers and files, and bring the study's page up to date."""
+        for path in files:
+            self.client.log_artifact(run_id, str(path))
+        for name, value in metrics.items():
+            self.client.log_metric(run_id, describe.metric_name(name), value)
+        self.client.set_terminated(run_id, status)
+        views.save(self.client, self.client.get_run(run_id).info.experiment_id)
+
+    # -- runs -------------------------------------------------------------------------------------------------------
+
+    def callback(
+        self,
+        experiment_id: str,
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> MlflowListener:
+        """What records one run; see `MlflowListener`."""
+        return MlflowListener(
+            self.client, experiment_id, parent, tags, name, None if self.local else Spool(self.home.spool)
+        )
+
+    def find(self, run_key: str) -> Recorded | None:
+        """A run of this identity that finished, in whatever study; the newest whose result can be read.
+
+        A server that is gone is as good as one that knows nothing: the run is trained, and told to it later.
+        """
+        try:
+            return self._find(run_key)
+        except Exception:
+            if self.local:
+                raise
+            return None
+
+    def _find(self, run_key: str) -> Recorded | None:
+        ids = [str(experiment.experiment_id) for experiment in self._experiments()]
+        query = f"tags.run_key = '{run_key}' and attributes.status = 'FINISHED'"
+        for run in self._runs(ids, query) if ids else ():
+            recorded = self._recorded(run)
+            if recorded.result is not None:
+                return recorded
+        return None
+
+    def recorded(self, experiment_id: str) -> list[Recorded]:
+        """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
+        return [self._recorded(run) for run in self._runs([experiment_id], newest_first=False) if _is_training(run)]
+
+    def series_names(self, run_id: str) -> list[str]:
+        """The names of everything that a run logged over updates, steps or lags."""
+        return sorted(self.client.get_run(run_id).data.metrics)
+
+    def series(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        """Step and value of everything that a run logged under a name; empty where there is nothing."""
+        return sorted((int(m.step), float(m.value)) for m in self.client.get_metric_history(run_id, name))
+
+    def attach(self, experiment_id: str, identity: str, folder: Path, tags: Mapping[str, str]) -> None:
+        """Keep the files of a folder, as ``report``, with a study's own run, and tags beside them."""
+        query = f"tags.`{describe.IDENTITY}` = '{identity}'"
+        for run in self._runs([experiment_id], query):
+            self.client.log_artifacts(run.info.run_id, str(folder), "report")
+            for key, value in tags.items():
+                self.client.set_tag(run.info.run_id, key, value)
+            return
+
+    def get(self, run_id: str) -> Recorded:
+        """The run of this id.
+
+        Raises:
+            UserError: when there is none.
+        """
+        return self._recorded(self._run(run_id))
+
+    def keyed(self, beginning: str) -> list[Recorded]:
+        """Runs that finished and whose run_key begins so, the oldest first."""
+        ids = [str(experiment.experiment_id) for experiment in self._experiments()]
+        query = f"tags.run_key LIKE '{beginning}%' and attributes.status = 'FINISHED'"
+        return [self._recorded(run) for run in self._runs(ids, query, newest_first=False)] if ids else []
+
+    def _run(self, run_id: str) -> Run:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            raise UserError(
+                f"there is no run {run_id!r} in {self.uri}; the UI shows a run's id (longlag ui)"
+            ) from error
+        if not _is_training(run):
+            raise UserError(f"run {run_id} is a study's own: name one of the trainings in it")
+        return run
+
+    def trained(self, run_id: str) -> tuple[RunSpec, dict[str, Tensor]]:
+        """What a run was and the weights it ended with.
+
+        Raises:
+            UserError: when there is no such run, or it keeps no weights.
+        """
+        from safetensors.torch import load
+
+        run = self._run(run_id)
+        try:
+            with self._artifact(run, "spec.json") as path:
+                spec = load_run(json.loads(path.read_bytes()), f"spec.json of run {run_id}")
+            with self._artifact(run, WEIGHTS) as path:
+                return spec, load(path.read_bytes())
+        except OSError as error:
+            raise UserError(
+                f"run {run_id} keeps no {Path(error.filename or WEIGHTS).name}: a run that was cut short, diverged or "
+                "was recorded by an older version keeps none; `longlag run … --force` trains it again and does"
+            ) from error
+
+    def file(self, run_id: str, name: str) -> bytes | None:
+        """One of the files of a run; None where it has none of this name."""
+        try:
+            with self._artifact(self.client.get_run(run_id), name) as path:
+                return path.read_bytes()
+        except OSError:
+            return None
+
+    def adopt(
+        self,
+        recorded: Recorded,
+        experiment_id: str,
+        parent: str | None,
+        tags: Mapping[str, str],
+        name: str | None = None,
+    ) -> str:
+        """Make a run that finished elsewhere visible here; returns the id of the copy.
+
+        Parameters, tags, datasets, metric histories, artifacts, start and end are those of the original, named by the
+        tag ``longlag.adopted_from``. A run that stands at this place already is not copied.
+        """
+        place = (experiment_id, parent)
+        if (recorded.experiment_id, recorded.tags.get(describe.PARENT)) == place:
+            return recorded.run_id
+        query = f"tags.run_key = '{recorded.tags['run_key']}' and attributes.status = 'FINISHED'"
+        for run in self._runs([experiment_id], query):
+            if run.data.tags.get(describe.PARENT) == parent:
+                return str(run.info.run_id)
+        source = self.client.get_run(recorded.run_id)
+        with self._artifact(source, "") as files:
+            return copy(self.client, source, files, experiment_id, parent, tags, name)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _recorded(self, run: Run) -> Recorded:
+        result = None
+        if run.info.status != "RUNNING":
+            try:
+                with self._artifact(run, "result.json") as path:
+                    result = RunResult.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError, UserError):
+                pass  # it failed before its end, or was written by another version: not a result to rely on
+        info = run.info
+        return Recorded(str(info.run_id), str(info.experiment_id), info.status, dict(run.data.tags), result)
+
+    @contextmanager
+    def files(self, run_id: str) -> Iterator[Path]:
+        """The folder of a run's files, to read from."""
+        with self._artifact(self._run(run_id), "") as folder:
+            yield folder
+
+    @contextmanager
+    def _artifact(self, run: Run, name: str) -> Iterator[Path]:
+        """A file of a run, or its folder for an empty name; a copy that goes away when it lies with a server.
+
+        Raises:
+            OSError: when there is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if run.info.artifact_uri.startswith("file:"):
+            yield Path(url2pathname(urlsplit(run.info.artifact_uri).path)) / name
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = self.client.download_artifacts(run.info.run_id, name, folder)
+            except MlflowException as error:
+                raise FileNotFoundError(name) from error
+            yield Path(path)
+
+    def _experiments(self) -> Iterator[Any]:
+        token = None
+        while True:
+            query = f"tags.`{describe.LAYOUT}` = '{LAYOUT}'"
+            page = self.client.search_experiments(filter_string=query, max_results=PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _runs(self, experiment_ids: Sequence[str], query: str = "", newest_first: bool = True) -> Iterator[Run]:
+        order = [f"attributes.start_time {'DESC' if newest_first else 'ASC'}"]
+        token = None
+        while True:
+            page = self.client.search_runs(
+                list(experiment_ids), query, max_results=PAGE, order_by=order, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def dead(self, experiment_id: str | None = None, trials: Trials = dict) -> list[Run]:
+        """Runs, of one study or of all, that a dead process left RUNNING.
+
+        Args:
+            experiment_id: of the study.
+            trials: asked for the numbers of the trials that are running, by study. A run of this machine is dead when
+                its process is gone; one of another machine when its trial is over.
+        """
+        ids = [experiment_id] if experiment_id else [str(each.experiment_id) for each in self._experiments()]
+        running = list(self._runs(ids, "attributes.status = 'RUNNING'")) if ids else []
+        alive = trials() if running else {}
+
+        def over(tags: Mapping[str, str]) -> bool:
+            study, number = tags.get(describe.STUDY, ""), tags.get(describe.TRIAL, "")
+            return study in alive and number.isdigit() and int(number) not in alive[study]
+
+        gone = [run for run in running if describe.process_is_gone(run.data.tags)]
+        # a run that ended between the two questions is none of them
+        ended = [run for run in running if run not in gone and over(run.data.tags)]
+        return gone + [run for run in ended if self.client.get_run(run.info.run_id).info.status == "RUNNING"]
+
+    def mark_killed(self, experiment_id: str, trials: Trials = dict) -> None:
+        """Mark runs as killed whose process is gone: killed by a signal that cannot be caught, or by a power cut."""
+        for run in self.dead(experiment_id, trials):
+            who = f"process {run.data.tags.get('pid')} of {run.data.tags.get('host')}"
+            self.client.set_tag(run.info.run_id, "outcome", "killed")
+            self.client.set_tag(run.info.run_id, "reason", f"{who} is gone")
+            self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_training(run: Run) -> bool:
+    return "run_key" in run.data.tags

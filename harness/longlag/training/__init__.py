@@ -1,0 +1,7 @@
+"""The loop, optimizers, budget and seeding."""
+
+from longlag.training.data import Split
+from longlag.training.loop import train
+from longlag.training.result import Outcome, Pruned, RunCallback, RunResult
+
+__all__ = ["Outcome", "Pruned", "RunCallback", "RunResult", "Split", "train"]

@@ -1,0 +1,211 @@
+"""Checkpoints: what a killed run needs to end with the numbers of an undisturbed one, bit for bit.
+
+A checkpoint is two files named for the update, ``00000120.safetensors`` (parameters, buffers, optimizer, generators,
+arrays of the callbacks) and ``00000120.json`` (everything else, and both checksums). Each is written beside its place,
+flushed to the disk and renamed; the JSON comes last, so that a checkpoint without it does not exist. The last two are
+kept: should the newest be damaged, the one before it is taken.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+FORMAT = 1
+SECONDS = 30.0
+KEPT = 2
+DECIDING = ("torch", "threads", "kernel", "machine")
+"""Parts of the environment that the last bits of a run depend on: under others it begins anew."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run between two updates.
+
+    Args:
+        update: updates made.
+        body: JSON values.
+        tensors: on the CPU.
+    """
+
+    update: int
+    body: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one run, in a folder of their own.
+
+    Args:
+        folder: made with the first of them.
+        seconds: between two of them; 0 writes one after every update.
+    """
+
+    folder: Path
+    seconds: float = SECONDS
+    _next: float = 0.0
+
+    def begin(self) -> None:
+        """The clock runs from here."""
+        self._next = time.monotonic() + self.seconds
+
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Write one, and remove all but the last two.
+
+        Raises:
+            OSError: when the disk is full or cannot be written; what was there before stays.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stem = f"{checkpoint.update:08d}"
+        data = save({name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()})
+        body = {**checkpoint.body, "format": FORMAT, "update": checkpoint.update, "tensors": _digest(data)}
+        text = json.dumps(body, sort_keys=True)
+        _replace(self.folder / f"{stem}.safetensors", data)
+        whole = json.dumps({"sha256": _digest(text.encode()), "checkpoint": body}, sort_keys=True)
+        _replace(self.folder / f"{stem}.json", whole.encode())
+        for old in self._stems()[:-KEPT]:
+            for suffix in (".json", ".safetensors"):  # the JSON first: what is left of it is no checkpoint
+                (self.folder / f"{old}{suffix}").unlink(missing_ok=True)
+        self.begin()
+
+    def read(self) -> Checkpoint | None:
+        """The newest that is whole, or None."""
+        for stem in reversed(self._stems()):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                held = json.loads((self.folder / f"{stem}.json").read_bytes())
+                body = held["checkpoint"]
+                data = (self.folder / f"{stem}.safetensors").read_bytes()
+                text = json.dumps(body, sort_keys=True).encode()
+                if (held["sha256"], body["tensors"], body["format"]) == (_digest(text), _digest(data), FORMAT):
+                    return Checkpoint(body["update"], body, load(data))
+        return None
+
+    def _stems(self) -> list[str]:
+        return sorted(path.stem for path in self.folder.glob("????????.json"))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that after a power cut either the old one is there or the new one."""
+    draft = path.with_name(f".{path.name}.new")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def claimed(root: Path, run_key: str, seconds: float | None = SECONDS) -> Iterator[Checkpoints | None]:
+    """The checkpoints of a run while this process alone may train it; waits for another one that does.
+
+    The claim is given back when the process dies.
+
+    Args:
+        root: folder of all runs' checkpoints.
+        run_key: the run's identity.
+        seconds: between two of them; None writes none, and gives none.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    lock = root / f"{run_key}.lock"
+    while True:
+        with lock.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                same = lock.stat().st_ino == os.fstat(file.fileno()).st_ino
+            except FileNotFoundError:
+                same = False
+            if not same:  # its last holder removed it meanwhile
+                continue
+            try:
+                yield None if seconds is None else Checkpoints(root / run_key, seconds)
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def forget(root: Path, run_key: str) -> None:
+    """Remove the checkpoints of a run that needs none any more."""
+    shutil.rmtree(root / run_key, ignore_errors=True)
+
+
+# -- what is in it ----------------------------------------------------------------------------------------------------
+
+
+def generators(network: nn.Module) -> dict[str, torch.Generator]:
+    """The generators that modules hold, of dropout or of teacher forcing, by name."""
+    return {
+        f"{name}.{key}": value
+        for name, module in network.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, torch.Generator)
+    }
+
+
+def take(network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state of a network, of its generators and of its optimizer: tensors, and the JSON values of the optimizer."""
+    tensors = {f"network/{name}": value.clone() for name, value in network.state_dict().items()}
+    tensors |= {f"generator/{name}": value.get_state() for name, value in generators(network).items()}
+    plain: dict[str, Any] = {}
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{index}/{key}"] = value.clone()
+            else:
+                plain[f"{index}/{key}"] = value
+    return tensors, plain
+
+
+def put(
+    network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
+) -> None:
+    """Undo `take` on a network and an optimizer that were built from the same spec."""
+    network.load_state_dict(_section(tensors, "network/"))
+    states = _section(tensors, "generator/")
+    for name, generator in generators(network).items():
+        generator.set_state(states[name])
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Any]] = {}
+    for place, value in {**plain, **_section(tensors, "optimizer/")}.items():
+        index, _, key = place.partition("/")
+        like = parameters[int(index)]
+        if isinstance(value, Tensor) and value.shape == like.shape and key != "step":
+            value = torch.empty_like(like, dtype=value.dtype).copy_(value)  # laid out in memory as its parameter is
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _section(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A callback's state as arrays and JSON values."""
+    arrays = {key: torch.from_numpy(value) for key, value in state.items() if isinstance(value, np.ndarray)}
+    return arrays, {key: value for key, value in state.items() if key not in arrays}

@@ -1,0 +1,81 @@
+"""What a run's numbers also depend on, recorded beside them: versions, threads, kernel, machine kind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch.utils import deterministic
+
+from longlag.kernels.targets.c import toolchain
+
+
+@cache
+def git_commit() -> str:
+    """The commit of the checkout the harness runs from (``-dirty`` if files differ), or nothing outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def environment(kernel: str) -> dict[str, str]:
+    """Versions and the like, by name; `kernel` says which loops the layers take."""
+    tools = toolchain() if "compiled" in kernel else {}
+    return {
+        "longlag": version("longlag"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": str(torch.get_num_threads()),
+        "cores": str(os.cpu_count()),
+        "git_commit": git_commit(),
+        "kernel": kernel,
+        **tools,
+    }
+
+
+@contextmanager
+def numerics() -> Iterator[None]:
+    """Deterministic algorithms, and denormal numbers flushed to zero: vanishing gradients would slow a CPU.
+
+    A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve. With deterministic algorithms
+    torch also fills new memory, which is about to be written to anyway: not here, it takes up to a tenth of a step.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def frozen_imports() -> Iterator[None]:
+    """Let Python's garbage collector pass over everything that is there already, for a while.
+
+    What torch, MLflow and Optuna bring with their imports is some 700,000 objects, which a full collection takes a
+    third of a second to look through; the objects of a few thousand logged points bring one about.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -1,0 +1,47 @@
+"""Recorded utterances of several lengths, held end to end: drawing a batch is indexing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from longlag.task import Array, DataError
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences end to end.
+
+    Args:
+        values: ``[N, ...]``, all steps of all sequences.
+        starts: int64 ``[S + 1]``: sequence s is ``values[starts[s] : starts[s + 1]]``.
+    """
+
+    values: Array
+    starts: Array
+
+    @classmethod
+    def of(cls, sequences: Sequence[Array]) -> Ragged:
+        starts = np.cumsum([0, *(len(sequence) for sequence in sequences)])
+        return cls(np.concatenate(sequences), starts.astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def pick(self, rows: Array) -> tuple[Array, Array]:
+        """The given sequences, ``[T, B, ...]`` padded with zeros to the longest of them, and their lengths."""
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        step = np.arange(max(int(lengths.max()), 1))[:, None]
+        exists = step < lengths
+        picked = self.values[np.where(exists, self.starts[rows] + step, 0)]
+        picked[~exists] = 0
+        return picked, lengths
+
+
+def first(count: int, size: int, what: str) -> Array:
+    """The rows of an evaluation split: at most `size`, in an order of its own that is always the same."""
+    if not count:
+        raise DataError(f"there is nothing left for the {what} split")
+    rows: Array = np.random.default_rng(0).permutation(count)[:size]
+    return rows

@@ -1,0 +1,139 @@
+"""Associative recall with many queries (MQAR): pairs of key and value, then keys that ask for their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+from typing import Literal, Self
+
+import numpy as np
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
+from longlag.task import Options as TaskOptions
+from pydantic import Field, model_validator
+
+from longlag_tasks._classes import CERTAIN, certain
+from longlag_tasks._recall import answer_scores, distinct, rows, words
+
+BLANK = 0
+
+
+class AssociativeRecallOptions(TaskOptions):
+    """Options of `AssociativeRecall`."""
+
+    length: int = Field(64, ge=4, multiple_of=2, description="T, steps: pairs, then queries among filler")
+    pairs: int = Field(4, ge=1, description="K, pairs of key and value, each asked for once; at most T / 4")
+    vocabulary: int = Field(32, ge=4, description="V, tokens: the filler 0, keys below V / 2, values from there on")
+    power: float = Field(0.01, gt=0, description="a, of the gaps' power law p(g) ~ g^(a-1); 1 is uniform")
+    filler: Literal["blank", "random"] = Field(
+        "blank", description="between the queries: blank, the token 0; random, any token of the vocabulary"
+    )
+    solved_accuracy: float = Field(
+        0.99, gt=0, le=1, description="solved when so large a share of the queries is answered right"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.pairs > self.length // 4:
+            raise ValueError(
+                f"pairs should be at most length / 4, so that {self.pairs} pairs and their queries have room: "
+                f"{self.length // 4} at length {self.length}"
+            )
+        keys = self.vocabulary // 2 - 1
+        if self.pairs > keys:
+            raise ValueError(f"vocabulary {self.vocabulary} has {keys} keys, too few for {self.pairs} pairs")
+        return self
+
+
+class AssociativeRecall(Task):
+    """Read K pairs of a key and a value; whenever a key comes again, say its value.
+
+    Keys are drawn without replacement from ``1 ... H - 1``, H = floor(V/2), values without replacement from
+    ``H ... V - 1``. Inputs: key, value, key, value ... (2K steps), then T - 2K steps of filler in which every key
+    stands once more: the j-th key at step ``2K + 2 (g_j - 1)``, where the gaps ``g_1, g_2 ...`` are drawn one after
+    the other, without replacement, from ``1 ... (T - 2K)/2`` with chances proportional to ``g^(a-1)``. Target
+    where a key stands again: its value; only these K steps count. Arora, Eyuboglu et al. (2023), *Zoology*, whose
+    figure 2 has V = 8192, a = 0.01, blank filler and (T, K) = (64, 4), (128, 8), (256, 16), (512, 64).
+
+    Filler: ``blank`` is the token 0; ``random`` is uniform over all V tokens, keys and values among them, and the
+    draw does not heed what stands in the sequence, so that a key may also come where its value does not count.
+
+    Shapes: inputs and targets int64 ``[T, B]``. The loss is the cross-entropy in nats over the queries.
+    """
+
+    Options = AssociativeRecallOptions
+    metrics = (
+        Metric("cross_entropy", "min", "nats", "mean over the queries"),
+        Metric("accuracy", "max", "share", "queries whose value has the largest output", best=1.0),
+    )
+
+    @property
+    def signature(self) -> Signature:
+        vocabulary = self.options.vocabulary
+        return Signature(Tokens(vocabulary), vocabulary, MappingKind.LABELLING, "cross-entropy")
+
+    @property
+    def criterion(self) -> str:
+        return f"accuracy of at least {self.options.solved_accuracy:g}"
+
+    def solved(self, metrics: Mapping[str, float]) -> bool:
+        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
+
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        length, pairs, vocabulary = self.options.length, self.options.pairs, self.options.vocabulary
+        half, context = vocabulary // 2, 2 * pairs
+        keys = 1 + rng.permuted(distinct(rng, half - 1, pairs, size), axis=0)
+        values = half + rng.permuted(distinct(rng, vocabulary - half, pairs, size), axis=0)
+        if self.options.filler == "blank":
+            inputs = np.full((length, size), BLANK, dtype=np.int64)
+        else:
+            inputs = rng.integers(0, vocabulary, (length, size))
+        inputs[0:context:2], inputs[1:context:2] = keys, values
+        queries, columns = context + 2 * self._gaps(rng, size), np.arange(size)
+        inputs[queries, columns] = keys
+        targets, counted = np.zeros_like(inputs), np.zeros(inputs.shape, dtype=bool)
+        targets[queries, columns] = values
+        counted[queries, columns] = True
+        return Batch(inputs, targets, counted=counted)
+
+    def _gaps(self, rng: np.random.Generator, size: int) -> Array:
+        """Gaps less one, ``[K, B]``, one after the other without replacement.
+
+        The arrivals of independent Poisson processes with rates p(g) come in just that order.
+        """
+        places = (self.options.length - 2 * self.options.pairs) // 2
+        rates = np.arange(1, places + 1) ** (self.options.power - 1)
+        arrivals = rng.standard_exponential((size, places)) / rates
+        gaps: Array = arrivals.argsort(axis=1)[:, : self.options.pairs].T
+        return gaps
+
+    def baseline(self) -> Baseline:
+        values = self.options.vocabulary - self.options.vocabulary // 2
+        return Baseline(log(values), "no memory: every value equally likely", "ln(V - floor(V/2))")
+
+    def trivial(self, batch: Batch) -> Array:
+        logits = np.zeros((batch.steps, batch.size, self.options.vocabulary), dtype=np.float32)
+        logits[..., self.options.vocabulary // 2 :] = CERTAIN
+        return logits
+
+    def oracle(self, batch: Batch) -> Array:
+        context, columns = 2 * self.options.pairs, np.arange(batch.size)
+        value_of = np.zeros((self.options.vocabulary, batch.size), dtype=np.int64)
+        value_of[batch.inputs[0:context:2], columns] = batch.inputs[1:context:2]
+        return certain(value_of[batch.inputs, columns], self.options.vocabulary)
+
+    def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:
+        return answer_scores(outputs, batch)
+
+    def describe(self, batch: Batch, index: int) -> str:
+        """The pairs as ``key→value``, then the rest, queries as ``key?`` and filler as ``·``; last the answers."""
+        assert batch.counted is not None
+        context = 2 * self.options.pairs
+        inputs, counted = batch.inputs[:, index], batch.counted[:, index]
+        pairs = [f"{key}→{value}" for key, value in inputs[:context].reshape(-1, 2)]
+        queries, start = [], context
+        for query in np.flatnonzero(counted):
+            queries += [*words(inputs[start:query], {BLANK: "·"}), f"{inputs[query]}?"]
+            start = query + 1
+        queries += words(inputs[start:], {BLANK: "·"})
+        answers = words(batch.targets[counted, index], {})
+        return "\n".join([*rows("pairs", pairs), *rows("queries", queries), *rows("answers", answers)])

@@ -1,0 +1,188 @@
+"""Digits pixel by pixel: which one was written?"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
+from pydantic import Field
+
+from longlag_tasks._classes import certain, log_likelihood
+from longlag_tasks._idx import MNIST, read_mnist
+from longlag_tasks._local import LocalOptions, local
+
+DIGITS = 10
+TEST = 300
+"""Images of scikit-learn's held out for the test; MNIST has 10,000 of its own."""
+
+SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
+"""Of the file that scikit-learn brings."""
+
+
+class PixelDigitsOptions(LocalOptions):
+    """Options of `PixelDigits`."""
+
+    path: str | None = Field(
+        None,
+        description="a folder with MNIST's four idx files, packed (.gz) or not; none: the 8x8 digits of scikit-learn "
+        "(extra digits)",
+    )
+    permuted: bool = Field(False, description="pixels in an order without sense, the same for all images")
+    permutation_seed: int = Field(
+        92916, ge=0, lt=2**32, description="permuted: the order is numpy's RandomState(seed).permutation(T)"
+    )
+    held_out: float = Field(0.1, gt=0, lt=1, description="share of the images not tested on that validates")
+    solved_accuracy: float = Field(0.95, gt=0, le=1, description="solved when so large a share is right")
+
+    @classmethod
+    def files(cls, path: str) -> list[str]:
+        found = []
+        for name in MNIST:
+            packed, plain = Path(path).expanduser() / f"{name}.gz", Path(path).expanduser() / name
+            found.append(str(packed if packed.is_file() and not plain.is_file() else plain))
+        return found
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split: ``pixels [N, T]`` float32 in 0 ... 1, and ``digits [N]`` int64."""
+
+    pixels: Array
+    digits: Array
+
+
+class PixelDigits(Task):
+    """The pixels of a handwritten digit one after the other, row by row; after the last, which of ten was it?
+
+    By default the 1797 images of 8x8 pixels that scikit-learn brings (Alpaydin and Kaynak 1998, UCI, its test part):
+    64 steps. With MNIST's files (LeCun et al. 1998): 784 steps, the task of Le, Jaitly and Hinton (2015). `permuted`
+    puts the pixels into one fixed order that has nothing to do with the image, so that neighbours are far apart.
+
+    Shapes: inputs float32 ``[T, B, 1]``, the grey level in 0 ... 1; targets int64 ``[B]``. The loss is the
+    cross-entropy in nats.
+    """
+
+    Options = PixelDigitsOptions
+    hindsight = True
+    metrics = (
+        Metric("cross_entropy", "min", "nats", "of the digit"),
+        Metric("accuracy", "max", "share", "images whose digit is recognised", best=1.0),
+    )
+
+    @property
+    def signature(self) -> Signature:
+        return Signature(Reals(1), DIGITS, MappingKind.CLASSIFICATION, "cross-entropy")
+
+    @property
+    def criterion(self) -> str:
+        return f"accuracy of at least {self.options.solved_accuracy:g}"
+
+    def solved(self, metrics: Mapping[str, float]) -> bool:
+        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
+
+    @property
+    def _images(self) -> dict[str, Images]:
+        return _splits(self.options)
+
+    def _order(self, steps: int) -> Array:
+        """Which pixel is read at each step."""
+        if not self.options.permuted:
+            return np.arange(steps)
+        return np.random.RandomState(self.options.permutation_seed).permutation(steps)
+
+    def sample(self, rng: np.random.Generator, size: int) -> Batch:
+        return self._batch("training", rng.integers(0, len(self._images["training"].digits), size))
+
+    def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
+        return self._batch(name, np.arange(min(size, len(self._images[name].digits))))
+
+    def _batch(self, name: str, rows: Array) -> Batch:
+        images = self._images[name]
+        pixels = images.pixels[rows][:, self._order(images.pixels.shape[1])]
+        return Batch(np.ascontiguousarray(pixels.T)[..., None], images.digits[rows])
+
+    def baseline(self) -> Baseline:
+        return Baseline(log(DIGITS), "every digit equally likely", "ln 10")
+
+    def trivial(self, batch: Batch) -> Array:
+        return np.zeros((batch.size, DIGITS), np.float32)
+
+    def oracle(self, batch: Batch) -> Array:
+        """From the targets: no law tells what was written."""
+        return certain(batch.targets, DIGITS)
+
+    def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:
+        return {
+            "cross_entropy": float(-np.mean(log_likelihood(outputs, batch.targets))),
+            "accuracy": float(np.mean(outputs.argmax(-1) == batch.targets)),
+        }
+
+    def picture(self, batch: Batch, index: int) -> Array:
+        """The image, its pixels back in their places, ``[rows, columns]``."""
+        pixels = np.empty(batch.steps, np.float32)
+        pixels[self._order(batch.steps)] = batch.inputs[:, index, 0]
+        return pixels.reshape(round(batch.steps**0.5), -1)
+
+    def table(self, outputs: Array, answer: Answer | None, batch: Batch) -> dict[str, list[Any]]:
+        return {
+            "digit": batch.targets.tolist(),
+            "recognised": outputs.argmax(-1).tolist(),
+            "probability of the digit": np.exp(log_likelihood(outputs, batch.targets)).round(3).tolist(),
+        }
+
+    def draw(self, axes: Any, outputs: Array, answer: Answer | None, batch: Batch, index: int) -> bool:
+        axes.imshow(self.picture(batch, index), cmap="Greys", vmin=0, vmax=1)
+        axes.set_title(f"{batch.targets[index]}, recognised as {outputs[index].argmax()}")
+        axes.set_axis_off()
+        return True
+
+    def describe(self, batch: Batch, index: int) -> str:
+        """The image in five shades, two characters a pixel."""
+        shades = np.rint(self.picture(batch, index) * 4).astype(int)
+        rows = ["".join(" ░▒▓█"[k] * 2 for k in row) for row in shades]
+        read = "in a permuted order" if self.options.permuted else "row by row"
+        return "\n".join([*rows, f"digit  {batch.targets[index]} ({batch.steps} pixels, read {read})"])
+
+
+@cache
+def _splits(options: PixelDigitsOptions) -> dict[str, Images]:
+    """Training, validation, test. Which images are held out is the same on every machine, whatever the run's seed."""
+    rest, test = _packaged() if options.path is None else _mnist(options)
+    count = len(rest.digits)
+    held = max(1, round(count * options.held_out))
+    if held >= count:
+        raise DataError(f"held_out: {options.held_out:g} of {count} images leaves none to train on")
+    order = np.random.RandomState(0).permutation(count)
+
+    def chosen(rows: Array) -> Images:
+        return Images(rest.pixels[rows], rest.digits[rows])
+
+    return {"training": chosen(order[held:]), "validation": chosen(order[:held]), "test": test}
+
+
+def _mnist(options: PixelDigitsOptions) -> tuple[Images, Images]:
+    train_pixels, train_digits, test_pixels, test_digits = read_mnist(local(options))
+    return Images(train_pixels, train_digits), Images(test_pixels, test_digits)
+
+
+def _packaged() -> tuple[Images, Images]:
+    """The images of scikit-learn. The package is looked for, not imported: that would take a second."""
+    spec = find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("pixel-digits needs the images that scikit-learn brings: pip install 'longlag[digits]'")
+    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+        raise DataError(f"{path} is not the file that is known: its SHA-256 should be {SHA256}")
+    rows = np.loadtxt(gzip.decompress(path.read_bytes()).decode("ascii").splitlines(), delimiter=",")
+    order = np.random.RandomState(1).permutation(len(rows))
+    pixels, digits = (rows[order, :-1] / 16).astype(np.float32), rows[order, -1].astype(np.int64)
+    return Images(pixels[TEST:], digits[TEST:]), Images(pixels[:TEST], digits[:TEST])

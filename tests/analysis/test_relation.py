@@ -1,0 +1,29 @@
+"""Rank correlations between gradient flow and learning."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from longlag.analysis.relation import correlate
+from scipy.stats import spearmanr
+
+
+def test_it_is_spearmans_correlation_with_an_interval_around_it() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=60)
+    y = x + rng.normal(size=60)
+    found = correlate("x", "y", x, y)
+    assert found.rho == pytest.approx(float(spearmanr(x, y).statistic))
+    assert found.low is not None and found.high is not None and found.rho is not None
+    assert found.low < found.rho < found.high and 0.1 < found.high - found.low < 0.5
+    assert correlate("x", "y", x, y) == found
+
+
+def test_what_is_missing_or_diverged() -> None:
+    x = np.array([0.1, 0.2, 0.3, 0.4, math.nan])
+    found = correlate("x", "y", x, np.array([-math.inf, -3, -2, -1, 0]))
+    assert found.runs == 4 and found.rho == pytest.approx(1)
+    assert correlate("x", "y", x, np.ones(5)).rho is None
+    assert correlate("x", "y", x[:3], np.arange(3.0)).rho is None

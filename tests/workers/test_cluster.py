@@ -1,0 +1,136 @@
+"""Workers on a Dask cluster: the results of one machine, whoever is killed, and clear words when it cannot be."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import longlag
+import psutil
+import pytest
+from longlag.errors import UserError
+from longlag.spec import RunSpec
+from longlag.study import StudyCallback
+from longlag.study.store import StudyStore
+from longlag.tracking.home import Home
+from longlag.workers import cluster
+from longlag.workers.cluster import Dask, room
+from longlag.workers.process import MODULE
+
+from tests.serving import dask_cluster
+
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")
+
+STUDY: dict[str, Any] = {
+    "name": "placed",
+    "base": {
+        "task": {"name": "adding", "length": 8},
+        "model": {"hidden_size": 6},
+        "training": {"batch_size": 8, "updates": 60, "eval_every": 30},
+        "data": {"validation": 20, "test": 20},
+        "probe": {"curves": False, "log_every": 30},
+    },
+    "space": {"cell": ["rnn", "gru"], "model.depth": [1, 2], "optimizer.lr": [0.001, 0.01]},
+    "sampler": {"name": "grid"},
+}
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with dask_cluster(tmp_path_factory.mktemp("dask"), workers=2) as address:
+        yield address
+
+
+def figures(result: Any) -> dict[str, Any]:
+    runs = [run for trial in result.trials for run in trial.runs]
+    other: Any = {"wall_seconds": True, "cpu_seconds": True, "environment": {"git_commit"}}  # may change meanwhile
+    found = {run.run_key: run.model_dump(mode="json", exclude=other) for run in runs}
+    assert len(found) == len(runs) == 8
+    return found
+
+
+class Killer(StudyCallback):
+    """Kills a process that trains when the first run begins, and a Dask worker at the third; keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.victims = {1: "process", 3: "dask worker"}
+        self.begun = 0
+        self.ended: list[str] = []
+        self.died: list[str] = []
+
+    def run_started(self, spec: RunSpec) -> None:
+        self.begun += 1
+        if self.begun in self.victims:
+            _process(self.victims[self.begun]).send_signal(signal.SIGKILL)
+
+    def trial_ended(self, number: int, state: Any, objective: float | None, reason: str) -> None:
+        self.ended.append(state)
+
+    def worker_died(self, index: int, how: str) -> None:
+        self.died.append(how)
+
+
+def _process(victim: str) -> psutil.Process:
+    """A worker process of ours that trains, or the Dask worker above it."""
+    for process in psutil.process_iter(["cmdline"]):
+        if MODULE in (process.info["cmdline"] or []):
+            parents = process.parents()
+            if any("dask_worker" in " ".join(above.cmdline()) for above in parents):
+                return process if victim == "process" else parents[0]
+    raise AssertionError("nobody works")
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_workers_gives_the_results_of_one_worker(scheduler: str, tmp_path: Path) -> None:
+    one = longlag.sweep(STUDY, home=tmp_path / "one")
+    killer, home, place = Killer(), tmp_path / "placed", Dask(scheduler, {"slot": 1})
+    placed = longlag.sweep(STUDY, home=home, workers="auto", executor=place, callbacks=[killer])
+    assert figures(placed) == figures(one)
+    assert [trial.objective for trial in placed.trials] == [trial.objective for trial in one.trials]
+    assert len(killer.died) == 2, killer.died
+    assert killer.ended.count("complete") == 8
+    states = [t.state.name for t in StudyStore.stored("placed", Home.open(home).optuna_url).study.get_trials()]
+    assert states.count("COMPLETE") == 8 and set(states) <= {"COMPLETE", "FAIL"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_once_saves_and_twice_stops_at_once(times: int, scheduler: str, tmp_path: Path) -> None:
+    class Stops(StudyCallback):
+        left = times
+
+        def run_started(self, spec: RunSpec) -> None:
+            for _ in range(self.left):
+                os.kill(os.getpid(), signal.SIGINT)
+            self.left = 0
+
+    long: Mapping[str, Any] = {**STUDY, "name": "long", "space": {"cell": ["rnn", "gru"]}}
+    long["base"]["training"] = {"batch_size": 8, "updates": 100_000, "eval_every": 1000, "stop_when_solved": False}
+    home = Home.open(tmp_path / "home")
+    with pytest.raises(KeyboardInterrupt):
+        longlag.sweep(long, home=home, workers=1, executor=Dask(scheduler), callbacks=[Stops()])
+    states = sorted(trial.state.name for trial in StudyStore.stored("long", home.optuna_url).study.get_trials())
+    assert "RUNNING" not in states and "WAITING" in states
+    assert bool(list(home.checkpoints.glob("*/*.json"))) == (times == 1)
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT", 1)
+    with pytest.raises(UserError, match=r"scheduler tcp://127.0.0.1:9 does not answer"):
+        longlag.sweep(STUDY, home=tmp_path / "home", executor=Dask("tcp://127.0.0.1:9"))
+
+
+def test_room_is_what_threads_and_resources_allow() -> None:
+    class Client:
+        def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+            big = {"nthreads": 4, "resources": {"GPU": 2.0}}
+            return {"workers": {"a": big, "b": {"nthreads": 1, "resources": {}}}}
+
+    client: Any = Client()
+    assert room(client, {}) == 5
+    assert room(client, {"GPU": 1}) == 2
+    assert room(client, {"GPU": 0.5}) == 4

@@ -1,0 +1,193 @@
+"""Several machines on one study: PostgreSQL and an MLflow server for real, on loopback, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import longlag
+import pytest
+from longlag.cli.checks import examine
+from longlag.errors import UserError
+from longlag.spec import load_study
+from longlag.study import report
+from longlag.study.storage import Storage, address, connect, masked, no_experimental_warnings
+from longlag.study.store import StudyStore
+from longlag.tracking.home import Home
+from longlag.tracking.store import Store
+from optuna.trial import FrozenTrial
+
+PATIENCE = 600  # seconds; the machine may be busy
+
+
+HOLD = """
+import time
+from longlag.training.checkpoint import Checkpoints
+write = Checkpoints.write
+def hold(self, checkpoint):
+    write(self, checkpoint)
+    while checkpoint.update >= 50:
+        time.sleep(1)
+Checkpoints.write = hold
+"""  # a driver that comes no further than update 50 is killed within a trial, however fast the machine
+
+
+def study(name: str, updates: int, seed: int = 0) -> dict[str, Any]:
+    base = {
+        "task": {"name": "adding", "length": 10},
+        "cell": "rnn",
+        "model": {"hidden_size": 6},
+        "training": {"batch_size": 10, "updates": updates, "eval_every": 100, "stop_when_solved": False},
+        "data": {"validation": 20, "test": 20, "seed": seed},
+        "probe": {"curves": False, "log_every": 10},
+    }
+    return {"name": name, "base": base, "space": {"model.depth": [1, 2, 3]}, "sampler": {"name": "grid"}}
+
+
+def driver(host: str, file: Path, home: Path, *options: str, first: str = "") -> subprocess.Popen[str]:
+    """``longlag sweep`` as it would run on a machine of this name: of another one no process can be seen."""
+    code = f"import socket; socket.gethostname = lambda: {host!r}\n{first}\nfrom longlag.cli import main; main()"
+    command = [sys.executable, "-c", code, "sweep", str(file), "--home", str(home), "--workers", "1", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["shared", "apart"])
+def test_two_hosts_share_a_study_and_one_is_killed(folder: str, storage: str, tracking: str, tmp_path: Path) -> None:
+    # runs of their own: what the other case has trained would be found on the server that they share
+    fields = study(f"hosts-{folder}", 300, seed=["shared", "apart"].index(folder))
+    file = tmp_path / "study.json"
+    file.write_text(json.dumps(fields))
+    homes = [tmp_path / name for name in (["home", "home"] if folder == "shared" else ["a", "b"])]
+    options = ["--storage", storage, "--tracking-uri", tracking, "--heartbeat-seconds", "2"]
+    first = driver("a", file, homes[0], *options, "--checkpoint-seconds", "0", first=HOLD)
+    drivers = [first]
+    try:
+        wait(lambda: bool(list(homes[0].glob("checkpoints/*/00000050.json"))), first)
+        second = driver("b", file, homes[1], *options)
+        drivers.append(second)
+        wait(lambda: states(fields["name"], storage).count("COMPLETE") == 2, second)
+        assert states(fields["name"], storage).count("RUNNING") == 1
+        held = [trial.number for trial in trials_of(fields["name"], storage) if trial.state.name == "RUNNING"]
+        first.kill()
+        said, _ = second.communicate(timeout=PATIENCE)
+    finally:
+        for process in drivers:
+            process.kill()
+            process.communicate()
+    assert second.returncode == 0, said
+    trials = trials_of(fields["name"], storage)
+    assert sorted(trial.state.name for trial in trials) == ["COMPLETE"] * 3 + ["FAIL"]
+    assert [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs] == held
+    assert {t.user_attrs["process"]["host"] for t in trials if t.state.name == "COMPLETE"} == {"b"}
+    store = Store.open(Home.open(homes[1]), tracking)
+    runs = store.client.search_runs([store.experiment_id(fields["name"])])
+    # the run of the killed host goes on where its checkpoint can be found, and is marked as killed elsewhere
+    left = ["KILLED"] if folder == "apart" else []
+    assert sorted(run.info.status for run in runs) == ["FINISHED"] * 4 + left  # three runs and the study's own
+    keys = [run.data.tags["run_key"] for run in runs if "run_key" in run.data.tags and run.info.status == "FINISHED"]
+    assert len(keys) == len(set(keys)) == 3
+    result = report(fields["name"], home=homes[1], tracking_uri=tracking, storage=storage)
+    assert (result.remaining, result.failed) == (0, [])
+    alone = longlag.sweep(fields, home=tmp_path / "alone")
+    assert figures(result) == figures(alone)
+    wrong = [f for f in examine(Home.open(homes[1]), storage=storage, tracking_uri=tracking) if f.state == "wrong"]
+    assert wrong == []
+
+
+def trials_of(name: str, storage: str) -> list[FrozenTrial]:
+    study_store = StudyStore.stored(name, address(storage))
+    with closing(study_store.storage):
+        return study_store.study.get_trials()
+
+
+def states(name: str, storage: str) -> list[str]:
+    return [trial.state.name for trial in trials_of(name, storage)]
+
+
+def wait(for_: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Until it is so, which this process has to live to see."""
+    until = time.monotonic() + PATIENCE
+    while not for_():
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.1)
+
+
+def figures(result: Any) -> dict[str, Any]:
+    runs = [run for trial in result.trials for run in trial.runs]
+    other: Any = {"wall_seconds": True, "cpu_seconds": True, "environment": {"git_commit"}}  # may change meanwhile
+    found = {run.run_key: run.model_dump(mode="json", exclude=other) for run in runs}
+    assert len(found) == len(runs)
+    return found
+
+
+def test_the_lock_holds_over_connections_and_ends_with_them(storage: str) -> None:
+    one, two = connect(address(storage)), connect(address(storage))
+    with closing(one), closing(two):
+        assert in_turn(one, two) == ["another", "one", "two"]
+
+
+def in_turn(one: Storage, two: Storage) -> list[str]:
+    order: list[str] = []
+
+    def other() -> None:
+        with two.lock("x"):
+            order.append("two")
+
+    with one.lock("x"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        with two.lock("another"):
+            order.append("another")
+        time.sleep(0.3)
+        order.append("one")
+    thread.join(10)
+    return order
+
+
+def test_many_hosts_may_begin_at_once(storage: str) -> None:
+    spec = load_study(study("at-once", 10))
+    study_stores: list[StudyStore] = []
+
+    def begin() -> None:
+        study_store = StudyStore.open(spec, address(storage))
+        study_store.storage.remove_session()  # this thread's
+        study_stores.append(study_store)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    with no_experimental_warnings():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({study_store.study._study_id for study_store in study_stores}) == 1 and len(study_stores) == 4
+    with pytest.raises(UserError, match="begun with heartbeat 60, not 5"):
+        StudyStore.open(spec, address(storage), 5)
+    for study_store in study_stores:
+        study_store.storage.close()
+
+
+def test_a_database_that_does_not_answer_is_one_sentence() -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(UserError, match=r"storage postgresql\+psycopg://me:\*\*\*@127.0.0.1:9/x cannot be used"):
+        connect(address("postgresql://me:secret@127.0.0.1:9/x"))
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "study.db", "postgresql:/host/db"])
+def test_another_address_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="should be postgresql://user@host/database"):
+        address(url)
+
+
+def test_a_password_is_never_shown() -> None:
+    assert "secret" not in masked("mysql://me:secret@host/db")
+    with pytest.raises(UserError) as refused:
+        address("mysql://me:secret@host/db")
+    assert "secret" not in str(refused.value)
