@@ -11,8 +11,8 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
-from longlag.horizon.psi import SPREADS, Psi, Threshold, Trial
-from longlag.horizon.spec import TOGETHER
+from longlag.horizons.psi import SPREADS, Psi, Threshold, Trial
+from longlag.horizons.spec import TOGETHER
 
 SHORTEST, LONGEST = 10, 500
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from longlag.horizon.record import read
+from longlag.horizons.record import read
 
 from tests.cli.conftest import Longlag
 

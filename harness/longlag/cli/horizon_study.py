@@ -22,10 +22,10 @@ from longlag.cli.errors import stoppable
 from longlag.cli.execute import How
 from longlag.cli.progress import Progress
 from longlag.errors import UserError
-from longlag.horizon import chart, page
-from longlag.horizon.record import Record, read
-from longlag.horizon.spec import BASE, HorizonSpec, load_horizon
-from longlag.horizon.study import horizon
+from longlag.horizons import chart, page
+from longlag.horizons.record import Record, read
+from longlag.horizons.spec import BASE, HorizonSpec, load_horizon
+from longlag.horizons.study import horizon
 from longlag.spec import RunSpec
 from longlag.study.result import StudyCallback
 from longlag.training import RunResult

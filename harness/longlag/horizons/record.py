@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longlag.errors import UserError
-from longlag.horizon.psi import Psi, Threshold, Trial
-from longlag.horizon.spec import HorizonSpec
+from longlag.horizons.psi import Psi, Threshold, Trial
+from longlag.horizons.spec import HorizonSpec
 from longlag.study.objectives import measure
 from longlag.training import RunResult
 

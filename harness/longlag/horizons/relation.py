@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from longlag.horizon.record import Record
+from longlag.horizons.record import Record
 
 FEWEST = 5
 """Cells below which nothing is said."""

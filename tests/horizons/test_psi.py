@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from longlag.horizon.psi import LAPSE, SPREADS, Psi, Trial
+from longlag.horizons.psi import LAPSE, SPREADS, Psi, Trial
 from scipy.stats import binomtest
 
 from benchmarks.horizon import from_the_prior, holds, simulate

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from longlag.horizon.psi import Threshold
-from longlag.horizon.record import CellRecord, Record
+from longlag.horizons.psi import Threshold
+from longlag.horizons.record import CellRecord, Record
 
 SOLVED, FAILED, GRADIENT = "#1f77b4", "#d62728", "#7f7f7f"
 SPACE = 1.35  # how far the axis goes beyond the lags looked at, where censored values stand

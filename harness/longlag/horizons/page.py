@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from longlag.horizon.psi import Threshold
-from longlag.horizon.record import CellRecord, Record
-from longlag.horizon.relation import agreement
+from longlag.horizons.psi import Threshold
+from longlag.horizons.record import CellRecord, Record
+from longlag.horizons.relation import agreement
 
 HEAD = """# Horizons: the longest lag that a cell learns
 

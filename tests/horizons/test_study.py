@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from longlag.errors import UserError
-from longlag.horizon import chart, page
-from longlag.horizon.record import CellRecord, Record, RunRecord, read
-from longlag.horizon.relation import agreement
-from longlag.horizon.spec import CLIMBING_SEED, GRADIENT_SEEDS, HorizonSpec, load_horizon
-from longlag.horizon.study import chosen, converse, search
+from longlag.horizons import chart, page
+from longlag.horizons.record import CellRecord, Record, RunRecord, read
+from longlag.horizons.relation import agreement
+from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, HorizonSpec, load_horizon
+from longlag.horizons.study import chosen, converse, search
 from longlag.spec import RunSpec
 from longlag.training import RunResult
 from longlag.workers.crew import Asked

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from longlag.horizon import psi
-from longlag.horizon.record import CellRecord, Phase, Record, RunRecord, environment
-from longlag.horizon.spec import CLIMBING_SEED, GRADIENT_SEEDS, GRADIENTS, TOGETHER, HorizonSpec, load_horizon
+from longlag.horizons import psi
+from longlag.horizons.record import CellRecord, Phase, Record, RunRecord, environment
+from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, GRADIENTS, TOGETHER, HorizonSpec, load_horizon
 from longlag.study.faults import translate_errors
 from longlag.study.result import StudyCallback
 from longlag.study.size import parameters
