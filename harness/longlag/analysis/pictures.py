@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longlag.analysis import relation
+from longlag.log import log
 from longlag.probes import draw
 from longlag.study.result import StudyResult, TrialResult
 from longlag.tracking import throughtime
 from longlag.tracking.store import Store
 from longlag.training import RunResult
-
-log = logging.getLogger("longlag")
 
 Values = NDArray[np.float64]
 FLOOR = 1e-16

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from longlag import log
 from longlag.cli import errors
 from longlag.cli.dashboard import dashboard
 from longlag.cli.doctor import doctor
@@ -61,7 +62,11 @@ def longlag(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show every failure that was handled, with its traceback.")
+    ] = False,
 ) -> None:
+    log.show(verbose or None)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

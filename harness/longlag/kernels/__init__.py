@@ -6,7 +6,6 @@ once for each cell and reason; ``"plain"`` and ``"compiled"`` insist.
 
 from __future__ import annotations
 
-import logging
 from typing import Literal, get_args
 
 import torch
@@ -18,6 +17,7 @@ from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Gate, Layout, Product, Recurrence, State, Weights
 from longlag.kernels.targets import c as compiled
 from longlag.kernels.targets.c import refusal
+from longlag.log import log
 
 __all__ = [
     "Adjoint",
@@ -38,7 +38,6 @@ __all__ = [
 Kernel = Literal["auto", "plain", "compiled"]
 KERNELS: tuple[str, ...] = get_args(Kernel)
 
-log = logging.getLogger("longlag")
 _said: set[str] = set()
 
 
