@@ -43,8 +43,7 @@ import torch
 from longlag import registry
 from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
 from longlag.cells.stack import build
-from longlag.kernels import StateGradients, which
-from longlag.kernels.targets.c import memory
+from longlag.kernels import StateGradients, memory, which
 from longlag.kernels.targets.c.kernel import Kernel
 from torch import Tensor, nn
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from longlag.cells.base import Cell, GatedLayer, Layer
-from longlag.kernels.targets.c import memory
+from longlag.kernels import memory
 from torch import Tensor
 
 from benchmarks.cells import INPUTS, Size, cell_of, names_from, parser_for, run, training_step

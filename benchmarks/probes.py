@@ -29,7 +29,7 @@ import time
 from typing import Any
 
 import torch
-from longlag.kernels.targets.c import memory
+from longlag.kernels import memory
 from longlag.models import Tensors, loss
 from longlag.probes import curves
 from longlag.probes.dynamics import dynamics

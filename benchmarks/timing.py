@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from longlag.kernels.targets.c import memory, toolchain
+from longlag.kernels import memory
+from longlag.kernels.targets.c import toolchain
 from longlag.training.environment import frozen_imports, numerics
 
 Step = Callable[[], None]

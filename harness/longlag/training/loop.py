@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from longlag.errors import UserError
-from longlag.kernels.targets.c import memory
+from longlag.kernels import memory
 from longlag.models import Tensors, build, loss
 from longlag.models.base import Records
 from longlag.probes import by_group

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from longlag.kernels import memory
 from longlag.kernels.derived import Adjoint, Derived, once_differentiable
-from longlag.kernels.targets.c import memory
 from longlag.kernels.targets.c.kernel import Kernel
 
 Maybe = Tensor | None
