@@ -55,7 +55,6 @@ EXP_TERMS = {"float": 5, "double": 11}
 LOG_TERMS = {"float": 5, "double": 12}
 
 TEMPLATE = """\
-typedef {real} real;
 typedef {bits} bits_t;
 typedef union {{ real value; bits_t bits; }} pun;
 

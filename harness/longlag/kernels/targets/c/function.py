@@ -13,6 +13,8 @@ from longlag.kernels.derived import Adjoint, Derived, once_differentiable
 from longlag.kernels.targets.c.kernel import Kernel
 
 Maybe = Tensor | None
+Fields = dict[str, int | Sequence[int]]
+"""Some fields of a ``Call``."""
 
 
 def addresses(tensors: Sequence[Maybe], offset: int = 0) -> list[int]:
@@ -30,8 +32,8 @@ class Pass:
     Weights are flat throughout: ``weight_ih, bias, bias_hh, *weight_hh, *units``, contiguous, None where the cell has
     none, and first where it derives one from other tensors, the *sources*. The states that are outputs stand side by
     side in one tensor ``[T + 1, B, n H]``, the initial ones in row 0; each of the others has a tensor of its own,
-    ``[T + 1, B, H]``, or ``[1, B, H]`` where its past is not kept. The lists of integers made here are the C
-    struct ``Call`` of `template.py`, field by field.
+    ``[T + 1, B, H]``, or ``[1, B, H]`` where its past is not kept. The mappings made here hold fields of the C
+    struct ``Call`` of `call.h`, by their names there.
 
     Args:
         kernel: the cell's kernel.
@@ -70,19 +72,19 @@ class Pass:
 
     def common(
         self, x: Tensor, weights: list[int], states: list[int], past: bool, saved: int, span: tuple[int, int],
-        stride: int = 0,
-    ) -> list[int]:  # fmt: skip
+    ) -> Fields:  # fmt: skip
         """The fields that both directions share, for the steps of `span`; `past`: whether every state's is kept."""
         first, last = span
         _, batch, inputs = self.shape
-        return [
-            last - first, batch, self.hidden, inputs, self.threads, stride,
-            *self.kernel.dense,
-            x.data_ptr() + first * batch * inputs * self.kernel.item,
-            *weights, *states, *(self.strides if past else self.only_outputs()), *self.leads,
-            saved,
-            0 if self.mask is None else self.mask.data_ptr() + first * batch,
-        ]  # fmt: skip
+        return {
+            "T": last - first, "B": batch, "H": self.hidden, "I": inputs, "threads": self.threads,
+            **self.kernel.dense,
+            "x": x.data_ptr() + first * batch * inputs * self.kernel.item,
+            **self.kernel.weight_fields("", weights),
+            "state": states, "stride": self.strides if past else self.only_outputs(), "lead": self.leads,
+            "saved": saved,
+            "mask": 0 if self.mask is None else self.mask.data_ptr() + first * batch,
+        }  # fmt: skip
 
     def only_outputs(self) -> list[int]:
         """The strides where of the other states no past is kept."""
@@ -186,7 +188,7 @@ class Unroll(torch.autograd.Function):
             inner, saved = run.new_inner(steps), run.new_saved(steps)
             states = run.by_state(outputs, inner)
             call = run.common(x, addresses(weights), states, True, address(saved), (0, steps))
-            kernel.forward([*call, *addresses(initial), *addresses(final)])
+            kernel.forward(call | {"initial": addresses(initial), "final": addresses(final)})
             ctx.save_for_backward(x, *weights, *initial, *sources, outputs, *inner, saved)
         return (outputs.narrow(0, 1, steps), *final)
 
@@ -210,16 +212,17 @@ class Unroll(torch.autograd.Function):
             want = [place in places or wanted for place, wanted in enumerate(want)]
         grad_x = torch.empty_like(x) if want_x and weights[0] is not None else None
         sums = Gradients(weights, want[:n], run.threads, x)
-        pointers, nothing = addresses(weights), [0] * n_states
+        pointers = addresses(weights)
 
         def part(span: tuple[int, int], states: list[int], saved: int, arrived: list[int]) -> None:
-            call, first = run.common(x, pointers, states, True, saved, span, sums.stride), span[0]
-            kernel.backward([
-                *call, *nothing, *nothing, *arrived, *run.by_state(given[0], (), first), *carried,
-                *addresses(run.squares, first * batch * 8),
-                0 if grad_x is None else grad_x.data_ptr() + first * batch * inputs * kernel.item,
-                sums.base if span[1] == steps else 0, *sums.addresses,
-            ])  # fmt: skip
+            call, first = run.common(x, pointers, states, True, saved, span), span[0]
+            kernel.backward(call | {
+                "grad_final": arrived, "grad_output": run.by_state(given[0], (), first), "grad_state": carried,
+                "squares": addresses(run.squares, first * batch * 8),
+                "grad_x": 0 if grad_x is None else grad_x.data_ptr() + first * batch * inputs * kernel.item,
+                "grad_stride": sums.stride, "grad_weights": sums.base if span[1] == steps else 0,
+                **kernel.weight_fields("grad_", sums.addresses),
+            })  # fmt: skip
 
         arrived = addresses(given[1:])
         if run.chunk:
@@ -229,7 +232,7 @@ class Unroll(torch.autograd.Function):
                 states = run.by_state(outputs, local, first)  # the outputs are written again, bit for bit the same
                 call = run.common(x, pointers, states, True, address(buffer), span)
                 start = run.by_state(None, last[first // run.chunk - 1].unbind()) if first else addresses(initial)
-                kernel.forward([*call, *start, *nothing])
+                kernel.forward(call | {"initial": start})
                 part(span, states, address(buffer), arrived)
                 arrived = carried
         else:
@@ -260,7 +263,7 @@ def forward_in_chunks(
         span = (first, min(first + run.chunk, steps))
         call = run.common(x, pointers, run.by_state(outputs, inner, first), False, 0, span)
         ends = addresses(final) if span[1] == steps else run.by_state(None, marks[first // run.chunk].unbind())
-        kernel.forward([*call, *start, *ends])
+        kernel.forward(call | {"initial": start, "final": ends})
         start = [0] * len(final)  # what a chunk ends in stands where the next one looks for it
     return marks
 
@@ -271,5 +274,5 @@ def infer(run: Pass, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Mayb
     outputs, inner = run.new_outputs(steps), run.new_inner(0)
     whole, _ = run.derive(weights)
     call = run.common(x, addresses(whole), run.by_state(outputs, inner), False, 0, (0, steps))
-    run.kernel.forward([*call, *addresses(initial), *addresses(final)])
+    run.kernel.forward(call | {"initial": addresses(initial), "final": addresses(final)})
     return (outputs.narrow(0, 1, steps), *final)

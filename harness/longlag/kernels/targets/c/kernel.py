@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import struct
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -17,15 +16,16 @@ from longlag.kernels.compiler.plan import Plan, make_plan
 from longlag.kernels.compiler.trace import Untraceable
 from longlag.kernels.recurrence import Recurrence
 from longlag.kernels.targets.c import blas, build
+from longlag.kernels.targets.c.call import CallLayout
 from longlag.kernels.targets.c.source import source
 from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.c.tiles import Tiles, tiles
 
 
-def call_fields(plan: Plan) -> int:
-    """How many fields, of eight bytes each, the C struct ``Call`` of `template.py` has for this cell."""
-    weights = 3 + plan.products + len(plan.units)
-    return 14 + 1 + 2 * weights + 9 * len(plan.states) + 4
+def call_layout(plan: Plan) -> CallLayout:
+    """The C struct ``Call`` of this cell."""
+    sizes = {"N_STATES": len(plan.states), "N_PRODUCTS": plan.products, "N_UNITS": len(plan.units)}
+    return CallLayout(sizes)
 
 
 class Kernel:
@@ -38,7 +38,7 @@ class Kernel:
         others: numbers of the states that are none.
         leads: for every state, how many stand side by side with it, itself counted.
         item: bytes of a number.
-        dense: the products and what limits their threads, as the struct has them.
+        dense: the fields of a ``Call`` for the products and for what limits their threads.
     """
 
     def __init__(self, plan: Plan, dtype: torch.dtype, library: ctypes.CDLL, found: blas.Blas, small: Tiles) -> None:
@@ -49,29 +49,40 @@ class Kernel:
         self.others = tuple(k for k, inner in enumerate(self.inner) if inner)
         self.leads = tuple(1 if inner else len(self.outputs) for inner in self.inner)
         self.item = dtype.itemsize
-        self.dense = (
-            found.gemm[REAL[dtype]], found.limit_threads, found.free_buffers,
-            small.multiply, small.pack, small.stream, small.outer, small.panel,
-        )  # fmt: skip
+        self.dense = {
+            "gemm": found.gemm[REAL[dtype]], "limit_threads": found.limit_threads, "free_buffers": found.free_buffers,
+            "multiply": small.multiply, "pack": small.pack, "stream": small.stream, "outer": small.outer,
+            "panel": small.panel,
+        }  # fmt: skip
         self._shapes: dict[tuple[int, int, int], tuple[tuple[int, ...], ...]] = {}
-        whole, later = call_fields(plan), 2 + self.n_weights + 4 * len(plan.states)
-        self._pack_forward = struct.Struct(f"{whole - later}q{8 * later}x").pack
-        self._pack_backward = struct.Struct(f"{whole}q").pack
+        self._pack = call_layout(plan).pack
         self._forward, self._backward = library.longlag_forward, library.longlag_backward
         for function in (self._forward, self._backward):
             function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]
 
-    def forward(self, fields: list[int]) -> None:
-        """Run with the fields of a ``Call`` up to ``final``, zeros behind; the interpreter lock is released meanwhile.
+    def weight_fields(self, prefix: str, flat: Sequence[int]) -> dict[str, int | Sequence[int]]:
+        """The fields of a ``Call`` for the weights, or with the prefix ``grad_`` for their gradients."""
+        inputs, bias, recurrent_bias, *rest = flat
+        products = self.plan.products
+        return {
+            f"{prefix}weight_ih": inputs,
+            f"{prefix}bias": bias,
+            f"{prefix}bias_hh": recurrent_bias,
+            f"{prefix}weight_hh": rest[:products],
+            f"{prefix}unit": rest[products:],
+        }
+
+    def forward(self, fields: Mapping[str, int | Sequence[int]]) -> None:
+        """Run with these fields of a ``Call``, zeros in all others; the interpreter lock is released meanwhile.
 
         The caller keeps alive what the addresses point to.
         """
-        if self._forward(self._pack_forward(*fields)):
+        if self._forward(self._pack(fields)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
-    def backward(self, fields: list[int]) -> None:
-        """As `forward`, with every field."""
-        if self._backward(self._pack_backward(*fields)):
+    def backward(self, fields: Mapping[str, int | Sequence[int]]) -> None:
+        """As `forward`."""
+        if self._backward(self._pack(fields)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
     def check_shapes(self, sizes: tuple[int, int, int], tensors: Sequence[Tensor | None], first: int = 0) -> None:
@@ -157,7 +168,7 @@ def make_kernel(cell: Recurrence, dtype: torch.dtype) -> Kernel | str:
             return f"cell {plan.name} is not compiled: building it failed ({error})"
     call_size = _libraries[text].longlag_call_size
     call_size.restype, call_size.argtypes = ctypes.c_long, []
-    if call_size() != 8 * call_fields(plan):
+    if call_size() != call_layout(plan).size:
         return f"cell {plan.name} is not compiled: on this machine addresses and sizes have not eight bytes each"
     return Kernel(plan, dtype, _libraries[text], found, small)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from longlag.kernels.compiler.plan import Plan, Term
 from longlag.kernels.targets.c import emit
 from longlag.kernels.targets.c.cmath import functions
+from longlag.kernels.targets.c.resources import assemble
 from longlag.kernels.targets.c.template import COMMON, HEADER
 from longlag.kernels.targets.c.timeloop import BACKWARD, FORWARD, THREADS
 
@@ -17,6 +18,7 @@ def source(plan: Plan, real: str) -> str:
         "slots": ", ".join(plan.slots),
         "saved": len(plan.saved),
         "functions": functions(real),
+        "call": assemble("call.h", {"LONGLAG_DOUBLE": int(real == "double")}),
         "n_states": len(plan.states),
         "n_slots": len(plan.slots),
         "n_units": len(plan.units),

@@ -20,47 +20,8 @@ HEADER = """\
 #define N_TERMS @n_terms@ /* products of a step: one for each source of each product */
 #define N_SAVED @n_saved@ /* values a unit and step that the backward pass reads */
 
+@call@
 @functions@
-typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const real *, const real *,
-                       const int *, const real *, const int *, const real *, real *, const int *);
-/* of `tiles.py` */
-typedef void (*multiply_t)(long, long, long, const real *, long, const real *, real *, long);
-typedef void (*pack_t)(long, long, const real *, long, long, real *);
-typedef void (*stream_t)(real *, const real *, long);
-typedef void (*outer_t)(long, long, long, const real *, long, const real *, long, real *, long);
-
-/* Every field has eight bytes; `function.py` makes the list. What is not wanted is a null pointer. */
-typedef struct {
-    long T, B, H, I, threads, grad_stride;
-    gemm_t gemm;
-    int (*limit_threads)(int);
-    void (*free_buffers)(void);
-    multiply_t multiply;
-    pack_t pack;
-    stream_t stream;
-    outer_t outer;
-    long panel;
-    const real *x, *weight_ih, *bias, *bias_hh; /* [T, B, I], packed as in `Weights` */
-    const real *weight_hh[N_PRODUCTS];
-    const real *unit[N_UNITS];
-    real *state[N_STATES]; /* [T + 1, B, H] */
-    long stride[N_STATES]; /* from step to step, or 0 for a state whose past nobody needs: [1, B, H] */
-    long lead[N_STATES]; /* from example to example: H, and more for outputs, which stand side by side */
-    real *saved; /* [T, B, N_SAVED * H] */
-    const unsigned char *mask; /* [T, B] */
-    const real *initial[N_STATES]; /* [B, H]; null when row 0 of `state` is filled already */
-    real *final[N_STATES]; /* [B, H] */
-    const real *grad_final[N_STATES]; /* [B, H]; null for zeros */
-    const real *grad_output[N_STATES]; /* [T, B, H], `lead` apart */
-    real *grad_state[N_STATES]; /* [B, H]: in the end of the initial state */
-    double *squares[N_STATES]; /* [T, B] */
-    real *grad_x; /* [T, B, I] */
-    /* one for each thread, grad_stride apart */
-    real *grad_weights; /* where these begin, to be cleared; null when they hold the sums of later steps */
-    real *grad_weight_ih, *grad_bias, *grad_bias_hh;
-    real *grad_weight_hh[N_PRODUCTS];
-    real *grad_unit[N_UNITS];
-} Call;
 """
 
 COMMON = """\
