@@ -15,6 +15,12 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "rnn": [{"activation": "relu"}, {"activation": "sigmoid"}, {"leak": 0.5}],
     "gru": [{"reset": "before"}],
     "antisymmetric": [{"gated": True}],
+    "mingru": [{"candidate": "linear", "bias": False}],
+    "minlstm": [{"forget_bias": 1.0}],
+    "lru": [{"mix": "none", "state_size": 4}],
+    "s4d": [{"state_size": 4}],
+    "selective": [{"state_size": 2}, {"state_size": 3, "dt_rank": 2, "mix": "glu"}],
+    "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],
 }
 BUILT_IN = [name for name in registry.names("cell") if registry.origin("cell", name).startswith("longlag ")]
 CASES = [(name, options) for name in BUILT_IN for options in (SMALL.get(name, {}), *OPTIONS.get(name, []))]

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from longlag.cells import Cell, Stack
+from longlag.cells import Stack
 from longlag.cells.feedforward import FeedForward, FeedForwardOptions
-from longlag.testing import CellConformance
 
 
-class TestConformance(CellConformance):
-    @pytest.fixture
-    def cell(self) -> Cell:
-        return FeedForward()
-
-    def test_inputs_reach_the_outputs(self, cell: Cell, random: torch.Generator) -> None:
-        """Their own step's, and no other: this is the one cell that keeps nothing."""
-        stack = Stack(cell, 3, 5, 2, random)
-        x = torch.randn(6, 4, 3, generator=random)
-        changed = x.clone()
-        changed[2] += 1
-        before, after = stack(x)[0], stack(changed)[0]
-        differs = (before != after).flatten(1).any(1)
-        assert differs.tolist() == [step == 2 for step in range(6)]
+def test_inputs_reach_their_own_step_alone() -> None:
+    random = torch.Generator().manual_seed(1)
+    stack = Stack(FeedForward(), 3, 5, 2, random)
+    x = torch.randn(6, 4, 3, generator=random)
+    changed = x.clone()
+    changed[2] += 1
+    before, after = stack(x)[0], stack(changed)[0]
+    differs = (before != after).flatten(1).any(1)
+    assert differs.tolist() == [step == 2 for step in range(6)]
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])

@@ -7,18 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from longlag.cells import Cell, Stack
+from longlag.cells import Stack
 from longlag.cells.lru import LRU, LRULayer, LRUOptions
-from longlag.testing import CellConformance
 from torch.nn import functional as F
 
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
-
-
-class TestConformance(CellConformance):
-    @pytest.fixture(params=[LRUOptions(), LRUOptions(mix="none", state_size=4)], ids=["glu", "none"])
-    def cell(self, request: pytest.FixtureRequest) -> Cell:
-        return LRU(request.param)
 
 
 @pytest.mark.parametrize("mix", ["none", "gelu", "glu"])

@@ -8,7 +8,6 @@ from longlag.cells import Cell, Stack
 from longlag.cells.gru import GRU
 from longlag.cells.lstm import LSTM
 from longlag.cells.mingru import MinGRU, MinGRUOptions, MinLSTM, MinLSTMOptions
-from longlag.testing import CellConformance
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,13 +19,6 @@ CELLS = [MinGRU(), MinGRU(MinGRUOptions(candidate="linear", bias=False)), MinLST
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
-
-
-class TestConformance(CellConformance):
-    @pytest.fixture(params=CELLS, ids=["mingru", "mingru-linear", "minlstm"])
-    def cell(self, request: pytest.FixtureRequest) -> Cell:
-        found: Cell = request.param
-        return found
 
 
 def in_log_space(log_keep: Tensor, log_new: Tensor) -> Tensor:

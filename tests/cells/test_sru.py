@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from longlag.cells import Cell, Stack
+from longlag.cells import Stack
 from longlag.cells.sru import SRU, SRUOptions
-from longlag.testing import CellConformance
 
 from tests.cells.sequences import gradients_stay_finite, ragged_chunks_equal_the_whole
-
-
-class TestConformance(CellConformance):
-    @pytest.fixture
-    def cell(self) -> Cell:
-        return SRU()
 
 
 @pytest.mark.parametrize("inputs", [3, 5])

@@ -9,7 +9,6 @@ import pytest
 import torch
 from longlag.cells import Cell, Stack, StateGradients
 from longlag.cells.ssm import S4D, S4DLayer, S4DOptions, Selective, SelectiveLayer, SelectiveOptions
-from longlag.testing import CellConformance
 from torch import Tensor
 
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
@@ -24,13 +23,6 @@ CELLS = [
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
-
-
-class TestConformance(CellConformance):
-    @pytest.fixture(params=CELLS, ids=["s4d", "selective", "selective-glu"])
-    def cell(self, request: pytest.FixtureRequest) -> Cell:
-        found: Cell = request.param
-        return found
 
 
 def arrays(stack: Stack) -> dict[str, np.ndarray]:

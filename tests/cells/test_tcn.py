@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from longlag.cells import Cell, Stack
+from longlag.cells import Stack
 from longlag.cells.tcn import TCN, TCNLayer, TCNOptions
-from longlag.testing import CellConformance
 from torch import nn
 
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
@@ -24,12 +23,6 @@ def seeded_on_one_thread() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
-
-
-class TestConformance(CellConformance):
-    @pytest.fixture
-    def cell(self) -> Cell:
-        return TCN(SMALL)
 
 
 @pytest.mark.parametrize("inputs", [3, 4])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from longlag.cells import Cell, Stack, transformer
+from longlag.cells import Stack, transformer
 from longlag.cells.transformer import Transformer, TransformerLayer, TransformerOptions
-from longlag.testing import CellConformance
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,12 +16,6 @@ from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, r
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)
-
-
-class TestConformance(CellConformance):
-    @pytest.fixture
-    def cell(self) -> Cell:
-        return Transformer(TransformerOptions(context=3, heads=2, feed_forward=1))
 
 
 def build(inputs: int, hidden: int, **options: object) -> TransformerLayer:

@@ -22,15 +22,17 @@ from tests.tasks import corpora
 
 
 def cases() -> Iterator[Any]:
-    """Every task that longlag brings, as it is and with every value of its options that are a choice."""
+    """Every task that longlag brings, with its defaults and with each other value of its options that are a choice."""
     for name in registry.names("task"):
         if not registry.origin("task", name).startswith("longlag "):
             continue
-        yield pytest.param(TaskSpec(name=name), id=name)
+        default = TaskSpec(name=name)
+        yield pytest.param(default, id=name)
         for field, info in registry.load("task", name).Options.model_fields.items():
-            if get_origin(info.annotation) is Literal:
-                for choice in get_args(info.annotation):
-                    yield pytest.param(TaskSpec(name=name, **{field: choice}), id=f"{name}-{choice}")
+            for choice in get_args(info.annotation) if get_origin(info.annotation) is Literal else ():
+                spec = TaskSpec(name=name, **{field: choice})
+                if spec != default:
+                    yield pytest.param(spec, id=f"{name}-{choice}")
 
 
 @cache

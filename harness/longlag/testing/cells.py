@@ -17,7 +17,13 @@ from longlag.cells.stack import StackState
 from longlag.kernels import Kernel, refusal
 
 I = 3  # noqa: E741  the field's name for the input size
-SIZES = [(7, 4, 5), (1, 1, 1), (2, 1, 9), (5, 3, 1), (12, 2, 8)]
+SIZES = {
+    "whole-vectors-and-a-rest": (7, 4, 19, torch.float32),  # of the processor: up to 16 units in single precision
+    "in-double": (12, 2, 11, torch.float64),
+    "one-step-of-one-example": (1, 1, 9, torch.float32),
+    "one-unit": (5, 3, 1, torch.float64),
+}
+"""Where the two loops may differ: steps, examples, units and precision."""
 
 
 def build(cell: Cell, hidden_size: int = 5, depth: int = 1, seed: int = 0, kernel: Kernel = "plain") -> Stack:
@@ -214,13 +220,11 @@ class CellConformance:
             for got, want in zip(flat(final), flat(last), strict=True):
                 torch.testing.assert_close(got[b], want[0], rtol=1e-9, atol=1e-9)
 
-    @pytest.mark.parametrize("size", SIZES, ids=lambda s: "T{}-B{}-H{}".format(*s))
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize(("steps", "batch", "hidden", "dtype"), SIZES.values(), ids=SIZES)
     def test_compiled_equals_plain(
-        self, compiled: Cell, random: torch.Generator, size: tuple[int, int, int], dtype: torch.dtype
+        self, compiled: Cell, random: torch.Generator, steps: int, batch: int, hidden: int, dtype: torch.dtype
     ) -> None:
         """Values, gradients and through-time gradient norms, with a given state and a mask."""
-        steps, batch, hidden = size
         stack = build(compiled, hidden, depth=2).to(dtype)
         x = torch.randn(steps, batch, I, generator=random).to(dtype)
         state = random_state(stack, batch, random)
@@ -235,9 +239,8 @@ class CellConformance:
             assert_same({n: v.sqrt() for n, v in mine.squares.items()}, norms, 10 * tolerance, tolerance)
 
     @pytest.mark.parametrize("kernel", ["plain", "compiled"])
-    @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_nan_and_infinity_come_through(
-        self, cell: Cell, random: torch.Generator, kernel: Kernel, value: float, request: Any
+        self, cell: Cell, random: torch.Generator, kernel: Kernel, request: Any
     ) -> None:
         """A diverged run must not look healthy: NaN in an input reaches the outputs, in a gradient the weights."""
         if kernel == "compiled":
@@ -248,21 +251,22 @@ class CellConformance:
         spoilt[2, 1] = math.nan
         outputs, _ = stack(spoilt)
         assert outputs[2:, 1].isnan().any() and outputs[:, [0, 2]].isfinite().all()
-        weight = torch.ones(6, 3, stack.output_size)
-        weight[4, 1] = value
-        got, _ = gradients(stack, x, weight=weight)
-        found = [name for name, g in got.items() if name.startswith("dL/d") and not g.isfinite().all()]
-        assert found, "a gradient that is not finite was swallowed"
+        for value in (math.nan, math.inf):
+            weight = torch.ones(6, 3, stack.output_size)
+            weight[4, 1] = value
+            got, _ = gradients(stack, x, weight=weight)
+            found = [name for name, g in got.items() if name.startswith("dL/d") and not g.isfinite().all()]
+            assert found, f"a gradient of {value} was swallowed"
 
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-    def test_precisions(self, cell: Cell, random: torch.Generator, dtype: torch.dtype) -> None:
+    def test_precisions(self, cell: Cell, random: torch.Generator) -> None:
+        """Outputs and states have the parameters' type, and in the shorter types nearly the numbers of the longest."""
         x = torch.randn(6, 3, I, generator=random)
         exact, _ = build(cell).double()(x.double())
-        outputs, state = build(cell).to(dtype)(x.to(dtype))
-        assert outputs.dtype == dtype
-        assert all(t.dtype == dtype for t in flat(state) if t.is_floating_point())
-        error = {torch.float32: 1e-4, torch.bfloat16: 0.2, torch.float64: 1e-12}[dtype]
-        torch.testing.assert_close(outputs.double(), exact, rtol=error, atol=error)
+        for dtype, error in {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 0.2}.items():
+            outputs, state = build(cell).to(dtype)(x.to(dtype))
+            assert outputs.dtype == dtype
+            assert all(t.dtype == dtype for t in flat(state) if t.is_floating_point())
+            torch.testing.assert_close(outputs.double(), exact, rtol=error, atol=error, msg=_naming(str(dtype)))
 
     def test_same_seed_same_layer_same_numbers(self, cell: Cell, random: torch.Generator) -> None:
         x = torch.randn(6, 3, I, generator=random)
@@ -277,12 +281,12 @@ class CellConformance:
         x = torch.randn(6, 3, I, generator=random)
         assert torch.equal(first(x)[0], second(x)[0])
 
-    @pytest.mark.parametrize(("inputs", "hidden"), [(3, 5), (2, 8), (8, 8)])
-    def test_parameter_count_is_the_stated_one(self, cell: Cell, inputs: int, hidden: int) -> None:
+    def test_parameter_count_is_the_stated_one(self, cell: Cell) -> None:
         assert cell.formula, "state the number of parameters: Cell.formula"
-        stated = eval(cell.formula, {"__builtins__": {}}, {"I": inputs, "H": hidden})
-        counted = sum(p.numel() for p in cell.layer(inputs, hidden).parameters())
-        assert counted == stated, f"{cell.formula} = {stated} at I = {inputs}, H = {hidden}; the layer has {counted}"
+        for inputs, hidden in ((3, 5), (2, 8), (8, 8)):
+            stated = eval(cell.formula, {"__builtins__": {}}, {"I": inputs, "H": hidden})
+            counted = sum(p.numel() for p in cell.layer(inputs, hidden).parameters())
+            assert counted == stated, f"{cell.formula} = {stated} at I = {inputs}, H = {hidden}, not {counted}"
 
     def test_inputs_reach_the_outputs_and_are_remembered(self, cell: Cell, random: torch.Generator) -> None:
         """A cell that ignores its input, or keeps nothing of it, would pass every other test."""
