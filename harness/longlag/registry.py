@@ -1,15 +1,16 @@
-"""Discovery of tasks and cells. Built-ins register as third parties do: by an entry point in their package."""
+"""Discovery of components. Built-ins register as third parties do: by an entry point in their package."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from longlag.errors import UserError, suggestion
 
-Kind = Literal["task", "cell"]
-GROUPS: dict[Kind, str] = {"task": "longlag.tasks", "cell": "longlag.cells"}
+Kind = Literal["task", "cell", "optimizer", "probe", "sampler", "objective"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+GROUPS: dict[Kind, str] = {kind: f"longlag.{kind}s" for kind in KINDS}
 
 
 @cache
@@ -27,12 +28,12 @@ def _points(kind: Kind) -> dict[str, EntryPoint]:
 
 
 def names(kind: Kind) -> list[str]:
-    """The names of every installed task or cell, sorted. Imports none of them."""
+    """The names of every installed component of a kind, sorted. Imports none of them."""
     return list(_points(kind))
 
 
 def origin(kind: Kind, name: str) -> str:
-    """The distribution that brought a task or cell, with its version."""
+    """The distribution that brought a component, with its version."""
     distribution = _points(kind)[name].dist
     return f"{distribution.name} {distribution.version}" if distribution else "unknown"
 

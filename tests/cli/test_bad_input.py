@@ -127,7 +127,9 @@ BAD = {
     "seed as an axis": Bad("sweep file.yaml", "seeds of a study go into its field 'seeds'", study(space={"seed": [1]})),
     "no trials": Bad("sweep file.yaml --trials 0", "trials: Input should be greater than 0", study()),
     "how many trials": Bad("sweep file.yaml --sampler tpe", "how many points should the tpe sampler try?", study()),
-    "unknown sampler": Bad("sweep file.yaml --sampler gird", "sampler.name: Input should be 'tpe'", study()),
+    "unknown sampler": Bad(
+        "sweep file.yaml --sampler gird", "there is no sampler named 'gird'; did you mean 'grid'?", study()
+    ),
     "seeds twice": Bad("sweep file.yaml --seeds 0,0", "seeds stand twice: [0, 0]", study()),
     "name with slashes": Bad("sweep file.yaml --name ../../etc", "name: String should match pattern", study()),
     "cell for a file": Bad("sweep file.yaml --cell gru", "--cell: only with a task", study()),

@@ -13,10 +13,11 @@ import longlag
 import optuna
 import pytest
 from longlag.errors import UserError
+from longlag.objectives import mean
+from longlag.objectives.cost import NEVER
 from longlag.spec import RunSpec, load_study
 from longlag.study import StudyCallback, StudyResult, budget, report
 from longlag.study import store as study_stores
-from longlag.study.objectives import NEVER, mean
 from longlag.tracking.home import Home
 from longlag.training import RunResult
 from longlag.workers import runner
@@ -224,12 +225,12 @@ def test_the_mean_over_seeds_counts_every_one(tiny: dict[str, Any], shared_home:
 def test_objectives_that_do_not_go_together_with_the_search(study: dict[str, Any]) -> None:
     search = {**study, "trials": 3}
     for changes, sentence in (
-        ({"objectives": ["score", "secnods"]}, "no objective 'secnods'; did you mean 'seconds'"),
+        ({"objectives": ["score", "secnods"]}, "no objective named 'secnods'; did you mean 'seconds'"),
         ({"objectives": ["score", "score"]}, "objectives stand twice"),
         ({"objectives": []}, "objectives: Tuple should have at least 1 item"),
         ({"objectives": ["score", "seconds"], "pruner": {"name": "median"}}, "judges a trial by its score"),
         ({"objectives": ["seconds"], "pruner": {"name": "hyperband"}}, "judges a trial by its score"),
-        ({"objectives": ["score", "seconds"], "sampler": {"name": "cmaes"}}, "cmaes knows one objective"),
+        ({"objectives": ["score", "seconds"], "sampler": {"name": "cmaes"}}, "cmaes takes one objective"),
     ):
         with pytest.raises(UserError, match=sentence):
             load_study({**search, **changes})

@@ -6,9 +6,10 @@ from typing import Any
 
 import optuna
 import pytest
+from longlag import samplers
 from longlag.errors import UserError
 from longlag.spec import Range, Values, load_study
-from longlag.study import samplers, space
+from longlag.study import space
 
 
 def suggested(axes: dict[str, Any], sampler: optuna.samplers.BaseSampler, trials: int) -> list[dict[str, Any]]:
@@ -198,7 +199,7 @@ def test_every_sampler_stays_in_a_conditional_space(sampler: str) -> None:
     spec = load_study(
         {"name": "x", "base": {"task": "adding"}, "space": CONDITIONAL, "trials": 14, "sampler": {"name": sampler}}
     )
-    found = suggested(dict(CONDITIONAL), samplers.sampler(spec, 0), 14)
+    found = suggested(dict(CONDITIONAL), samplers.build(spec, 0), 14)
     every = {key(point) for point in space.points(CONDITIONAL)}
     assert {key(point) for point in found} <= every
     assert len({key(point) for point in found}) > 5

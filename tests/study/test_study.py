@@ -18,8 +18,9 @@ import longlag
 import optuna
 import pytest
 from longlag.errors import UserError
+from longlag.samplers import base as samplers
 from longlag.spec import RunSpec, load_study
-from longlag.study import StudyCallback, StudyResult, report, samplers
+from longlag.study import StudyCallback, StudyResult, report
 from longlag.study import store as study_stores
 from longlag.study.liveness import holder
 from longlag.study.storage import no_experimental_warnings
@@ -357,6 +358,7 @@ def test_a_sampler_whose_package_is_missing_is_named(
     search = {**study, "sampler": {"name": "cmaes"}, "trials": 2}
     with pytest.raises(UserError, match=r"needs the package cmaes: pip install 'longlag\[search\]'"):
         sweep(search, shared_home)
+    assert study["name"] not in study_stores.names(Home.open(shared_home).optuna_url)
 
 
 def test_equal_parameter_counts(study: dict[str, Any], shared_home: Path) -> None:

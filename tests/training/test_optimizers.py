@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from longlag import optimizers
 from longlag.spec import ClipSpec, OptimizerSpec, ScheduleSpec
-from longlag.training import optimizers
-from pydantic import TypeAdapter
+from longlag.training import clipping, schedule
 
 GRADIENTS = [0.5, -2.0, 1.0]
 
@@ -17,7 +17,7 @@ GRADIENTS = [0.5, -2.0, 1.0]
 def path(spec: dict[str, Any]) -> list[float]:
     """The parameter after each of the gradients, from 1."""
     p = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
-    optimizer = optimizers.build(TypeAdapter(OptimizerSpec).validate_python(spec), [p])
+    optimizer = optimizers.build(OptimizerSpec.model_validate(spec), [p])
     values = []
     for g in GRADIENTS:
         p.grad = torch.tensor([g], dtype=torch.float64)
@@ -66,7 +66,7 @@ def test_adam_and_adamw(decoupled: bool) -> None:
 
 def test_constrained_parameters_have_their_own_rate() -> None:
     free, bound = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
-    spec = TypeAdapter(OptimizerSpec).validate_python({"name": "sgd", "lr": 1.0, "constrained_lr": 0.1})
+    spec = OptimizerSpec.model_validate({"name": "sgd", "lr": 1.0, "constrained_lr": 0.1})
     optimizer = optimizers.build(spec, [free, bound], [bound])
     free.grad = bound.grad = torch.ones(1)
     optimizer.step()
@@ -88,7 +88,7 @@ def test_schedules_follow_torchs() -> None:
         scheduler = make(optimizer)
         spec = ScheduleSpec(name=name, gamma=0.5, every=10)
         for update in range(budget):
-            assert optimizers.rate(spec, update, budget) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+            assert schedule.rate(spec, update, budget) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
             p.grad = torch.ones(1)
             optimizer.step()
             scheduler.step()
@@ -96,14 +96,14 @@ def test_schedules_follow_torchs() -> None:
 
 def test_warmup_rises_to_the_full_rate() -> None:
     spec = ScheduleSpec(warmup=4)
-    assert [optimizers.rate(spec, u, 10) for u in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert [schedule.rate(spec, u, 10) for u in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
 def test_clipping_by_value_then_norm() -> None:
     p = torch.nn.Parameter(torch.zeros(2))
     p.grad = torch.tensor([3.0, -4.0])
-    assert optimizers.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(5.0))
+    assert clipping.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(5.0))
     torch.testing.assert_close(p.grad, torch.tensor([1.0, -1.0]) / math.sqrt(2), rtol=1e-5, atol=1e-6)
     p.grad = torch.tensor([0.3, -0.4])
-    assert not optimizers.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(0.5))
+    assert not clipping.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(0.5))
     assert p.grad.tolist() == pytest.approx([0.3, -0.4])

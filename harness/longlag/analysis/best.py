@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from longlag.study.objectives import measure
+from longlag.objectives import measure
 from longlag.study.result import StudyResult, TrialResult
 from longlag.training import RunResult
 

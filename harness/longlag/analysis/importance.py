@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from longlag import objectives
 from longlag.spec import Range, Space, label
 from longlag.spec.axes import applies, choices, condition
-from longlag.spec.study import Objective
 from longlag.study.result import StudyResult, TrialResult
 
 Method = Literal["fanova", "ped-anova"]
@@ -60,7 +60,7 @@ class Importance:
         reason: why there is no number.
     """
 
-    objective: Objective
+    objective: str
     method: Method
     axis: str
     where: str
@@ -87,7 +87,7 @@ def _varies(axis: Any) -> bool:
     return axis.low != axis.high if isinstance(axis, Range) else len(values or []) > 1
 
 
-def _fanova(trials: Sequence[TrialResult], space: Space, objective: Objective) -> list[Importance]:
+def _fanova(trials: Sequence[TrialResult], space: Space, objective: str) -> list[Importance]:
     """Axes without a condition over all trials, the others over those in which they exist."""
     groups: dict[str, list[str]] = {}
     for path, axis in space.items():
@@ -107,7 +107,7 @@ def words(wanted: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _of(
-    trials: Sequence[TrialResult], space: Space, objective: Objective, method: Method, asked: list[str], where: str
+    trials: Sequence[TrialResult], space: Space, objective: str, method: Method, asked: list[str], where: str
 ) -> list[Importance]:
     """The importance of the axes `asked` for, by one method, over trials in which they are looked at together."""
 
@@ -116,7 +116,8 @@ def _of(
 
     if len(trials) < FEWEST[method]:
         return silent(f"{len(trials)} trials; {NAMES[method]} needs {FEWEST[method]}")
-    ranks = _ranks([trial.objectives[objective] for trial in trials])
+    sign = 1 if objectives.load(objective).direction == "minimize" else -1  # the best rank is the smallest
+    ranks = _ranks([sign * trial.objectives[objective] for trial in trials])
     if len(set(ranks.tolist())) < 2:
         return silent("the objective is the same in all trials")
     frozen = _frozen(trials, space, ranks)

@@ -260,9 +260,6 @@ def print_relations(out: Console, relations: Sequence[Relation]) -> None:
     out.print(table)
 
 
-ADAPTIVE = ("tpe", "gp", "cmaes")
-
-
 def print_importance(out: Console, found: Sequence[Importance], result: StudyResult) -> None:
     """Which axes matter, by both methods; one sentence where nothing can be said."""
     said = [each for each in found if each.share is not None]
@@ -284,7 +281,7 @@ def print_importance(out: Console, found: Sequence[Importance], result: StudyRes
             name = f"{axis} (where {each.where})" if each.where else axis
             table.add_row(name, _share(each), _share(here[axis, "ped-anova"]), str(each.trials))
         out.print(table)
-    if result.spec.sampler.name in ADAPTIVE:
+    if result.spec.sampler.definition.adaptive:
         out.print(
             f"({result.spec.sampler.name} looks where it is good: fANOVA is surest on random, qmc or grid trials)",
             markup=False, soft_wrap=True,

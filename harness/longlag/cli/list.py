@@ -12,13 +12,15 @@ from longlag.cli import options
 from longlag.errors import UserError
 from longlag.registry import Kind
 
-app = typer.Typer(help="List tasks, cells or studies.", no_args_is_help=False, rich_markup_mode="rich")
+HELP = "List tasks, cells, optimizers, probes, samplers, objectives or studies."
+app = typer.Typer(help=HELP, no_args_is_help=False, rich_markup_mode="rich")
 
 
 @app.callback(invoke_without_command=True)
 def list_(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        raise UserError("list what? longlag list tasks, longlag list cells or longlag list studies")
+        kinds = ", ".join(f"longlag list {kind}s" for kind in registry.KINDS)
+        raise UserError(f"list what? {kinds} or longlag list studies")
 
 
 @app.command()
@@ -40,13 +42,43 @@ def tasks(json: options.Json = False) -> None:
 @app.command()
 def cells(json: options.Json = False) -> None:
     """List the installed cells, third parties' included."""
-    rows = []
-    for name in registry.names("cell"):
-        row = _component("cell", name)
-        if "error" not in row:
-            row["options"] = list(registry.load("cell", name).Options.model_fields)
-        rows.append(row)
+    rows = [_with_options("cell", name) for name in registry.names("cell")]
     _show(rows, {"name": "cell", "about": "what it is", "options": "options", "from": "from"}, json)
+
+
+@app.command()
+def optimizers(json: options.Json = False) -> None:
+    """List the installed optimizers, third parties' included."""
+    rows = [_with_options("optimizer", name) for name in registry.names("optimizer")]
+    _show(rows, {"name": "optimizer", "about": "what it is", "options": "options", "from": "from"}, json)
+
+
+@app.command()
+def samplers(json: options.Json = False) -> None:
+    """List the installed samplers, third parties' included."""
+    from importlib.util import find_spec
+
+    rows = []
+    for name in registry.names("sampler"):
+        row = _with_options("sampler", name)
+        if "error" not in row:
+            needs = registry.load("sampler", name).needs
+            row["needs"] = "" if needs is None or find_spec(needs[0]) else needs[1]
+        rows.append(row)
+    columns = {"name": "sampler", "about": "what it is", "options": "options", "needs": "needs", "from": "from"}
+    _show(rows, columns, json)
+
+
+@app.command()
+def objectives(json: options.Json = False) -> None:
+    """List the installed objectives, third parties' included."""
+    rows = []
+    for name in registry.names("objective"):
+        row = _component("objective", name)
+        if "error" not in row:
+            row["direction"] = registry.load("objective", name).direction
+        rows.append(row)
+    _show(rows, {"name": "objective", "about": "what it is", "direction": "direction", "from": "from"}, json)
 
 
 @app.command()
@@ -73,6 +105,11 @@ def _component(kind: Kind, name: str) -> dict[str, Any]:
     except UserError as error:
         return {**row, "error": str(error)}
     return {**row, "about": about(definition), "version": definition.version}
+
+
+def _with_options(kind: Kind, name: str) -> dict[str, Any]:
+    row = _component(kind, name)
+    return row if "error" in row else {**row, "options": list(registry.load(kind, name).Options.model_fields)}
 
 
 def about(definition: Any) -> str:

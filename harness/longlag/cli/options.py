@@ -11,8 +11,6 @@ from longlag import registry
 from longlag.cli import studies
 from longlag.errors import UserError
 
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
-
 
 def complete_task(incomplete: str) -> list[str]:
     return [name for name in registry.names("task") if name.startswith(incomplete)]
@@ -24,7 +22,15 @@ def complete_cell(incomplete: str) -> list[str]:
 
 
 def complete_optimizer(incomplete: str) -> list[str]:
-    return _last_of(incomplete, list(OPTIMIZERS))
+    return _last_of(incomplete, registry.names("optimizer"))
+
+
+def complete_objective(incomplete: str) -> list[str]:
+    return _last_of(incomplete, registry.names("objective"))
+
+
+def complete_sampler(incomplete: str) -> list[str]:
+    return [name for name in registry.names("sampler") if name.startswith(incomplete)]
 
 
 def complete_study(incomplete: str) -> list[str]:
@@ -38,7 +44,7 @@ def complete_target(incomplete: str) -> list[str]:
 
 
 def complete_name(incomplete: str) -> list[str]:
-    known = [*registry.names("task"), *registry.names("cell"), *studies.names()]
+    known = [*(name for kind in registry.KINDS for name in registry.names(kind)), *studies.names()]
     return [name for name in known if name.startswith(incomplete)]
 
 

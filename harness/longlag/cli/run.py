@@ -41,7 +41,7 @@ def run(
     optimizer: Annotated[
         str | None,
         typer.Option(
-            help="sgd, rmsprop, adam or adamw.",
+            help="An optimizer; `longlag list optimizers` lists them.",
             rich_help_panel=FIELDS,
             autocompletion=options.complete_optimizer,
         ),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from longlag import registry
 from longlag.errors import UserError, suggestion
-from longlag.registry import Kind
+
+if TYPE_CHECKING:
+    from longlag.spec import Component
 
 KINDS = ("run", "study", "paper")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,29 +36,26 @@ def schema(
 
 
 def run_schema() -> dict[str, Any]:
-    """Of a `RunSpec`, with every registered task and cell and their options."""
-    from longlag.spec import OPTIMIZERS, RunSpec
+    """Of a `RunSpec`, with every registered task, cell and optimizer and their options."""
+    from longlag.spec import CellSpec, OptimizerSpec, RunSpec, TaskSpec
 
     result = RunSpec.model_json_schema()
     definitions = result["$defs"]
-    definitions["TaskSpec"] = component("task", definitions)
-    definitions["CellSpec"] = component("cell", definitions)
-    optimizer = result["properties"]["optimizer"]
-    by_name = {"enum": list(OPTIMIZERS), "description": "by name, with its defaults"}
-    definitions["OptimizerSpec"] = {"anyOf": [by_name, {"oneOf": optimizer["oneOf"]}]}
-    result["properties"]["optimizer"] = {
-        "$ref": "#/$defs/OptimizerSpec",
-        **({"default": optimizer["default"]} if "default" in optimizer else {}),
-    }
+    for spec in (TaskSpec, CellSpec, OptimizerSpec):
+        definitions[spec.__name__] = component(spec, definitions)
+    result["properties"]["optimizer"]["default"] = OptimizerSpec.default
     return {"$schema": DIALECT, **result, "title": "A run of longlag"}
 
 
 def study_schema() -> dict[str, Any]:
     """Of a `StudySpec`: its base has a run's fields, none of them required, and its space their dotted paths."""
-    from longlag.spec import StudySpec
+    from longlag.spec import SamplerSpec, StudySpec
 
     run, result = run_schema(), StudySpec.model_json_schema()
     definitions = {**run["$defs"], **result["$defs"]}
+    definitions["SamplerSpec"] = component(SamplerSpec, definitions)
+    result["properties"]["sampler"]["default"] = SamplerSpec.default
+    result["properties"]["objectives"]["items"] = {"enum": registry.names("objective")}
     fields = {name: field for name, field in run["properties"].items() if name != "seed"}
     result["properties"]["base"] = {
         "type": "object",
@@ -90,8 +89,9 @@ def _axis(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [values, {"$ref": "#/$defs/Range"}, conditional]}
 
 
-def component(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:
-    """One of the registered names, or a mapping of a name and its options."""
+def component(spec: type[Component], definitions: dict[str, Any]) -> dict[str, Any]:
+    """One of the registered names, or a mapping of a name and its options; the default's name may be left out."""
+    kind = spec.kind
     variants: list[dict[str, Any]] = []
     for name in registry.names(kind):
         try:
@@ -106,7 +106,7 @@ def component(kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:
                 "title": name,
                 "type": "object",
                 "properties": {"name": {"const": name}, **described.get("properties", {})},
-                "required": ["name", *described.get("required", [])],
+                "required": [*([] if name == spec.default else ["name"]), *described.get("required", [])],
                 "additionalProperties": False,
             }
         )

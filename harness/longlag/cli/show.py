@@ -1,4 +1,4 @@
-"""``longlag show``: everything about one task, cell or study."""
+"""``longlag show``: everything about one component or study."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ EXAMPLE_INPUT, EXAMPLE_HIDDEN = 2, 64
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A task, cell or study.", autocompletion=options.complete_name)],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of a component or a study.", autocompletion=options.complete_name),
+    ],
     json: options.Json = False,
     home: options.Home = None,
 ) -> None:
-    """Show one task, cell or study: its definition, options, baseline, a sample, its state.
+    """Show one task, cell, optimizer, probe, sampler, objective or study.
 
     \b
       longlag show adding
@@ -34,6 +37,9 @@ def show(
         found.append(task(name))
     if name in registry.names("cell"):
         found.append(cell(name))
+    for kind in ("optimizer", "probe", "sampler", "objective"):
+        if name in registry.names(kind):
+            found.append(_common(kind, name, registry.load(kind, name)))
     if not found:
         found.append(study(name, home))
     if json:
@@ -84,9 +90,9 @@ def study(name: str, home: Path | None) -> dict[str, Any]:
 
     begun = {row["name"]: row for row in homes.studies(home)}
     if name not in begun:
-        known = [*registry.names("task"), *registry.names("cell"), *begun]
+        known = [*(each for kind in registry.KINDS for each in registry.names(kind)), *begun]
         hint = suggestion(name, known) or " (`longlag list tasks`, `cells` and `studies` show what there is)"
-        raise UserError(f"there is no task, cell or study named {name!r}{hint}")
+        raise UserError(f"there is no component or study named {name!r}{hint}")
     row = begun[name]
     if name in studies.names():
         text = studies.text(name)
@@ -103,13 +109,14 @@ def study(name: str, home: Path | None) -> dict[str, Any]:
 
 
 def _common(kind: Kind, name: str, definition: Any) -> dict[str, Any]:
+    schema = definition.Options.model_json_schema() if hasattr(definition, "Options") else {}
     return {
         "kind": kind,
         "name": name,
         "from": registry.origin(kind, name),
         "version": definition.version,
         "definition": inspect.getdoc(definition) or "",
-        "options": definition.Options.model_json_schema().get("properties", {}),
+        "options": schema.get("properties", {}),
     }
 
 
@@ -124,6 +131,8 @@ def _text(entry: dict[str, Any]) -> str:
         size = entry["parameters"]
         blocks += ["", f"States      {', '.join(entry['states'])}"]
         blocks += [f"Parameters  {size['count']:,} for {size['input_size']} inputs and {size['hidden_size']} units"]
+        return "\n".join(blocks)
+    if entry["kind"] != "task":
         return "\n".join(blocks)
     blocks += ["", "Metrics"]
     blocks += [f"  {m['name']} [{m['unit']}]: {m['meaning']} (best {m['best']:g})" for m in entry["metrics"]]

@@ -80,10 +80,19 @@ def sweep(
     ] = None,
     objectives: Annotated[
         str | None,
-        typer.Option(help="score, updates_to_solved, seconds, parameters: one or several.", rich_help_panel=LOOP),
+        typer.Option(
+            help="One or several; `longlag list objectives` lists them.",
+            rich_help_panel=LOOP,
+            autocompletion=options.complete_objective,
+        ),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="grid, tpe, random, qmc, gp or cmaes.", rich_help_panel=LOOP)
+        str | None,
+        typer.Option(
+            help="A sampler; `longlag list samplers` lists them.",
+            rich_help_panel=LOOP,
+            autocompletion=options.complete_sampler,
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the study; with a task, made from the options if not given.")

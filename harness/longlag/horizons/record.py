@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from longlag.errors import UserError
 from longlag.horizons.psi import Psi, Threshold, Trial
 from longlag.horizons.spec import HorizonSpec
-from longlag.study.objectives import measure
+from longlag.objectives import measure
 from longlag.training import RunResult
 
 Phase = Literal["rate", "gradient", "counted"]

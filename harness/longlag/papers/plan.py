@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from longlag.errors import UserError
+from longlag.objectives import measure
 from longlag.papers.claims import ScaleName
 from longlag.papers.spec import SEARCH_SEED, DrawSpec, PaperSpec
 from longlag.spec import Range, RunSpec, SamplerSpec, StudySpec
-from longlag.study.objectives import measure
 from longlag.training import RunResult
 
 Chosen = Mapping[str, Mapping[str, Any]]

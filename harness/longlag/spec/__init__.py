@@ -3,53 +3,39 @@
 from __future__ import annotations
 
 from longlag.spec.axes import Axis, Range, Space, Values, label, labels
+from longlag.spec.component import CellSpec, Component, OptimizerSpec, SamplerSpec, Spec, TaskSpec
 from longlag.spec.run import (
-    OPTIMIZERS,
-    SGD,
-    Adam,
-    AdamW,
-    CellSpec,
     ClipSpec,
-    Component,
     DataSpec,
     DecoderSpec,
     ModelSpec,
     Moment,
-    OptimizerSpec,
     ProbeSpec,
     ReadoutSpec,
     RegulariserSpec,
-    RMSProp,
     RunSpec,
     ScheduleSpec,
-    Spec,
     StageSpec,
-    TaskSpec,
     TrainingSpec,
     WhenSpec,
     load_run,
 )
-from longlag.spec.study import ARM, OBJECTIVES, PrunerSpec, SamplerSpec, StudySpec, load_study
+from longlag.spec.study import ARM, Direction, PrunerSpec, StudySpec, load_study
 
 __all__ = [
     "ARM",
-    "OBJECTIVES",
-    "OPTIMIZERS",
-    "SGD",
-    "Adam",
-    "AdamW",
     "Axis",
     "CellSpec",
     "ClipSpec",
     "Component",
     "DataSpec",
     "DecoderSpec",
+    "Direction",
     "ModelSpec",
     "Moment",
     "OptimizerSpec",
     "ProbeSpec",
     "PrunerSpec",
-    "RMSProp",
     "Range",
     "ReadoutSpec",
     "RegulariserSpec",

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, Vali
 from pydantic import model_validator as _model_validator
 
 from longlag.errors import UserError, explain, suggestion
-from longlag.spec.run import Spec
+from longlag.spec.component import Spec
 
 Label = str | int | float | bool | None
 OTHERS = "\0"  # stands for the values of an axis that no condition names

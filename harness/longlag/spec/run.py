@@ -6,85 +6,19 @@ import hashlib
 import itertools
 import json
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
-from longlag import registry
-from longlag.errors import UserError, explain, suggestion
-from longlag.registry import Kind
-
-UnitInterval = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-class Spec(BaseModel):
-    """Base of every spec: frozen, unknown fields refused, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Component(BaseModel):
-    """A registered task or cell and its options, flat: ``{name: lstm, forget_bias: 1}``, or just the name.
-
-    Options that are not given are filled in, so that a default that is spelled out does not change the identity.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-    kind: ClassVar[Kind]
-    name: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _resolve(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"name": value}
-        if isinstance(value, Component):
-            return value
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            raise UserError(f"{cls.kind}: should be a name, or a mapping with a field 'name'; got {value!r}")
-        given = {key: option for key, option in value.items() if key != "name"}
-        definition = registry.load(cls.kind, value["name"])
-        try:
-            options = definition.Options.model_validate(given)
-        except ValidationError as error:
-            raise UserError(explain(error, f"{cls.kind} {value['name']!r}", definition.Options)) from error
-        return {"name": value["name"], **options.model_dump(mode="json")}
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options without the name."""
-        return dict(self.model_extra or {})
-
-    def build(self) -> Any:
-        """The task or cell itself."""
-        definition = registry.load(self.kind, self.name)
-        return definition(definition.Options.model_validate(self.options))
-
-    @property
-    def version(self) -> int:
-        return int(registry.load(self.kind, self.name).version)
-
-
-class TaskSpec(Component):
-    """Which task, with its options (``longlag show NAME`` lists them)."""
-
-    kind: ClassVar[Kind] = "task"
-
-
-class CellSpec(Component):
-    """Which cell, with its options (``longlag show NAME`` lists them)."""
-
-    kind: ClassVar[Kind] = "cell"
+from longlag.errors import UserError, explain
+from longlag.spec.component import CellSpec, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval
 
 
 class ReadoutSpec(Spec):
@@ -123,73 +57,6 @@ class ModelSpec(Spec):
     view: Literal["layers", "masked"] = Field("layers", description="masked: the stack as one masked layer")
     readout: ReadoutSpec = ReadoutSpec()
     decoder: DecoderSpec = DecoderSpec()
-
-
-CONSTRAINED_LR = Field(None, description="lr of parameters behind orthogonal or unitary matrices, where it differs")
-
-
-class SGD(Spec):
-    """Stochastic gradient descent as ``torch.optim.SGD``: v <- momentum * v + g; w <- w - lr * v."""
-
-    name: Literal["sgd"] = "sgd"
-    lr: PositiveFloat = 0.01
-    momentum: UnitInterval = 0.0
-    nesterov: bool = Field(False, description="Nesterov's look-ahead; needs momentum")
-    weight_decay: float = Field(0.0, ge=0)
-    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
-
-    @model_validator(mode="after")
-    def _nesterov(self) -> SGD:
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-class RMSProp(Spec):
-    """RMSProp as ``torch.optim.RMSprop``: v <- alpha * v + (1 - alpha) g^2; w <- w - lr * g / (sqrt(v) + eps).
-
-    Tieleman and Hinton (2012) use alpha = 0.9, as does Arjovsky et al. (2016); torch's default is 0.99.
-    """
-
-    name: Literal["rmsprop"] = "rmsprop"
-    lr: PositiveFloat = 1e-3
-    alpha: UnitInterval = Field(0.9, description="decay of the squared-gradient average (paper 0.9, torch 0.99)")
-    eps: PositiveFloat = 1e-8
-    momentum: UnitInterval = 0.0
-    centered: bool = Field(False, description="divide by the standard deviation (Graves 2013)")
-    weight_decay: float = Field(0.0, ge=0)
-    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
-
-
-class Adam(Spec):
-    """Adam as ``torch.optim.Adam``: Kingma and Ba (2015), with the paper's defaults."""
-
-    name: Literal["adam"] = "adam"
-    lr: PositiveFloat = 1e-3
-    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
-    eps: PositiveFloat = 1e-8
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient")
-    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
-
-
-class AdamW(Spec):
-    """AdamW as ``torch.optim.AdamW``: Loshchilov and Hutter (2019), decay apart from the gradient."""
-
-    name: Literal["adamw"] = "adamw"
-    lr: PositiveFloat = 1e-3
-    betas: tuple[UnitInterval, UnitInterval] = (0.9, 0.999)
-    eps: PositiveFloat = 1e-8
-    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
-    constrained_lr: PositiveFloat | None = CONSTRAINED_LR
-
-
-OPTIMIZERS: dict[str, type[SGD | RMSProp | Adam | AdamW]] = {
-    "sgd": SGD,
-    "rmsprop": RMSProp,
-    "adam": Adam,
-    "adamw": AdamW,
-}
-OptimizerSpec = Annotated[SGD | RMSProp | Adam | AdamW, Field(discriminator="name")]
 
 
 class ClipSpec(Spec):
@@ -311,7 +178,7 @@ class RunSpec(Spec):
     task: TaskSpec
     cell: CellSpec
     model: ModelSpec = ModelSpec()
-    optimizer: OptimizerSpec = Adam()
+    optimizer: OptimizerSpec = Field(default_factory=lambda: OptimizerSpec(name="adam"))
     clip: ClipSpec = ClipSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     training: TrainingSpec = TrainingSpec()
@@ -319,17 +186,6 @@ class RunSpec(Spec):
     probe: ProbeSpec = ProbeSpec()
     regulariser: RegulariserSpec = RegulariserSpec()
     seed: Seed = 0
-
-    @field_validator("optimizer", mode="before")
-    @classmethod
-    def _optimizer_by_name(cls, value: Any) -> Any:
-        value = {"name": value} if isinstance(value, str) else value
-        if isinstance(value, dict) and "name" not in value:
-            value = {"name": Adam().name, **value}  # so that ``optimizer.lr`` alone can be set
-        if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"] not in OPTIMIZERS:
-            hint = suggestion(value["name"], list(OPTIMIZERS)) or f"; there are {', '.join(OPTIMIZERS)}"
-            raise UserError(f"there is no optimizer named {value['name']!r}{hint}")
-        return value
 
     @model_validator(mode="after")
     def _tasks_agree(self) -> RunSpec:
@@ -349,8 +205,10 @@ class RunSpec(Spec):
 
     @property
     def run_key(self) -> str:
-        """The run's identity: SHA-256 of the canonical form and of the versions of its task and cell."""
+        """The run's identity: SHA-256 of the canonical form and of the versions of its task, cell and optimizer."""
         identity = f"{self.canonical()}\ntask {self.task.version}\ncell {self.cell.version}\n"
+        if self.optimizer.version > 1:  # the identities of runs with a first version have no line for it
+            identity += f"optimizer {self.optimizer.version}\n"
         return hashlib.sha256(identity.encode()).hexdigest()
 
 
@@ -372,9 +230,6 @@ def innermost(model: type[BaseModel], error: ValidationError) -> type[BaseModel]
         if item["type"] == "extra_forbidden":
             here: Any = model
             for part in item["loc"][:-1]:
-                if str(part) in OPTIMIZERS:
-                    here = OPTIMIZERS[str(part)]
-                    continue
                 field = here.model_fields.get(str(part))
                 if field is None or not isinstance(field.annotation, type):
                     continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import (
     Field,
@@ -17,23 +17,17 @@ from pydantic import (
     model_validator,
 )
 
-from longlag.errors import UserError, explain, suggestion
+from longlag import registry
+from longlag.errors import UserError, explain
 from longlag.spec import axes
 from longlag.spec.axes import Range, Values
-from longlag.spec.run import RunSpec, Seed, Spec, innermost, load_run
+from longlag.spec.component import SamplerSpec, Seed, Spec
+from longlag.spec.run import RunSpec, innermost, load_run
 from longlag.specfile import assign
 
-Objective = Literal["score", "updates_to_solved", "seconds", "parameters"]
+Direction = Literal["minimize", "maximize"]
 ARM = "arm"
 """The axis of a study's space that its arms make."""
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
-
-
-class SamplerSpec(Spec):
-    """How Optuna proposes points. ``grid`` visits every point of a space without open ranges once."""
-
-    name: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = "tpe"
-    seed: Seed = 0
 
 
 class PrunerSpec(Spec):
@@ -66,8 +60,10 @@ class StudySpec(Spec):
     parameters: PositiveInt | None = Field(
         None, description="equal size: every point gets the hidden size whose parameter count is nearest to this"
     )
-    objectives: tuple[Objective, ...] = Field(
-        ("score",), min_length=1, description="what is to be small; with several, the report shows the Pareto front"
+    objectives: tuple[str, ...] = Field(
+        ("score",),
+        min_length=1,
+        description="what is searched for (`longlag list objectives`); with several, the report shows the Pareto front",
     )
     trials: PositiveInt | None = Field(
         None, description="points to try; all of them when not given and the space has an end"
@@ -81,7 +77,7 @@ class StudySpec(Spec):
     enqueue: tuple[dict[str, Any], ...] = Field(
         (), description="known points, tried first: dotted path -> value; axes left out are the sampler's choice"
     )
-    sampler: SamplerSpec = SamplerSpec()
+    sampler: SamplerSpec = Field(default_factory=lambda: SamplerSpec(name="tpe"))
     pruner: PrunerSpec = PrunerSpec()
 
     @model_validator(mode="before")
@@ -100,13 +96,11 @@ class StudySpec(Spec):
             return value
         return {path: axes.axis(str(path), given) for path, given in value.items()}
 
-    @field_validator("objectives", mode="before")
+    @field_validator("objectives")
     @classmethod
-    def _known_objectives(cls, value: Any) -> Any:
-        for name in value if isinstance(value, list | tuple) else ():
-            if name not in OBJECTIVES:
-                hint = suggestion(str(name), list(OBJECTIVES)) or f"; there are {', '.join(OBJECTIVES)}"
-                raise UserError(f"objectives: there is no objective {name!r}{hint}")
+    def _known_objectives(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            registry.load("objective", name)
         return value
 
     @field_validator("seeds", "objectives")
@@ -125,12 +119,13 @@ class StudySpec(Spec):
         if unknown:
             raise ValueError(f"space.{ARM}: should name some of the study's arms, not {unknown[0]!r}")
         axes.check(self.space)
+        exhaustive = self.sampler.definition.exhaustive
         for path, axis in self.space.items():
-            if self.sampler.name == "grid" and isinstance(axis, Range) and axis.step is None and not axis.whole:
-                raise ValueError(f"space.{path}: a grid needs a list of values, or a range with a step")
+            if exhaustive and isinstance(axis, Range) and axis.step is None and not axis.whole:
+                raise ValueError(f"space.{path}: a {self.sampler.name} needs a list of values, or a range with a step")
         if self.parameters is not None and "model.hidden_size" in self.space:
             raise ValueError("parameters: the hidden size is solved for, so it cannot be an axis of the space as well")
-        if self.sampler.name != "grid" and self.trials is None and self.total_updates is None and self.hours is None:
+        if not exhaustive and self.trials is None and self.total_updates is None and self.hours is None:
             raise ValueError(
                 f"trials: how many points should the {self.sampler.name} sampler try? (or total_updates, or hours)"
             )
@@ -152,8 +147,13 @@ class StudySpec(Spec):
                 f"pruner: {self.pruner.name} judges a trial by its score on the way, so it goes with objectives: "
                 "[score] only; leave the pruner out"
             )
-        if self.sampler.name == "cmaes" and len(self.objectives) > 1:
-            raise ValueError("sampler: cmaes knows one objective; for several take tpe, gp, random, qmc or grid")
+        if len(self.objectives) > 1 and not self.sampler.definition.several_objectives:
+            raise ValueError(f"sampler: {self.sampler.name} takes one objective; for several take another, such as tpe")
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Of the objectives, in order."""
+        return tuple(registry.load("objective", name).direction for name in self.objectives)
 
     def run(self, point: dict[str, Any], seed: int) -> RunSpec:
         """The run at one point of the space. Shorter paths are set first: ``cell`` before ``cell.forget_bias``.

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from longlag import optuna_private
 from longlag.spec import ARM, RunSpec, StudySpec
 from longlag.study import space
 from longlag.study import store as study_stores
@@ -58,7 +59,7 @@ def collect(study_store: study_stores.StudyStore, store: Store, experiment: str)
     front = {trial.number for trial in study.best_trials} & {trial.number for trial in trials} if several else set()
     return StudyResult(
         spec=spec,
-        trials=ordered(trials, front),
+        trials=ordered(trials, front, spec.directions[0]),
         front=tuple(sorted(front)),
         total=study_store.total,
         updates=spent.updates,
@@ -74,7 +75,7 @@ def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded]
     found = [recorded.get(run_id) or recorded.get(run_key) for run_id, run_key in names]
     entries = [entry for entry in found if entry is not None]
     kept = [entry for entry in entries if entry.result is not None]
-    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    params = trial.params or optuna_private.parameters(trial)
     return TrialResult(
         number=trial.number,
         point=space.decode(params, spec.space),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from longlag.spec import RunSpec, StudySpec
+from longlag.spec import Direction, RunSpec, StudySpec
 from longlag.training import RunCallback, RunResult
 
 State = Literal["complete", "pruned", "failed", "running", "lost", "waiting"]
@@ -93,12 +93,15 @@ class StudyResult(BaseModel):
         return first if first is not None and first.state == "complete" else None
 
 
-def ordered(trials: Sequence[TrialResult], front: Collection[int] = ()) -> tuple[TrialResult, ...]:
+def ordered(
+    trials: Sequence[TrialResult], front: Collection[int] = (), direction: Direction = "minimize"
+) -> tuple[TrialResult, ...]:
     """Complete trials by the first objective, those of the front first, then pruned, running, lost, waiting, failed."""
+    sign = 1 if direction == "minimize" else -1
     states = ("complete", "pruned", "running", "lost", "waiting", "failed")
 
     def key(trial: TrialResult) -> tuple[int, bool, float, int]:
-        value = math.inf if trial.objective is None else trial.objective
+        value = math.inf if trial.objective is None else sign * trial.objective
         return states.index(trial.state), trial.number not in front, value, trial.number
 
     return tuple(sorted(trials, key=key))

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from longlag.errors import UserError
+from longlag.optuna_private import stale_trial_numbers
 from longlag.tracking.home import Home
 
 HEARTBEAT = 60
@@ -58,8 +59,7 @@ class Storage(optuna.storages.RDBStorage):
 
     def silent(self, study: optuna.Study) -> set[int]:
         """The numbers of running trials whose heartbeat stopped."""
-        ids = self._get_stale_trial_ids(study._study_id)
-        return {self.get_trial(trial_id).number for trial_id in ids}
+        return stale_trial_numbers(self, study)
 
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:

@@ -12,11 +12,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from longlag import optuna_private, samplers
 from longlag.errors import UserError, suggestion
 from longlag.spec import StudySpec, axes, load_study
-from longlag.study import samplers, space
+from longlag.study import space
 from longlag.study.budget import Spent, spent
 from longlag.study.liveness import holder, is_dead
+from longlag.study.pruners import pruner
 from longlag.study.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
 
 DEATHS = 3  # of processes in one trial, after which it is a failed one
@@ -49,13 +51,14 @@ class StudyStore:
         Raises:
             UserError: when the study of this name is another search, or has another heartbeat.
         """
+        samplers.check(spec)
         storage = connect(url)
         storage.heartbeat_stale_trial_callback = requeue
         with no_experimental_warnings(), storage.closed_if_refused(), storage.lock(_lock_name(spec.name)):
             study = optuna.create_study(
                 study_name=spec.name,
                 storage=storage,
-                directions=["minimize"] * len(spec.objectives),
+                directions=list(spec.directions),
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(),
             )
@@ -70,10 +73,8 @@ class StudyStore:
             beats = study_store.agree("heartbeat", HEARTBEAT if before is None and heartbeat is None else heartbeat)
             storage.beat(beats or HEARTBEAT)
             study.set_user_attr("spec", spec.model_dump(mode="json"))
-            first = samplers.sampler(spec, 0)
-            study = optuna.load_study(
-                study_name=spec.name, storage=storage, sampler=first, pruner=samplers.pruner(spec)
-            )
+            first = samplers.build(spec, 0)
+            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=pruner(spec))
         return cls(spec, study, storage)
 
     @classmethod
@@ -120,7 +121,7 @@ class StudyStore:
         """
         points = space.size(self.spec.space)
         asked = self.spec.trials
-        if asked is None or (self.spec.sampler.name == "grid" and points is not None):
+        if asked is None or (self.spec.sampler.definition.exhaustive and points is not None):
             return points if asked is None or points is None else min(points, asked)
         return asked
 
@@ -147,7 +148,7 @@ class StudyStore:
         A grid counts points, so that two processes that happened on the same one count it once.
         """
         finished = [trial for trial in self.trials() if trial.state.is_finished()]
-        if self.spec.sampler.name != "grid":
+        if not self.spec.sampler.definition.exhaustive:
             return len(finished)
         return len({json.dumps(trial.params, sort_keys=True) for trial in finished})
 
@@ -179,7 +180,7 @@ class StudyStore:
 
     def enqueue(self) -> None:
         """Queue the points that the study names, in order, but for those that were queued or tried. Hold the lock."""
-        known = [{**t.system_attrs.get("fixed_params", {}), **t.params} for t in self.study.get_trials(deepcopy=False)]
+        known = [optuna_private.parameters(t) for t in self.study.get_trials(deepcopy=False)]
         for given in self.spec.enqueue:
             point = space.encode(axes.point(self.spec.space, given), self.spec.space)
             if not any(point.items() <= other.items() for other in known):
@@ -230,7 +231,7 @@ class StudyStore:
             deaths = trial.user_attrs.get("deaths", 0) + 1
             if deaths > DEATHS:
                 reason = f"the process that trained it died {deaths} times; was there too little memory?"
-                self.storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+                optuna_private.set_user_attribute(self.storage, trial, "reason", reason)
                 self._quiet().tell(trial.number, state=TrialState.FAIL)
             else:
                 self._lost(trial, deaths=deaths)
@@ -248,7 +249,7 @@ class StudyStore:
 
         One that had no value yet is failed alone: it took no point from anybody.
         """
-        if _point(trial) and trial.number not in _replaced(self.study.get_trials(deepcopy=False)):
+        if optuna_private.parameters(trial) and trial.number not in _replaced(self.study.get_trials(deepcopy=False)):
             requeue(self.study, trial, **attributes)
         if trial.state is TrialState.RUNNING:
             self._quiet().tell(trial.number, state=TrialState.FAIL)
@@ -264,7 +265,7 @@ def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The trials without those that were taken up again as another one, or that ended before they had any value."""
     trials = list(trials)
     replaced = _replaced(trials)
-    begun = (trial for trial in trials if trial.state is not TrialState.FAIL or _point(trial))
+    begun = (trial for trial in trials if trial.state is not TrialState.FAIL or optuna_private.parameters(trial))
     return [trial for trial in begun if trial.number not in replaced]
 
 
@@ -276,14 +277,9 @@ def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:
     return {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
 
 
-def _point(trial: FrozenTrial) -> dict[str, Any]:
-    """The values that a trial has, or that were laid down for it."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-
-
 def requeue(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
     """Queue the point of a failed trial again, as a new trial that names it."""
-    study.enqueue_trial(_point(trial), user_attrs={"retry_of": trial.number, **attributes})
+    study.enqueue_trial(optuna_private.parameters(trial), user_attrs={"retry_of": trial.number, **attributes})
 
 
 def names(url: str) -> list[str]:

@@ -81,7 +81,7 @@ def sweep(
     spec = spec if isinstance(spec, StudySpec) else load_study(dict(spec))
     if spec.name == RUNS:
         raise UserError(f"the name {RUNS!r} is taken by the single runs; choose another name for the study")
-    space.check(spec.space, spec.sampler.name == "grid")
+    space.check(spec.space, spec.sampler.definition.exhaustive)
     check(spec.first())
     opened = open_home(home)
     url = where(opened, storage)

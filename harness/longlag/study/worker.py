@@ -13,12 +13,13 @@ from typing import Any
 import optuna
 from pydantic import BaseModel, ConfigDict
 
+from longlag import samplers
 from longlag.errors import UserError
+from longlag.objectives import mean, measure
 from longlag.spec import ARM, RunSpec, StudySpec
-from longlag.study import budget, faults, samplers, space
+from longlag.study import budget, faults, space
 from longlag.study import store as study_stores
 from longlag.study.liveness import holder
-from longlag.study.objectives import mean, measure
 from longlag.study.report import run_name
 from longlag.study.result import State, StudyCallback
 from longlag.study.size import sized
@@ -117,7 +118,7 @@ class Worker:
                         )
                     if self.study_store.remaining():
                         count = len(self.study_store.study.get_trials(deepcopy=False))
-                        self.study_store.study.sampler = samplers.sampler(self.spec, count)
+                        self.study_store.study.sampler = samplers.build(self.spec, count)
                         self.one()
                         continue
                 finally:

@@ -16,10 +16,11 @@ from longlag.errors import UserError
 from longlag.kernels import memory
 from longlag.models import Tensors, build, loss
 from longlag.models.base import Records
+from longlag.optimizers import build as build_optimizer
 from longlag.probes import by_group
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
-from longlag.training import optimizers, regulariser, resume
+from longlag.training import clipping, regulariser, resume, schedule
 from longlag.training.checkpoint import Checkpoints
 from longlag.training.data import Split, part, splits
 from longlag.training.environment import environment, numerics
@@ -51,7 +52,7 @@ class Run:
         self.network.run_on(spec.training.kernel, spec.training.checkpoint_steps)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.groups = self.network.groups()
-        self.optimizer = optimizers.build(spec.optimizer, self.parameters, self.network.constrained())
+        self.optimizer = build_optimizer(spec.optimizer, self.parameters, self.network.constrained())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.data = numpy_generator(spec.seed, "training data")
         self.stages: list[tuple[float, Task]] = [
@@ -122,8 +123,8 @@ class Run:
                 return "diverged", f"{what} at update {self.update + 1}"
             self.losses.append(value)
             norms = by_group(self.groups) if log else {}
-            self.clipped += optimizers.clip(self.spec.clip, self.parameters, norm)
-            factor = optimizers.rate(self.spec.schedule, self.update, training.updates)
+            self.clipped += clipping.clip(self.spec.clip, self.parameters, norm)
+            factor = schedule.rate(self.spec.schedule, self.update, training.updates)
             for group, lr in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = lr * factor
             self.watch.before(self.update + 1)

@@ -1,0 +1,49 @@
+"""Points that depend on the results so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from longlag.samplers.base import Sampler, SamplerOptions
+from longlag.spec import Space
+from longlag.spec.axes import condition
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class TPE(Sampler[SamplerOptions]):
+    """Tree-structured Parzen estimator (Bergstra et al. 2011): good for any mixture of axes, conditional ones too."""
+
+    adaptive = True
+
+    def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        # With conditions, the axes that exist together are sampled together. Without, all axes exist together anyway.
+        grouped = any(condition(axis) for axis in space.values())
+        return optuna.samplers.TPESampler(seed=seed, group=grouped)
+
+
+class GaussianProcess(Sampler[SamplerOptions]):
+    """Bayesian optimisation with a Gaussian process: for few trials on few axes."""
+
+    adaptive = True
+
+    def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        return optuna.samplers.GPSampler(seed=seed)
+
+
+class CMAES(Sampler[SamplerOptions]):
+    """Covariance matrix adaptation (Hansen 2016): for many trials on axes that are numbers."""
+
+    adaptive = True
+    several_objectives = False
+    needs = ("cmaes", "pip install 'longlag[search]'")
+
+    def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)

@@ -1,0 +1,74 @@
+"""The sampler contract, and how the sampler of a study is made."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from longlag.errors import UserError
+from longlag.spec import Space, StudySpec
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class SamplerOptions(BaseModel):
+    """Base of every sampler's options: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+O = TypeVar("O", bound=SamplerOptions)  # noqa: E741
+
+
+class Sampler(ABC, Generic[O]):
+    """A way to choose the points of a study; the registry holds subclasses, not instances.
+
+    Attributes:
+        exhaustive: whether it visits every point of a space without open ranges once, and then ends the study.
+        adaptive: whether later points depend on the results of earlier ones.
+        several_objectives: whether it can search for more than one objective.
+        needs: the package that it imports, and how to install it; None when the base install is enough.
+    """
+
+    Options: ClassVar[type[SamplerOptions]] = SamplerOptions
+    version: ClassVar[int] = 1
+    exhaustive: ClassVar[bool] = False
+    adaptive: ClassVar[bool] = False
+    several_objectives: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, str] | None] = None
+
+    def __init__(self, options: O) -> None:
+        self.options = options
+
+    @abstractmethod
+    def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
+        """Optuna's sampler for one trial.
+
+        Args:
+            space: the study's axes, for a sampler that depends on them.
+            seed: differs from trial to trial, so that a continued study does not repeat its first proposals. A
+                sampler that keeps its place in Optuna's storage uses ``self.options.seed`` in its stead.
+        """
+
+
+def build(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler for trial `number` of a study."""
+    sampler: Sampler[SamplerOptions] = spec.sampler.build()
+    return sampler.build(spec.space, (spec.sampler.seed + number) % 2**32)
+
+
+def check(spec: StudySpec) -> None:
+    """Refuse a sampler whose package is not installed, before anything is written.
+
+    Raises:
+        UserError: naming the package and how to install it.
+    """
+    needs: tuple[str, str] | None = spec.sampler.definition.needs
+    if needs is not None and find_spec(needs[0]) is None:
+        raise UserError(f"the {spec.sampler.name} sampler needs the package {needs[0]}: {needs[1]}")

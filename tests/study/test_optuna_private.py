@@ -1,0 +1,74 @@
+"""The private parts of Optuna that longlag uses are where longlag expects them, and do what it needs of them."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import optuna
+from longlag import optuna_private
+from longlag.study.storage import no_experimental_warnings
+from optuna.trial import FrozenTrial, TrialState
+
+MOVED = (
+    f"Optuna {optuna.__version__} differs from {optuna_private.READ_IN}, in which longlag read its private parts: "
+    "read longlag/optuna_private.py against the new source"
+)
+
+
+def study(folder: Path) -> tuple[optuna.Study, optuna.storages.RDBStorage]:
+    with no_experimental_warnings():
+        storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'studies.db'}", heartbeat_interval=1)
+    return optuna.create_study(storage=storage), storage
+
+
+def test_they_have_the_signatures_that_were_read() -> None:
+    populate = inspect.signature(optuna.samplers.BruteForceSampler._populate_tree)
+    assert list(populate.parameters) == ["tree", "trials", "params"], MOVED
+    stale = inspect.signature(optuna.storages.RDBStorage._get_stale_trial_ids)
+    assert list(stale.parameters) == ["self", "study_id"], MOVED
+
+
+def test_the_exhaustive_sampler_counts_the_trials_that_it_is_told_to() -> None:
+    """A failed trial without all of its values must not stand for a point: Optuna would take it for one."""
+    half = optuna.trial.create_trial(
+        state=TrialState.FAIL, params={"a": 0}, distributions={"a": optuna.distributions.IntDistribution(0, 1)}
+    )
+
+    def points(sampler: optuna.samplers.BaseSampler) -> set[tuple[Any, ...]]:
+        made = optuna.create_study(sampler=sampler)
+        made.add_trial(half)
+        made.optimize(lambda trial: float(trial.suggest_int("a", 0, 1) + trial.suggest_int("b", 0, 1)), n_trials=4)
+        return {tuple(trial.params.values()) for trial in made.trials if trial.state is TrialState.COMPLETE}
+
+    def counts(trial: FrozenTrial) -> bool:
+        return trial.state is not TrialState.FAIL
+
+    with no_experimental_warnings():
+        sampler = optuna_private.FilteredBruteForce(0, counts)
+    assert points(sampler) == {(0, 0), (0, 1), (1, 0), (1, 1)}, MOVED
+
+
+def test_a_trial_whose_heartbeats_stopped_is_stale(tmp_path: Path) -> None:
+    made, storage = study(tmp_path)
+    trial, other = made.ask(), made.ask()
+    for each in (trial, other):
+        storage.record_heartbeat(each._trial_id)
+    assert optuna_private.stale_trial_numbers(storage, made) == set()
+    with storage.engine.begin() as connection:
+        an_hour_ago = "UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour') WHERE trial_id = ?"
+        connection.exec_driver_sql(an_hour_ago, (trial._trial_id,))
+    assert optuna_private.stale_trial_numbers(storage, made) == {trial.number}, MOVED
+
+
+def test_what_an_enqueued_trial_was_given_and_notes_on_another_ones_trial(tmp_path: Path) -> None:
+    made, storage = study(tmp_path)
+    made.enqueue_trial({"a": 1, "b": 2})
+    (waiting,) = made.trials
+    assert optuna_private.parameters(waiting) == {"a": 1, "b": 2}, MOVED
+    made.ask().suggest_int("a", 0, 3)
+    (running,) = made.trials
+    assert running.params == {"a": 1} and optuna_private.parameters(running) == {"a": 1, "b": 2}, MOVED
+    optuna_private.set_user_attribute(storage, running, "reason", "because")
+    assert made.trials[0].user_attrs == {"reason": "because"}, MOVED
