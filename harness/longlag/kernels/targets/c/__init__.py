@@ -2,12 +2,13 @@
 
 trace.py, lower.py, graph.py   the core and its derivative as a flat graph
 plan.py                        where each gate lies, which products fill it, what is saved
-emit.py, cmath.py              the graph as C
-template.py, timeloop.py, source.py   the time loop around it
-tiles.py, blas.py              the matrix products
+emit.py, source.py             the graph and the plan as C: cell.h
+resources.py                   the C that is not printed: elementary.h, timeloop.c, and what these include
+call.py, call.h                what a call passes
+tiles.py, tiles.c, blas.py     the matrix products
 build.py, kernel.py            a loaded library
 function.py, memory.py         the loop as a differentiable function
-maps.py, mapsource.py          weights that cells derive from other tensors
+maps.py, maps.c                weights that cells derive from other tensors
 supported.py                   dtypes and kinds of tensors that all this takes
 """
 

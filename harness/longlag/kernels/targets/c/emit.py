@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from longlag.kernels.compiler.graph import Node, reachable
@@ -107,11 +108,14 @@ def kept(plan: Plan, gradients: tuple[str, ...]) -> dict[Node, tuple[str, str]]:
 
 def loop(name: str, comment: str, arguments: str, body: Body, stores: Iterable[str]) -> str:
     lines = "\n".join(f"        {line}" for line in [*body.lines, *stores])
+    arguments = f"long H, {arguments}, const real *const *unit"
+    names = [argument.split()[-1].lstrip("*") for argument in arguments.split(",")]
+    unused = [name for name in names if not re.search(rf"\b{name}\b", lines) and name != "H"]
     return (
         f"/* {comment} */\n"
-        f"static void {name}(long H, {arguments}, const real *const *unit) {{\n"
-        f"    (void)unit;\n"
-        f"    #pragma omp simd\n    for (long j = 0; j < H; j++) {{\n{lines}\n    }}\n}}\n"
+        f"static void {name}({arguments}) {{\n"
+        + "".join(f"    (void){name};\n" for name in unused)
+        + f"    SIMD\n    for (long j = 0; j < H; j++) {{\n{lines}\n    }}\n}}\n"
     )
 
 

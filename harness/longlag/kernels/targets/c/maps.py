@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.targets.c import build
-from longlag.kernels.targets.c.mapsource import SOURCE
+from longlag.kernels.targets.c.resources import assemble
 from longlag.kernels.targets.c.supported import PLAIN, REAL
 from longlag.kernels.targets.c.tiles import tiles
 
@@ -22,8 +22,13 @@ ROOM = 4
 """Squarings of an exponential that are provided for at once; for more there is a second call."""
 
 
+def source(real: str) -> str:
+    """The C text for ``float`` or ``double``."""
+    return assemble("maps.c", {"LONGLAG_DOUBLE": int(real == "double")})
+
+
 class Maps:
-    """The functions of `SOURCE` for one C type, on contiguous tensors on the CPU.
+    """The functions of `maps.c` for one C type, on contiguous tensors on the CPU.
 
     A map of skew-symmetric matrices takes the entries above the diagonal ``[n (n - 1) / 2]`` and returns the matrix
     ``[n, n]`` and what its adjoint wants to know. The adjoint takes the gradient by the matrix, however that lies, and
@@ -31,7 +36,7 @@ class Maps:
     """
 
     def __init__(self, real: str) -> None:
-        library, small = build.load(SOURCE.replace("@real@", real)), tiles(real)
+        library, small = build.load(source(real)), tiles(real)
         pointer, integer, double = ctypes.c_void_p, ctypes.c_long, ctypes.c_double
         library.longlag_use.argtypes, library.longlag_use.restype = (pointer, pointer, pointer, integer), None
         library.longlag_use(small.multiply, small.pack, small.outer, small.panel)

@@ -1,0 +1,197 @@
+/* Products with few rows by register tiles, and stores past the caches. `tiles.py` says why.
+
+   A packed matrix M[k, n] consists of panels of PANEL columns, two vectors; a panel is stored row by row. */
+#include <stdint.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
+#include "portable.h"
+#include "real.h"
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#define ROWS 12 /* 24 of 32 registers hold the tile */
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#define ROWS 6 /* 12 of 16 registers */
+#elif defined(__aarch64__)
+#define VECTOR_BYTES 16
+#define ROWS 12
+#else
+#define VECTOR_BYTES 16
+#define ROWS 6
+#endif
+#define LANES (VECTOR_BYTES / (long)sizeof(real))
+#define PANEL (2 * LANES)
+
+typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef real unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+/* C[r, j] += sum_i A[r * row_stride + i * column_stride] panel[i * panel_stride + j], for both vectors of the panel or,
+   unless `wide`, the first. `rows`, `wide`, `fresh` and a stride of A are constants in every call: the tile lives in
+   registers. The sum begins with C, or where it is `fresh` with 0, which is more exact where C is a long sum already.
+ */
+ALWAYS_INLINE void tile(const int rows, const int wide, const int fresh, long k, const real *A, const long row_stride,
+                        const long column_stride, const real *panel, const long panel_stride, real *C, long ldc) {
+    vector left[ROWS], right[ROWS];
+    UNROLL(12)
+    for (int r = 0; r < rows; r++) {
+        left[r] = right[r] = (vector){0};
+        if (!fresh) left[r] = *(const unaligned *)(C + r * ldc);
+        if (!fresh && wide) right[r] = *(const unaligned *)(C + r * ldc + LANES);
+    }
+    for (long i = 0; i < k; i++, panel += panel_stride) {
+        UNROLL(12)
+        for (int r = 0; r < rows; r++) {
+            left[r] += A[r * row_stride + i * column_stride] * *(const unaligned *)panel;
+            if (wide) right[r] += A[r * row_stride + i * column_stride] * *(const unaligned *)(panel + LANES);
+        }
+    }
+    UNROLL(12)
+    for (int r = 0; r < rows; r++) {
+        if (fresh) left[r] += *(const unaligned *)(C + r * ldc);
+        if (fresh && wide) right[r] += *(const unaligned *)(C + r * ldc + LANES);
+        *(unaligned *)(C + r * ldc) = left[r];
+        if (wide) *(unaligned *)(C + r * ldc + LANES) = right[r];
+    }
+}
+
+/* One tile for every number of rows and one or two vectors, so that `rows` and `wide` are constants */
+#define CASE(n, ...)                            \
+    case 2 * n: tile(n, 0, __VA_ARGS__); break; \
+    case 2 * n + 1:                             \
+        tile(n, 1, __VA_ARGS__);                \
+        break;
+#define CASES_TO_6(...)  \
+    CASE(1, __VA_ARGS__) \
+    CASE(2, __VA_ARGS__) \
+    CASE(3, __VA_ARGS__) \
+    CASE(4, __VA_ARGS__) \
+    CASE(5, __VA_ARGS__) \
+    CASE(6, __VA_ARGS__)
+#if ROWS > 6
+#define CASES(...)          \
+    CASES_TO_6(__VA_ARGS__) \
+    CASE(7, __VA_ARGS__)    \
+    CASE(8, __VA_ARGS__)    \
+    CASE(9, __VA_ARGS__)    \
+    CASE(10, __VA_ARGS__)   \
+    CASE(11, __VA_ARGS__)   \
+    CASE(12, __VA_ARGS__)
+#else
+#define CASES CASES_TO_6
+#endif
+
+/* A row by row */
+static void tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, real *C, long ldc) {
+    switch (2 * rows + (columns > LANES)) { CASES(0, k, A, lda, 1, panel, PANEL, C, ldc) }
+}
+
+/* A column by column */
+static void outer_tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel,
+                          long panel_stride, real *C, long ldc) {
+    switch (2 * rows + (columns > LANES)) { CASES(1, k, A, 1, lda, panel, panel_stride, C, ldc) }
+}
+
+/* C[rows, n] += A[rows, k] M[k, n], M packed */
+void longlag_multiply(long rows, long n, long k, const real *A, long lda, const real *packed, real *C, long ldc) {
+    const long tiles = (rows + ROWS - 1) / ROWS;
+    for (long j = 0; j < n; j += PANEL, packed += PANEL * k)
+        for (long i = 0; i < tiles; i++) { /* tiles of even height: 20 rows are 10 + 10, not 12 + 8 */
+            const long first = rows * i / tiles, count = rows * (i + 1) / tiles - first, wide = n - j;
+            const real *a = A + first * lda;
+            real *c = C + first * ldc + j;
+            if (wide >= PANEL) {
+                tile_of(count, wide, k, a, lda, packed, c, ldc);
+                continue;
+            }
+            real edge[ROWS * PANEL];
+            memset(edge, 0, sizeof edge);
+            for (long r = 0; r < count; r++) memcpy(edge + r * PANEL, c + r * ldc, sizeof(real) * (size_t)wide);
+            tile_of(count, wide, k, a, lda, packed, edge, PANEL);
+            for (long r = 0; r < count; r++) memcpy(c + r * ldc, edge + r * PANEL, sizeof(real) * (size_t)wide);
+        }
+}
+
+/* M[i, j] = W[i * row_stride + j * column_stride] into panels, zeros behind the last column */
+void longlag_pack(long n, long k, const real *W, long row_stride, long column_stride, real *packed) {
+    for (long j = 0; j < n; j += PANEL, packed += PANEL * k) {
+        const long wide = n - j < PANEL ? n - j : PANEL;
+        if (wide == PANEL && column_stride == 1) { /* row by row as they lie */
+            for (long i = 0; i < k; i++) {
+                const unaligned *from = (const unaligned *)(W + i * row_stride + j);
+                vector *to = (vector *)(packed + i * PANEL);
+                to[0] = from[0], to[1] = from[1];
+            }
+            continue;
+        }
+        if (wide < PANEL) memset(packed, 0, sizeof(real) * (size_t)(PANEL * k));
+        for (long q = 0; q < wide; q++)
+            for (long i = 0; i < k; i++) packed[i * PANEL + q] = W[i * row_stride + (j + q) * column_stride];
+    }
+}
+
+/* G[n, k] += A[rows, n]' S[rows, k]: some rows at a time, so that a panel of S and a strip of A stay in the first
+   cache */
+#define DEPTH 160
+#define NEAR 256 /* bytes between rows of S up to which a panel of it lies well in the cache; else it is copied */
+void longlag_outer(long rows, long n, long k, const real *A, long lda, const real *S, long lds, real *G, long ldg) {
+    const long tiles = (n + ROWS - 1) / ROWS, parts = (rows + DEPTH - 1) / DEPTH;
+    for (long t = 0, depth; t < parts; t++, A += depth * lda, S += depth * lds) {
+        depth = rows * (t + 1) / parts - rows * t / parts;
+        for (long j = 0; j < k; j += PANEL) {
+            const long wide = k - j < PANEL ? k - j : PANEL;
+            real panel[DEPTH * PANEL] __attribute__((aligned(VECTOR_BYTES))), corner[ROWS * PANEL];
+            const int here = wide == PANEL && lds * (long)sizeof(real) <= NEAR;
+            if (wide == PANEL && !here) {
+                for (long i = 0; i < depth; i++) {
+                    const unaligned *from = (const unaligned *)(S + i * lds + j);
+                    vector *to = (vector *)(panel + i * PANEL);
+                    to[0] = from[0], to[1] = from[1];
+                }
+            } else if (wide < PANEL) {
+                memset(panel, 0, sizeof panel);
+                for (long i = 0; i < depth; i++)
+                    memcpy(panel + i * PANEL, S + i * lds + j, sizeof(real) * (size_t)wide);
+            }
+            for (long q = 0; q < tiles; q++) {
+                const long first = n * q / tiles, count = n * (q + 1) / tiles - first;
+                real *g = G + first * ldg + j;
+                if (wide == PANEL) {
+                    outer_tile_of(count, wide, depth, A + first, lda, here ? S + j : panel, here ? lds : PANEL, g, ldg);
+                    continue;
+                }
+                memset(corner, 0, sizeof corner);
+                outer_tile_of(count, wide, depth, A + first, lda, panel, PANEL, corner, PANEL);
+                for (long r = 0; r < count; r++)
+                    for (long p = 0; p < wide; p++) g[r * ldg + p] += corner[r * PANEL + p];
+            }
+        }
+    }
+}
+
+long longlag_panel(void) { return PANEL; }
+
+/* Copies what is read again only much later, past the caches where lines are whole. Others see it after a fence. */
+void longlag_stream(real *to, const real *from, long count) {
+    const long bytes = count * (long)sizeof(real);
+    char *target = (char *)to;
+    const char *source = (const char *)from;
+#ifdef __SSE2__
+    if ((uintptr_t)to % VECTOR_BYTES == 0 && bytes % VECTOR_BYTES == 0) {
+        for (long k = 0; k < bytes; k += VECTOR_BYTES) {
+#if defined(__AVX512F__)
+            _mm512_stream_si512((void *)(target + k), _mm512_loadu_si512(source + k));
+#elif defined(__AVX__)
+            _mm256_stream_si256((void *)(target + k), _mm256_loadu_si256((const void *)(source + k)));
+#else
+            _mm_stream_si128((void *)(target + k), _mm_loadu_si128((const void *)(source + k)));
+#endif
+        }
+        return;
+    }
+#endif
+    memcpy(target, source, (size_t)bytes);
+}
