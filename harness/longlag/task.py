@@ -14,21 +14,33 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from longlag.errors import UserError
+from longlag.options import Configurable, Options, OptionsT_co
+
+__all__ = [
+    "Answer",
+    "Array",
+    "Baseline",
+    "Batch",
+    "Both",
+    "DataError",
+    "Loss",
+    "MappingKind",
+    "Metric",
+    "Nothing",
+    "Options",
+    "Reals",
+    "Signature",
+    "Task",
+    "Tokens",
+]
 
 Array = NDArray[Any]
 
 
 class DataError(UserError, ValueError):
     """Recorded data that cannot be used: one clear sentence naming file and row. Exit code 2, as for any mistake."""
-
-
-class Options(BaseModel):
-    """Base of every task's options: frozen, unknown fields refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MappingKind(StrEnum):
@@ -227,8 +239,8 @@ class Baseline:
     formula: str
 
 
-class Task(ABC):
-    """A named task with options; the registry holds subclasses, not instances.
+class Task(Configurable[OptionsT_co], ABC):
+    """A named task with options, ``Task[ItsOptions]``; the registry holds subclasses, not instances.
 
     Attributes:
         version: raise it when a change alters the data or the scores; it is part of a run's identity.
@@ -240,13 +252,9 @@ class Task(ABC):
     """
 
     version: ClassVar[int] = 1
-    Options: ClassVar[type[Options]] = Options
     metrics: tuple[Metric, ...]
     exact: ClassVar[bool] = True
     hindsight: ClassVar[bool] = False
-
-    def __init__(self, options: BaseModel | None = None) -> None:
-        self.options: Any = self.Options() if options is None else options
 
     @property
     @abstractmethod

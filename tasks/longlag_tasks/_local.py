@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from longlag.task import DataError
-from longlag.task import Options as TaskOptions
-from pydantic import BaseModel, Field, model_validator
+from longlag.task import DataError, Options
+from pydantic import Field, model_validator
 
 from longlag_tasks._textfiles import digest
 
 SHA256 = "of the data at the path; filled in, and checked where it is given"
 
 
-class LocalOptions(TaskOptions):
+class LocalOptions(Options):
     """Options with a path: None stands for what longlag brings itself."""
 
     path: str | None = Field(None, description="a file; none: what longlag brings itself")
@@ -38,13 +37,13 @@ class LocalOptions(TaskOptions):
         return {**given, "sha256": digest(files)} if files and given.get("sha256") is None else given
 
 
-def local(options: BaseModel) -> list[Path]:
+def local(options: LocalOptions) -> list[Path]:
     """The files of the path of `LocalOptions`.
 
     Raises:
         DataError: where they are not those that the run is known by.
     """
-    assert isinstance(options, LocalOptions) and options.path is not None
+    assert options.path is not None
     files = options.files(options.path)
     found = digest(files)
     if found != options.sha256:

@@ -7,11 +7,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from pydantic import BaseModel
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from typing_extensions import TypeVar
 
 from longlag_tasks._classes import certain
 from longlag_tasks._packages import package
@@ -156,14 +156,24 @@ def symbols_of(sequences: Sequence[Sequence[str]], *first: str) -> list[str]:
     return [*first, *sorted({symbol for sequence in sequences for symbol in sequence} - set(first))]
 
 
-class PairTask(Task):
+class PairOptions(Options):
+    """What every translation task can be asked for. Each declares the field itself: default, description, place."""
+
+    if TYPE_CHECKING:
+        solved_accuracy: float
+
+
+PairOptionsT_co = TypeVar("PairOptionsT_co", bound=PairOptions, default=PairOptions, covariant=True)
+
+
+class PairTask(Task[PairOptionsT_co]):
     """Base of the translation tasks: their signature, trivial predictor, oracle, metrics and descriptions."""
 
     metrics: tuple[Metric, ...] = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY, BLEU, CHRF)
     tokenize = "none"
     """How sacrebleu cuts text into words."""
 
-    def __init__(self, options: BaseModel | None = None) -> None:
+    def __init__(self, options: PairOptionsT_co | None = None) -> None:
         super().__init__(options)
         if BLEU in self.metrics:
             package("sacrebleu", "text")  # missed now rather than at the first evaluation

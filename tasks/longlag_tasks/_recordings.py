@@ -6,11 +6,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from longlag.task import Array, Batch
+from typing_extensions import TypeVar
 
-from longlag_tasks._speech import SpeechTask, delayed
+from longlag_tasks._speech import SpeechOptions, SpeechTask, delayed
 from longlag_tasks._utterances import Ragged, first
 
 
@@ -64,8 +66,20 @@ class Speech:
         return power.astype(np.float32)
 
 
-class RecordedTask(SpeechTask):
-    """A speech task on recordings. Options beside those of `SpeechTask`: ``bands``, ``delay``, ``snr``."""
+class RecordedOptions(SpeechOptions):
+    """What every task on recordings can be asked for, as in `SpeechOptions`."""
+
+    if TYPE_CHECKING:
+        bands: int
+        delay: int
+        snr: float | None
+
+
+RecordedOptionsT_co = TypeVar("RecordedOptionsT_co", bound=RecordedOptions, default=RecordedOptions, covariant=True)
+
+
+class RecordedTask(SpeechTask[RecordedOptionsT_co]):
+    """A speech task on recordings."""
 
     @property
     @abstractmethod
@@ -94,20 +108,20 @@ class RecordedTask(SpeechTask):
         else:
             inputs, lengths = split.frames.pick(rows)
             exists = np.arange(len(inputs))[:, None] < lengths
-            inputs[exists] = self._noisy(inputs[exists], rng)
+            inputs[exists] = self._noisy(inputs[exists], self.options.snr, rng)
         if self.by_frame:
             assert split.labels is not None
             return delayed(inputs, split.labels.pick(rows)[0], lengths, self.options.delay)
         phones, count = split.phones.pick(rows)
         return Batch(inputs, phones, lengths, target_lengths=count)
 
-    def _noisy(self, frames: Array, rng: np.random.Generator) -> Array:
+    def _noisy(self, frames: Array, snr: float, rng: np.random.Generator) -> Array:
         """Scaled frames ``[N, bands]`` under noise with the spectrum of speech, its power drawn anew in every band.
 
         The power of Gaussian noise in a band that few bins make up is near a gamma distribution of shape 2.
         """
         mean, spread = self.speech.scale
-        level = self.speech.loudness * np.float32(10 ** (-self.options.snr / 10) / 2)
+        level = self.speech.loudness * np.float32(10 ** (-snr / 10) / 2)
         noise = rng.standard_exponential((2, *frames.shape), dtype=np.float32).sum(0)
         power = np.exp(frames) + level * noise
         noisy: Array = (np.log(power) - mean) / spread

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
-from pydantic import BaseModel
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
+from typing_extensions import TypeVar
 
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._packages import package
@@ -27,17 +27,28 @@ ERROR_RATE = Metric(
 RIGHT = Metric("sequences_right", "max", "share", "utterances without a wrong phone", best=1.0)
 
 
-class SpeechTask(Task):
+class SpeechOptions(Options):
+    """What every speech task can be asked for. Each declares the fields itself: default, description, place."""
+
+    if TYPE_CHECKING:
+        labels: Labels | None
+        solved_accuracy: float
+        solved_error_rate: float
+
+
+SpeechOptionsT_co = TypeVar("SpeechOptionsT_co", bound=SpeechOptions, default=SpeechOptions, covariant=True)
+
+
+class SpeechTask(Task[SpeechOptionsT_co]):
     """Frames in; a class a frame (labels: frames), or the phones in order (labels: sequence).
 
     The second is trained by CTC (Graves et al. 2006) and read off by best path: the likeliest class of every frame,
-    repetitions merged, blanks dropped. The options have the fields ``labels``, ``solved_accuracy`` and
-    ``solved_error_rate``.
+    repetitions merged, blanks dropped.
     """
 
     hindsight = True
 
-    def __init__(self, options: BaseModel | None = None) -> None:
+    def __init__(self, options: SpeechOptionsT_co | None = None) -> None:
         super().__init__(options)
         self.metrics = (ACCURACY, CROSS_ENTROPY) if self.by_frame else (ERROR_RATE, RIGHT)
 

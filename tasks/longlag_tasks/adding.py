@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field, field_validator, model_validator
 
 from longlag_tasks._marks import FIRST_PAIRS, MINIMUM, distinct, draw_1997, draw_pascanu, drawing
@@ -25,7 +24,7 @@ SOLVED_MSE = 0.005
 SOLVED_ACCURACY = {"1997": 0.999, "pascanu": 0.99}
 
 
-class AddingOptions(TaskOptions):
+class AddingOptions(Options):
     """Options of `Adding`."""
 
     length: int = Field(
@@ -67,7 +66,7 @@ class AddingOptions(TaskOptions):
         return self
 
 
-class Adding(Task):
+class Adding(Task[AddingOptions]):
     """Two channels, values ``v_t`` and marks ``m_t``; after the last step, the sum of the two marked values.
 
     Variants (steps t = 0 ... T-1):
@@ -96,7 +95,6 @@ class Adding(Task):
     squared units of the target. 1997 and pascanu have half the range of the others: errors do not compare.
     """
 
-    Options = AddingOptions
     metrics = (
         Metric("mse", "min", "squared units of the target", "mean squared error"),
         Metric(

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from math import log
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field
 
 from longlag_tasks._classes import CERTAIN, certain
@@ -21,7 +20,7 @@ WRITTEN = [*range(10), MINUS, STOP]
 """What results are written with."""
 
 
-class ArithmeticOptions(TaskOptions):
+class ArithmeticOptions(Options):
     """Options of `Arithmetic`."""
 
     digits: int = Field(3, ge=1, le=17, description="D, the most digits of a number (paper 8)")
@@ -34,7 +33,7 @@ class ArithmeticOptions(TaskOptions):
     )
 
 
-class Arithmetic(Task):
+class Arithmetic(Task[ArithmeticOptions]):
     """Read ``3e36d9-h1h39f94eeh43keg3c=`` and write ``-13991064.``, one character a step.
 
     Two numbers and a sign, + or -, with chance 1/2 each. A number has n digits, n uniform on ``1 ... D``, and is
@@ -50,7 +49,6 @@ class Arithmetic(Task):
     zeros to the longest of the batch. The loss is the cross-entropy in nats over the counted characters.
     """
 
-    Options = ArithmeticOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over the characters of the results"),
         Metric("accuracy", "max", "share", "characters of the results that have the largest output", best=1.0),

@@ -7,8 +7,7 @@ from math import log
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field, model_validator
 
 from longlag_tasks._classes import CERTAIN, certain
@@ -17,7 +16,7 @@ from longlag_tasks._recall import answer_scores, distinct, rows, words
 BLANK = 0
 
 
-class AssociativeRecallOptions(TaskOptions):
+class AssociativeRecallOptions(Options):
     """Options of `AssociativeRecall`."""
 
     length: int = Field(64, ge=4, multiple_of=2, description="T, steps: pairs, then queries among filler")
@@ -44,7 +43,7 @@ class AssociativeRecallOptions(TaskOptions):
         return self
 
 
-class AssociativeRecall(Task):
+class AssociativeRecall(Task[AssociativeRecallOptions]):
     """Read K pairs of a key and a value; whenever a key comes again, say its value.
 
     Keys are drawn without replacement from ``1 ... H - 1``, H = floor(V/2), values without replacement from
@@ -60,7 +59,6 @@ class AssociativeRecall(Task):
     Shapes: inputs and targets int64 ``[T, B]``. The loss is the cross-entropy in nats over the queries.
     """
 
-    Options = AssociativeRecallOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over the queries"),
         Metric("accuracy", "max", "share", "queries whose value has the largest output", best=1.0),
@@ -133,7 +131,7 @@ class AssociativeRecall(Task):
         queries, start = [], context
         for query in np.flatnonzero(counted):
             queries += [*words(inputs[start:query], {BLANK: "·"}), f"{inputs[query]}?"]
-            start = query + 1
+            start = int(query) + 1
         queries += words(inputs[start:], {BLANK: "·"})
         answers = words(batch.targets[counted, index], {})
         return "\n".join([*rows("pairs", pairs), *rows("queries", queries), *rows("answers", answers)])

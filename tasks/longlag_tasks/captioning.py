@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Nothing, Signature, Task
-from longlag.task import Options as TaskOptions
-from pydantic import BaseModel, Field, model_validator
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Nothing, Options, Signature, Task
+from pydantic import Field, model_validator
 
 from longlag_tasks import _albums, _scenes
 from longlag_tasks._album import Album
@@ -39,7 +38,7 @@ CORRECT = (
 )
 
 
-class CaptioningOptions(TaskOptions):
+class CaptioningOptions(Options):
     """Options of `Captioning`."""
 
     encoder: Literal["projection", "pixels"] = Field(
@@ -79,7 +78,7 @@ class CaptioningOptions(TaskOptions):
         return self
 
 
-class Captioning(Task):
+class Captioning(Task[CaptioningOptions]):
     """A vector of a picture to a caption, of which several are right.
 
     A scene has one or two groups of objects on a grid of 4 × 4 cells: 1 ... 3 alike, of one of 4 colours and 4 shapes;
@@ -95,10 +94,9 @@ class Captioning(Task):
     which caption was drawn.
     """
 
-    Options = CaptioningOptions
     exact = False
 
-    def __init__(self, options: BaseModel | None = None) -> None:
+    def __init__(self, options: CaptioningOptions | None = None) -> None:
         super().__init__(options)
         package("sacrebleu", "text")  # missed now rather than at the first evaluation
         drawn = CORRECT if self.options.path is None else ()

@@ -49,7 +49,7 @@ class CharactersOptions(LocalOptions):
         return self
 
 
-class Characters(Task):
+class Characters(Task[CharactersOptions]):
     """A text character by character; at every step, which comes next?
 
     By default the text comes from a small grammar of English-like sentences: names that return through a paragraph,
@@ -61,7 +61,6 @@ class Characters(Task):
     nats; the score is in bits.
     """
 
-    Options = CharactersOptions
     hindsight = True
     metrics = (
         Metric("bits_per_character", "min", "bits", "mean cross-entropy of the characters that count, to base 2"),

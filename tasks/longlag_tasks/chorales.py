@@ -59,7 +59,7 @@ class Corpus:
     shares: Array
 
 
-class Chorales(Task):
+class Chorales(Task[ChoralesOptions]):
     """Music as the set of keys that sound at every step; at each, which will sound at the next?
 
     By default chorale-like music from a small grammar of harmony: four voices, a key that stays throughout, phrases
@@ -70,7 +70,6 @@ class Chorales(Task):
     is the cross-entropy of 88 independent keys in nats, summed over the keys, averaged over all steps.
     """
 
-    Options = ChoralesOptions
     hindsight = True
     metrics = (
         Metric("bernoulli", "min", "nats", "a step: summed over the keys, mean over all steps of all pieces"),

@@ -8,8 +8,7 @@ from math import log
 from typing import Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task, Tokens
 from pydantic import Field
 
 BLANK = 0
@@ -17,7 +16,7 @@ CERTAIN = 100.0
 """The logit of what is sure, beside zeros: its cross-entropy, about exp(-100), vanishes without an infinity."""
 
 
-class CopyMemoryOptions(TaskOptions):
+class CopyMemoryOptions(Options):
     """Options of `CopyMemory`."""
 
     length: int = Field(100, ge=1, description="T, the lag: the sequence has T + 2 symbols steps")
@@ -34,7 +33,7 @@ class CopyMemoryOptions(TaskOptions):
     )
 
 
-class CopyMemory(Task):
+class CopyMemory(Task[CopyMemoryOptions]):
     """Remember S symbols of an alphabet of A for T steps and write them down in order.
 
     The symbols are i.i.d. uniform on ``1 ... A``; a blank is 0, the delimiter ``D = A + 1``. Inputs and targets,
@@ -57,7 +56,6 @@ class CopyMemory(Task):
     loss is the cross-entropy in nats, averaged over *all* steps, most of which are blanks.
     """
 
-    Options = CopyMemoryOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over all steps, blanks included"),
         Metric("accuracy", "max", "share", "copied symbols that have the largest output", best=1.0),

@@ -8,16 +8,15 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from longlag.task import DataError
-from longlag.task import Options as TaskOptions
 from pydantic import Field, model_validator
 
 from longlag_tasks._cut import Unit
 from longlag_tasks._packages import package
-from longlag_tasks._pairs import Corpus, PairTask
+from longlag_tasks._pairs import Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
 
 
-class DatesOptions(TaskOptions):
+class DatesOptions(PairOptions):
     """Options of `Dates`."""
 
     source: str = Field("de", description="locale that is read, as Babel calls it: de, en_US, pt_BR ...")
@@ -49,7 +48,7 @@ class DatesOptions(TaskOptions):
         return self
 
 
-class Dates(PairTask):
+class Dates(PairTask[DatesOptions]):
     """``Samstag, 3. März 2012`` to ``samedi 3 mars 2012``: every day of some years, as two locales write it.
 
     The days held out are never drawn in training: a random tenth for validation and one for the test (`held_out`
@@ -60,7 +59,6 @@ class Dates(PairTask):
     in nats a symbol.
     """
 
-    Options = DatesOptions
     tokenize = "13a"
 
     @property

@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field, model_validator
 
 from longlag_tasks._classes import CERTAIN
@@ -17,7 +16,7 @@ from longlag_tasks._reber import FIRST, LAST, START, STOP, SYMBOLS, Grammar, gra
 STREAM = 200
 
 
-class EmbeddedReberOptions(TaskOptions):
+class EmbeddedReberOptions(Options):
     """Options of `EmbeddedReber`."""
 
     variant: Literal["strings", "continual", "unmarked"] = Field(
@@ -39,7 +38,7 @@ class EmbeddedReberOptions(TaskOptions):
         return self
 
 
-class EmbeddedReber(Task):
+class EmbeddedReber(Task[EmbeddedReberOptions]):
     """Predict the next symbol in strings of the embedded Reber grammar.
 
     A string is ``B x R x E`` with x = T or P, R a string of the Reber grammar::
@@ -64,7 +63,6 @@ class EmbeddedReber(Task):
     Shapes: inputs and targets int64 ``[T, B]``; strings are padded to the longest of the batch.
     """
 
-    Options = EmbeddedReberOptions
     metrics = (
         Metric("divergence", "min", "nats", "mean over the steps, from the true chances of the next symbol"),
         Metric("sequences_right", "max", "share", "strings or streams with every step right", best=1.0),

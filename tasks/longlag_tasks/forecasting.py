@@ -82,7 +82,7 @@ class Prepared:
         return (still - shift) / scale
 
 
-class Forecasting(Task):
+class Forecasting(Task[ForecastingOptions]):
     """A series value by value; at every step, what will it be k steps later?
 
     ``mackey-glass`` (default) is the chaotic equation ``dx/dt = 0.2 x(t-17) / (1 + x(t-17)^10) - 0.1 x(t)``, from
@@ -93,7 +93,6 @@ class Forecasting(Task):
     training variances of the target, so that always saying its mean scores about 1.
     """
 
-    Options = ForecastingOptions
     hindsight = True
     metrics = (
         Metric("mse", "min", "variances of the training targets", "mean squared error"),

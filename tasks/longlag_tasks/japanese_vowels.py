@@ -50,7 +50,7 @@ class JapaneseVowelsOptions(LocalOptions):
         return [str(Path(path) / f"JapaneseVowels_{part}.ts") for part in DIGESTS]
 
 
-class JapaneseVowels(Task):
+class JapaneseVowels(Task[JapaneseVowelsOptions]):
     """Nine men said ``a-e``; 7 to 29 frames of 12 LPC cepstrum coefficients; after the last, who was it?
 
     Kudo, Toyama and Shimbo (1999), UCI archive: 270 utterances to train, 30 of each man, and 370 to test, 24 to 88 of
@@ -59,7 +59,6 @@ class JapaneseVowels(Task):
     Shapes: inputs float32 ``[T, B, 12]``, as recorded; targets int64 ``[B]``. The loss is the cross-entropy in nats.
     """
 
-    Options = JapaneseVowelsOptions
     hindsight = True
     metrics = (
         Metric("cross_entropy", "min", "nats", "of the speaker"),

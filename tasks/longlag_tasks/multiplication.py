@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field, field_validator, model_validator
 
 from longlag_tasks._marks import FIRST_PAIRS, MINIMUM, draw_1997, draw_pascanu, drawing
@@ -20,7 +19,7 @@ SOLVED_ACCURACY = {"1997": 1 - 13 / 2000, "pascanu": 0.99}
 """1997: fewer than 13 of 2000 wrong; pascanu: fewer than 1% wrong."""
 
 
-class MultiplicationOptions(TaskOptions):
+class MultiplicationOptions(Options):
     """Options of `Multiplication`."""
 
     length: int = Field(100, description="T, steps, the least: 1997: T ... T + floor(T/10); pascanu: one less at most")
@@ -49,7 +48,7 @@ class MultiplicationOptions(TaskOptions):
         return self
 
 
-class Multiplication(Task):
+class Multiplication(Task[MultiplicationOptions]):
     """Two channels, values ``v_t`` and marks ``m_t``; after the last step, the product of the two marked values.
 
     Values are uniform on ``[0, 1)`` and the target is ``y = X1 X2``: unlike a sum, it is nothing that an integrating
@@ -70,7 +69,6 @@ class Multiplication(Task):
     Shapes: inputs float32 ``[T, B, 2]``, targets float32 ``[B, 1]``; the loss is the mean squared error.
     """
 
-    Options = MultiplicationOptions
     metrics = (
         Metric("mse", "min", "squared units of the target", "mean squared error"),
         Metric("accuracy", "max", "share", "outputs at most 0.04 (pascanu: 0.2) from their target", best=1.0),

@@ -7,8 +7,7 @@ from math import log
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field, model_validator
 
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
@@ -20,7 +19,7 @@ TOLERANCE = {"2a": 0.25, "2b": 0.25, "2c": 0.2}
 """The published bound on the absolute error of every output."""
 
 
-class NoiseFreeLagOptions(TaskOptions):
+class NoiseFreeLagOptions(Options):
     """Options of `NoiseFreeLag`."""
 
     length: int = Field(100, ge=2, description="the lag, steps: p in 2a and 2b, q in 2c")
@@ -38,7 +37,7 @@ class NoiseFreeLagOptions(TaskOptions):
         return self
 
 
-class NoiseFreeLag(Task):
+class NoiseFreeLag(Task[NoiseFreeLagOptions]):
     """Remember which of two symbols, x or y, came first (2c: second), and predict it as the last one.
 
     2a (default)
@@ -59,7 +58,6 @@ class NoiseFreeLag(Task):
     every step (2a) or at the end, less than 0.25 (2c: 0.2) from 0 or 1.
     """
 
-    Options = NoiseFreeLagOptions
     metrics = (
         Metric("final_cross_entropy", "min", "nats", "of the last symbol, mean over the sequences"),
         Metric("within", "max", "share", "sequences with all outputs that are judged within the bound", best=1.0),

@@ -8,8 +8,7 @@ from math import log
 from typing import Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field
 
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
@@ -18,7 +17,7 @@ PATTERNS = {"5-bit": (2, 5), "20-bit": (5, 10)}
 """Values and places of a pattern: 2^5 patterns are 5 bits, 5^10 are 23.2."""
 
 
-class NoiselessMemoryOptions(TaskOptions):
+class NoiselessMemoryOptions(Options):
     """Options of `NoiselessMemory`."""
 
     length: int = Field(50, ge=1, description="T, blank steps between the pattern and the trigger")
@@ -28,7 +27,7 @@ class NoiselessMemoryOptions(TaskOptions):
     solved_share: float = Field(0.99, gt=0, le=1, description="solved when at least this share has no error")
 
 
-class NoiselessMemory(Task):
+class NoiselessMemory(Task[NoiselessMemoryOptions]):
     """Remember ``n`` i.i.d. uniform symbols of ``v`` values over T blank steps and write them down in order.
 
     Inputs, ``T + 2n`` steps: n symbols, T blanks, the trigger, n - 1 blanks. Targets: ``T + n`` blanks, then the
@@ -39,7 +38,6 @@ class NoiselessMemory(Task):
     Shapes: inputs and targets int64 ``[T + 2n, B]``; the loss is the cross-entropy in nats over *all* steps.
     """
 
-    Options = NoiselessMemoryOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over all steps, blanks included"),
         Metric("perfect", "max", "share", "sequences without a wrong output at any step", best=1.0),

@@ -7,18 +7,17 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from longlag.task import DataError
-from longlag.task import Options as TaskOptions
 from pydantic import Field, model_validator
 
 from longlag_tasks._cut import Unit
 from longlag_tasks._packages import package
-from longlag_tasks._pairs import Corpus, PairTask
+from longlag_tasks._pairs import Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
 
 DIGITS = "digits"
 
 
-class NumberNamesOptions(TaskOptions):
+class NumberNamesOptions(PairOptions):
     """Options of `NumberNames`."""
 
     source: str = Field("en", description="language that is read, as num2words calls it, or digits")
@@ -44,7 +43,7 @@ class NumberNamesOptions(TaskOptions):
         return self
 
 
-class NumberNames(PairTask):
+class NumberNames(PairTask[NumberNamesOptions]):
     """``nine thousand and seven`` to ``neuf mille sept``: cardinal numbers 0 ... N in two languages.
 
     The numbers held out are never drawn in training: a random tenth for validation and one for the test
@@ -54,7 +53,6 @@ class NumberNames(PairTask):
     in nats a symbol. The names are num2words'; ``digits`` is the number in digits.
     """
 
-    Options = NumberNamesOptions
     tokenize = "13a"
 
     @property

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 from longlag.task import Answer, Batch, DataError
-from longlag.task import Options as TaskOptions
 from pydantic import Field, field_validator, model_validator
 
 from longlag_tasks import _textfiles as files
 from longlag_tasks._options import year_as_text
-from longlag_tasks._pairs import ENDING, UNKNOWN, Coded, Corpus, PairTask
+from longlag_tasks._pairs import ENDING, UNKNOWN, Coded, Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out
 from longlag_tasks._scores import SEQUENCE_ACCURACY, text_scores
 from longlag_tasks._vocabulary import Units, vocabulary
@@ -31,7 +30,7 @@ FILES = ("tsv", "jsonl", "text", "text_target")
 """The options that name files."""
 
 
-class ParallelCorpusOptions(TaskOptions):
+class ParallelCorpusOptions(PairOptions):
     """Options of `ParallelCorpus`."""
 
     tsv: str | None = Field(None, description="a file of pairs, one a line, columns apart by tabs (.gz is unpacked)")
@@ -90,7 +89,7 @@ class ParallelCorpusOptions(TaskOptions):
         return "the sample" if self.kind is None else str(getattr(self, self.kind))
 
 
-class ParallelCorpus(PairTask):
+class ParallelCorpus(PairTask[ParallelCorpusOptions]):
     """Any pairs of texts, each a source and its translation.
 
     The symbols of each language are learnt from its training texts. Sources are held out at random, the same ones on
@@ -101,7 +100,6 @@ class ParallelCorpus(PairTask):
     in nats a symbol.
     """
 
-    Options = ParallelCorpusOptions
     tokenize = "13a"
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Nothing, Reals, Signature, Task
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from longlag_tasks import _letters as letters
 from longlag_tasks import _pen as pen
@@ -65,7 +65,7 @@ class PenStrokesOptions(LocalOptions):
         return self
 
 
-class PenStrokes(Task):
+class PenStrokes(Task[PenStrokesOptions]):
     """A pen's way as offsets from point to point, and where it is lifted, under a mixture of Gaussians.
 
     Graves (2013), sections 4 (prediction) and 5 (synthesis, here without its attention over the text). The strokes
@@ -80,10 +80,9 @@ class PenStrokes(Task):
     """
 
     version = 2
-    Options = PenStrokesOptions
     hindsight = True
 
-    def __init__(self, options: BaseModel | None = None) -> None:
+    def __init__(self, options: PenStrokesOptions | None = None) -> None:
         super().__init__(options)
         self._synthesis = self.options.form == "synthesis"
         density = Metric("mixture_density", "min", "nats", "a point: -ln of its density", best=self._best)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field
 
 
-class PeriodicGenerationOptions(TaskOptions):
+class PeriodicGenerationOptions(Options):
     """Options of `PeriodicGeneration`."""
 
     shape: Literal["cosine", "triangle", "rectangle"] = Field("cosine", description="the wave's form")
@@ -20,7 +19,7 @@ class PeriodicGenerationOptions(TaskOptions):
     tolerance: float = Field(0.3, gt=0, lt=0.5, description="solved when no error is as large")
 
 
-class PeriodicGeneration(Task):
+class PeriodicGeneration(Task[PeriodicGenerationOptions]):
     """Generate a wave of period F from a silent input (always 0) and the initial state alone, without feedback.
 
     With ``m = t mod F`` at the steps t = 0, 1, ...:
@@ -38,7 +37,6 @@ class PeriodicGeneration(Task):
     all steps that exist.
     """
 
-    Options = PeriodicGenerationOptions
     metrics = (
         Metric("mse", "min", "squared units of the wave", "mean over all steps"),
         Metric("largest_error", "min", "units of the wave", "largest absolute error of all steps"),

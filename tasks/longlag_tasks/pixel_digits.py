@@ -60,7 +60,7 @@ class Images:
     digits: Array
 
 
-class PixelDigits(Task):
+class PixelDigits(Task[PixelDigitsOptions]):
     """The pixels of a handwritten digit one after the other, row by row; after the last, which of ten was it?
 
     By default the 1797 images of 8x8 pixels that scikit-learn brings (Alpaydin and Kaynak 1998, UCI, its test part):
@@ -71,7 +71,6 @@ class PixelDigits(Task):
     cross-entropy in nats.
     """
 
-    Options = PixelDigitsOptions
     hindsight = True
     metrics = (
         Metric("cross_entropy", "min", "nats", "of the digit"),

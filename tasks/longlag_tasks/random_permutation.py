@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from math import log
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field
 
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
@@ -16,7 +15,7 @@ KEYS = 2
 """The symbols 0 and 1 stand first and last, and nowhere else."""
 
 
-class RandomPermutationOptions(TaskOptions):
+class RandomPermutationOptions(Options):
     """Options of `RandomPermutation`."""
 
     length: int = Field(100, ge=1, description="T, steps; the first symbol is to be said after the last step")
@@ -24,7 +23,7 @@ class RandomPermutationOptions(TaskOptions):
     solved_accuracy: float = Field(0.99, gt=0, le=1, description="solved when at least this share is right")
 
 
-class RandomPermutation(Task):
+class RandomPermutation(Task[RandomPermutationOptions]):
     """Say the first symbol after T steps: ``y = x_0``.
 
     ``x_0`` is 0 or 1 with probability 1/2 each, ``x_1 ... x_{T-1}`` are i.i.d. uniform on ``2 ... symbols - 1``
@@ -35,7 +34,6 @@ class RandomPermutation(Task):
     Shapes: inputs int64 ``[T, B]``, targets int64 ``[B]``; the loss is the cross-entropy in nats.
     """
 
-    Options = RandomPermutationOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over the sequences"),
         Metric("accuracy", "max", "share", "sequences whose last symbol has the largest output", best=1.0),

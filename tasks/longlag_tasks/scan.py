@@ -7,10 +7,9 @@ from functools import cache
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import Options as TaskOptions
 from pydantic import Field, model_validator
 
-from longlag_tasks._pairs import ENDING, Coded, Corpus, PairTask, symbols_of
+from longlag_tasks._pairs import ENDING, Coded, Corpus, PairOptions, PairTask, symbols_of
 from longlag_tasks._scores import CROSS_ENTROPY, SEQUENCE_ACCURACY, TOKEN_ACCURACY
 
 SplitName = Literal["simple", "length", "add-jump", "turn-left", "around-right"]
@@ -23,7 +22,7 @@ OVERSAMPLED = 0.1
 """The share of the training set that copies of the lone primitive make up."""
 
 
-class ScanOptions(TaskOptions):
+class ScanOptions(PairOptions):
     """Options of `Scan`."""
 
     split: SplitName = Field(
@@ -46,7 +45,7 @@ class ScanOptions(TaskOptions):
         return self
 
 
-class Scan(PairTask):
+class Scan(PairTask[ScanOptions]):
     """Commands such as ``jump twice after walk left`` to ``I_TURN_LEFT I_WALK I_JUMP I_JUMP``.
 
     All 20,910 commands of the grammar (Lake and Baroni 2018, figures 6 and 7)::
@@ -63,7 +62,6 @@ class Scan(PairTask):
     The loss is the cross-entropy in nats a symbol.
     """
 
-    Options = ScanOptions
     metrics = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY)
 
     @property

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from math import log
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field
 
 from longlag_tasks._classes import CERTAIN, certain
@@ -16,7 +15,7 @@ from longlag_tasks._recall import answer_scores, distinct, rows, words
 NOISE = 0
 
 
-class SelectiveCopyingOptions(TaskOptions):
+class SelectiveCopyingOptions(Options):
     """Options of `SelectiveCopying`."""
 
     length: int = Field(32, ge=0, description="L, noise tokens; the sequence has L + 2 symbols steps (paper 4096)")
@@ -27,7 +26,7 @@ class SelectiveCopyingOptions(TaskOptions):
     )
 
 
-class SelectiveCopying(Task):
+class SelectiveCopying(Task[SelectiveCopyingOptions]):
     """Remember M data tokens that stand anywhere among L noise tokens, and write them down in order.
 
     Inputs: L + M steps of the noise token 0, of which M steps, drawn uniformly without replacement, hold data tokens
@@ -39,7 +38,6 @@ class SelectiveCopying(Task):
     Shapes: inputs and targets int64 ``[L + 2M, B]``. The loss is the cross-entropy in nats over the markers.
     """
 
-    Options = SelectiveCopyingOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over the copied tokens"),
         Metric("accuracy", "max", "share", "copied tokens that have the largest output", best=1.0),

@@ -16,12 +16,12 @@ from longlag_tasks._corpus import READ, SILENT, Recording, divided, timit, trans
 from longlag_tasks._local import LocalOptions, local
 from longlag_tasks._mel import HOP, log_mel
 from longlag_tasks._prepared import lists, prepared
-from longlag_tasks._recordings import RecordedTask, Speech, Utterances
+from longlag_tasks._recordings import RecordedOptions, RecordedTask, Speech, Utterances
 from longlag_tasks._speech import Labels
 from longlag_tasks._utterances import Ragged
 
 
-class SpeechCorpusOptions(LocalOptions):
+class SpeechCorpusOptions(LocalOptions, RecordedOptions):
     """Options of `SpeechCorpus`."""
 
     path: str | None = Field(None, description="folder of the corpus; to be given")
@@ -65,7 +65,7 @@ class SpeechCorpusOptions(LocalOptions):
         return self
 
 
-class SpeechCorpus(RecordedTask):
+class SpeechCorpus(RecordedTask[SpeechCorpusOptions]):
     """Which phone is it, frame by frame or in order, or what is written: recordings of a corpus of your own.
 
     timit
@@ -80,8 +80,6 @@ class SpeechCorpus(RecordedTask):
 
     Shapes: inputs float32 ``[T, B, bands]``; targets int64 ``[T, B]`` or, for CTC, ``[U, B]``.
     """
-
-    Options = SpeechCorpusOptions
 
     @property
     def by_frame(self) -> bool:

@@ -7,18 +7,17 @@ from typing import Self
 
 import numpy as np
 from longlag.task import Array, Batch
-from longlag.task import Options as TaskOptions
 from pydantic import Field, model_validator
 
 from longlag_tasks._speaker import HUMS, NAMES, Plan, plan
-from longlag_tasks._speech import Labels, SpeechTask, delayed
+from longlag_tasks._speech import Labels, SpeechOptions, SpeechTask, delayed
 from longlag_tasks._voice import render
 
 COUNTED = 20_000
 """Utterances that the share of each phone is counted over."""
 
 
-class SpeechFramesOptions(TaskOptions):
+class SpeechFramesOptions(SpeechOptions):
     """Options of `SpeechFrames`."""
 
     labels: Labels = Field(
@@ -48,7 +47,7 @@ class SpeechFramesOptions(TaskOptions):
         return self
 
 
-class SpeechFrames(SpeechTask):
+class SpeechFrames(SpeechTask[SpeechFramesOptions]):
     """Frames of 10 ms from a synthetic speaker: which of 19 phones, or silence, is each?
 
     Syllables come from a small grammar (onset of up to two consonants, vowel, coda), with durations of their own,
@@ -69,7 +68,6 @@ class SpeechFrames(SpeechTask):
     """
 
     version = 2
-    Options = SpeechFramesOptions
 
     @property
     def names(self) -> tuple[str, ...]:

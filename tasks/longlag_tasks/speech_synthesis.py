@@ -9,8 +9,7 @@ from math import ceil, exp, log, sqrt
 from typing import Any, Literal
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, Both, MappingKind, Metric, Nothing, Signature, Task
-from longlag.task import Options as TaskOptions
+from longlag.task import Answer, Array, Baseline, Batch, Both, MappingKind, Metric, Nothing, Options, Signature, Task
 from pydantic import Field
 
 from longlag_tasks._speaker import NAMES, RATE, SLOTS, Plan, pack, plan
@@ -30,7 +29,7 @@ DECIBELS = 10 / log(10) / SCALE
 SOLVED_SHARE = 0.1
 
 
-class SpeechSynthesisOptions(TaskOptions):
+class SpeechSynthesisOptions(Options):
     """Options of `SpeechSynthesis`."""
 
     source: Literal["vector", "phones"] = Field(
@@ -45,7 +44,7 @@ class SpeechSynthesisOptions(TaskOptions):
     )
 
 
-class SpeechSynthesis(Task):
+class SpeechSynthesis(Task[SpeechSynthesisOptions]):
     """The other direction of `speech-frames`: what to say, how long each phone lasts and in which voice, to frames.
 
     A word has S syllables of the same grammar, and the speaker the same vocal tracts, loudness and rates; there is
@@ -64,7 +63,6 @@ class SpeechSynthesis(Task):
     """
 
     version = 2
-    Options = SpeechSynthesisOptions
     metrics = (
         Metric("mse", "min", "squared units of log power / 3", "of the next frame, given the true ones before it"),
         Metric("distortion", "min", "dB", "root of the mean squared log-spectral distance of free answers"),

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field
 
 TOLERANCE = 0.49
 """An output that is further than this from its target is an error."""
 
 
-class SpikeTimingOptions(TaskOptions):
+class SpikeTimingOptions(Options):
     """Options of `SpikeTiming`."""
 
     variant: Literal["measure", "generate"] = Field(
@@ -29,7 +28,7 @@ class SpikeTimingOptions(TaskOptions):
     solved_share: float = Field(0.99, gt=0, le=1, description="solved when at least this share has no error")
 
 
-class SpikeTiming(Task):
+class SpikeTiming(Task[SpikeTimingOptions]):
     """A train of N spikes, each a fixed interval F and a random delay after the one before.
 
     ``T(0) = 0`` is the start, where no spike stands; ``T(n) = T(n-1) + F + I(n)``, with i.i.d. delays I(n) uniform on
@@ -48,7 +47,6 @@ class SpikeTiming(Task):
     Shapes: inputs and targets float32 ``[T, B, 1]``; the loss is the mean squared error over the outputs that count.
     """
 
-    Options = SpikeTimingOptions
     metrics = (
         Metric("mse", "min", "squared steps (measure), squared spikes (generate)", "mean over outputs that count"),
         Metric("perfect", "max", "share", "sequences with every output at most 0.49 from its target", best=1.0),

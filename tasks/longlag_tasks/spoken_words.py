@@ -11,14 +11,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from longlag.task import Array
-from longlag.task import Options as TaskOptions
 from pydantic import Field, model_validator
 
 from longlag_tasks._espeak import USUAL, say
 from longlag_tasks._mel import HOP, log_mel
 from longlag_tasks._packages import package
 from longlag_tasks._prepared import lists, prepared
-from longlag_tasks._recordings import RecordedTask, Speech, Utterances
+from longlag_tasks._recordings import RecordedOptions, RecordedTask, Speech, Utterances
 from longlag_tasks._speech import EXTRA, Labels
 from longlag_tasks._utterances import Ragged
 
@@ -45,7 +44,7 @@ zebra zero
 WORDS = tuple(LEXICON.split())
 
 
-class SpokenWordsOptions(TaskOptions):
+class SpokenWordsOptions(RecordedOptions):
     """Options of `SpokenWords`."""
 
     labels: Labels = Field(
@@ -79,7 +78,7 @@ class SpokenWordsOptions(TaskOptions):
         return self
 
 
-class SpokenWords(RecordedTask):
+class SpokenWords(RecordedTask[SpokenWordsOptions]):
     """Which phoneme is it, frame by frame or in order, in voices that were never heard?
 
     eSpeak NG speaks `words` words or numbers drawn at random, by formant synthesis, and tells when each of its
@@ -93,8 +92,6 @@ class SpokenWords(RecordedTask):
     Shapes: inputs float32 ``[T, B, bands]``; targets int64 ``[T, B]``, the loss being the cross-entropy of all frames;
     or ``[U, B]`` for CTC.
     """
-
-    Options = SpokenWordsOptions
 
     @property
     def speech(self) -> Speech:

@@ -7,8 +7,7 @@ from math import log
 from typing import Any, Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field, field_validator
 
 from longlag_tasks._classes import certain, log_likelihood
@@ -31,7 +30,7 @@ CONFIDENT = 0.3
 SOLVED_SHARE = {"1997": 0.999, "pascanu": 0.99}
 
 
-class TemporalOrderOptions(TaskOptions):
+class TemporalOrderOptions(Options):
     """Options of `TemporalOrder`."""
 
     length: int = Field(100, ge=10, description="T, steps; 1997: the least, sequences have T ... T + floor(T/10)")
@@ -54,7 +53,7 @@ class TemporalOrderOptions(TaskOptions):
         return year_as_text(value)
 
 
-class TemporalOrder(Task):
+class TemporalOrder(Task[TemporalOrderOptions]):
     """Classify a sequence by the order of the few symbols, X or Y each, that count.
 
     At ``k = symbols`` places stands X or Y (A or B in pascanu), each with probability 1/2, everywhere else a uniform
@@ -77,7 +76,6 @@ class TemporalOrder(Task):
     Shapes: inputs int64 ``[T, B]``, targets int64 ``[B]``, ``2^k`` classes; the loss is the cross-entropy in nats.
     """
 
-    Options = TemporalOrderOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over the sequences"),
         Metric("accuracy", "max", "share", "sequences whose class has the largest output", best=1.0),

@@ -7,12 +7,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from longlag.task import Array, Baseline, Batch, MappingKind, Signature, Tokens
-from longlag.task import Options as TaskOptions
 from pydantic import Field, model_validator
 
 from longlag_tasks import _languages as language
 from longlag_tasks._classes import certain
-from longlag_tasks._pairs import Coded, Corpus, PairTask
+from longlag_tasks._pairs import Coded, Corpus, PairOptions, PairTask
 from longlag_tasks._scores import END
 
 MOST_CLAUSES = 4
@@ -33,7 +32,7 @@ KE, PARTICLE = language.TARGET_AT[language.KE], language.TARGET_AT[language.PART
 ADVERB = language.TARGET_AT[language.OTHER_ADVERBS[0]]
 
 
-class TranslationOptions(TaskOptions):
+class TranslationOptions(PairOptions):
     """Options of `Translation`."""
 
     clauses: int = Field(1, ge=0, le=MOST_CLAUSES, description="the most relative clauses of a sentence's subject")
@@ -50,7 +49,7 @@ class TranslationOptions(TaskOptions):
         return self
 
 
-class Translation(PairTask):
+class Translation(PairTask[TranslationOptions]):
     """``the old cat that saw some dogs called the king today`` to the same in a language with its verbs last.
 
     A sentence is a subject, a verb, an object and, every other time, an adverb. The subject has n relative clauses,
@@ -72,8 +71,6 @@ class Translation(PairTask):
     Shapes: inputs int64 ``[T, B]``, targets int64 ``[U, B]``, the last symbol the end. The loss is the cross-entropy
     in nats a word.
     """
-
-    Options = TranslationOptions
 
     @property
     def signature(self) -> Signature:

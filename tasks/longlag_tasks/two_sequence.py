@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field, model_validator
 
 NOISE = 0.2
@@ -27,7 +26,7 @@ SOLVED_ERROR = {"3a": 0.01, "3b": 0.04, "3c": 0.015}
 """The published rules: a smaller share wrong, and a smaller mean absolute error (ST2)."""
 
 
-class TwoSequenceOptions(TaskOptions):
+class TwoSequenceOptions(Options):
     """Options of `TwoSequence`."""
 
     length: int = Field(100, ge=1, description="T, steps, the least: sequences have T ... T + floor(T/10)")
@@ -44,7 +43,7 @@ class TwoSequenceOptions(TaskOptions):
         return self
 
 
-class TwoSequence(Task):
+class TwoSequence(Task[TwoSequenceOptions]):
     """Noise and signal on one channel: the first N elements are +1 (class 1) or -1 (class 2), all others noise.
 
     The classes have probability 1/2 each, the noise is i.i.d. normal with mean 0 and variance 0.2, and the length is
@@ -64,7 +63,6 @@ class TwoSequence(Task):
     which in 3c cannot fall below 0.1.
     """
 
-    Options = TwoSequenceOptions
     metrics = (
         Metric("absolute_error", "min", "units of the target", "mean distance from the noise-free target"),
         Metric("accuracy", "max", "share", "outputs less than 0.2 (3c: 0.1) from that target", best=1.0),

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from math import log
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
-from longlag.task import Options as TaskOptions
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field
 
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
@@ -16,7 +15,7 @@ from longlag_tasks._recall import rows, words
 BLANK = 0
 
 
-class VariableCopyOptions(TaskOptions):
+class VariableCopyOptions(Options):
     """Options of `VariableCopy`."""
 
     length: int = Field(100, ge=1, description="T, the most blanks between the symbols and the delimiter")
@@ -27,7 +26,7 @@ class VariableCopyOptions(TaskOptions):
     )
 
 
-class VariableCopy(Task):
+class VariableCopy(Task[VariableCopyOptions]):
     """Remember S symbols of an alphabet of A until a delimiter comes, and then write them down in order.
 
     Inputs: S symbols, i.i.d. uniform on ``1 ... A``; G blanks (0), G uniform on ``1 ... T`` for every sequence; the
@@ -40,7 +39,6 @@ class VariableCopy(Task):
     loss is the cross-entropy in nats, averaged over *all* existing steps, most of which are blanks.
     """
 
-    Options = VariableCopyOptions
     metrics = (
         Metric("cross_entropy", "min", "nats", "mean over all existing steps, blanks included"),
         Metric("accuracy", "max", "share", "copied symbols that have the largest output", best=1.0),

@@ -22,10 +22,9 @@ class LeakyOptions(Options):
     start: float = 2.0
 
 
-class Leaky(GatedCell):
+class Leaky(GatedCell[LeakyOptions]):
     """h_t = sigmoid(a) h_{t-1} + tanh(W x_t + U h_{t-1} + b)."""
 
-    Options = LeakyOptions
     gates = (Gate("z"),)
     units = ("a",)
 
@@ -49,10 +48,9 @@ class FirstOptions(Options):
     length: int = Field(8, ge=2, description="steps")
 
 
-class First(Task):
+class First(Task[FirstOptions]):
     """Uniform numbers; the target is the first of them."""
 
-    Options = FirstOptions
     metrics = (Metric("mse", "min", "squared units of the target", "mean squared error"),)
     criterion = "mse below 0.001"
     signature = Signature(Reals(1), 1, MappingKind.CLASSIFICATION, "mse")

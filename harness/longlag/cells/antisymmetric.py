@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options
-from longlag.kernels import Gate, Layout, Weights
+from longlag.cells.base import GatedCell
+from longlag.kernels import Gate, Layout, Named, Weights
 from longlag.kernels.skew import Damped, composed
+from longlag.options import Options
 
 
 class AntisymmetricRNNOptions(Options):
@@ -22,7 +22,7 @@ class AntisymmetricRNNOptions(Options):
     recurrent_std: float = Field(default=1.0, ge=0)
 
 
-class AntisymmetricRNN(GatedCell):
+class AntisymmetricRNN(GatedCell[AntisymmetricRNNOptions]):
     """AntisymmetricRNN: Chang, Chen, Haber and Chi (2019), arXiv 1902.09689.
 
     M = A - A^T - diffusion * 1
@@ -40,9 +40,7 @@ class AntisymmetricRNN(GatedCell):
     do it). The paper searches step_size and diffusion; 0.01 is a re-implementation's default for both.
     """
 
-    Options: ClassVar[type[Options]] = AntisymmetricRNNOptions
-
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: AntisymmetricRNNOptions | None = None) -> None:
         super().__init__(options)
         shared = (Gate("m", inputs=False, bias=False), Gate("a", sources=()), Gate("z", sources=()))
         self.gates = shared if self.options.gated else (Gate("a"),)
@@ -51,7 +49,7 @@ class AntisymmetricRNN(GatedCell):
     def formula(self) -> str:
         return f"H*(H - 1)//2 + {2 if self.options.gated else 1}*H*(I + 1)"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         gated = self.options.gated
         new = torch.sigmoid(g.m + g.z) * torch.tanh(g.m + g.a) if gated else torch.tanh(g.a)
         return {"h": s.h + self.options.step_size * new}

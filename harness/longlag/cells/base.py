@@ -15,18 +15,12 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from longlag.kernels import Gate, Kernel, Layout, State, StateGradients, Weights, unroll
+from longlag.kernels import Gate, Kernel, Layout, Named, State, StateGradients, Weights, unroll
 from longlag.kernels.plain import project
 from longlag.kernels.plain import step as plain_step
-
-
-class Options(BaseModel):
-    """Base of every cell's options: frozen, unknown fields refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from longlag.options import Configurable, OptionsT_co
 
 
 class Layer(nn.Module, ABC):
@@ -65,8 +59,8 @@ class Layer(nn.Module, ABC):
         """One step from ``x_t [B, I]``; returns the output ``[B, output_size]`` and the next state."""
 
 
-class Cell(ABC):
-    """A named recurrence with options; the registry holds subclasses, not instances.
+class Cell(Configurable[OptionsT_co], ABC):
+    """A named recurrence with options, ``Cell[ItsOptions]``; the registry holds subclasses, not instances.
 
     Attributes:
         version: raise it when a change alters the numbers of a run; it is part of the run's identity.
@@ -80,10 +74,6 @@ class Cell(ABC):
     memoryless: ClassVar[bool] = False
     learned_state: ClassVar[bool] = False
     constrained: ClassVar[tuple[str, ...]] = ()
-    Options: ClassVar[type[Options]] = Options
-
-    def __init__(self, options: BaseModel | None = None) -> None:
-        self.options: Any = self.Options() if options is None else options
 
     @property
     def formula(self) -> str:
@@ -102,7 +92,7 @@ class Cell(ABC):
             tensor.zero_()
 
 
-class GatedCell(Cell):
+class GatedCell(Cell[OptionsT_co]):
     """A cell that is dense products followed by a pure pointwise core.
 
     A subclass declares what it is made of and writes `core` with torch functions only: no in-place operation, no
@@ -124,10 +114,10 @@ class GatedCell(Cell):
     intermediates: tuple[str, ...] = ()
 
     @abstractmethod
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         """The next state by name, from pre-activations, previous state and per-unit parameters."""
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         """The intermediates by name, from the gates that need none."""
         raise NotImplementedError(f"{type(self).__name__} declares intermediates but no first_stage")
 

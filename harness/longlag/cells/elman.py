@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options
+from longlag.cells.base import GatedCell
 from longlag.cells.initialise import draw, refuse_unused
-from longlag.kernels import Gate
+from longlag.kernels import Gate, Named
+from longlag.options import Options
 
 Activation = Literal["tanh", "relu", "sigmoid", "linear"]
 
@@ -43,7 +44,7 @@ class RNNOptions(Options):
         return self
 
 
-class RNN(GatedCell):
+class RNN(GatedCell[RNNOptions]):
     """The simple recurrent network of Elman (1990), "Finding structure in time".
 
     a_t = W x_t + U h_{t-1} + b
@@ -61,11 +62,10 @@ class RNN(GatedCell):
     unit, spectral radius 0.95, W ~ N(0, 0.01^2), zero biases.
     """
 
-    Options: ClassVar[type[Options]] = RNNOptions
     gates = (Gate("a"),)
     formula = "H*(I + H + 1)"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         new, leak = ACTIVATIONS[self.options.activation](g.a), self.options.leak
         return {"h": new if leak == 1 else (1 - leak) * s.h + leak * new}
 
@@ -93,7 +93,7 @@ class IRNNOptions(Options):
     input_std: float = 0.001
 
 
-class IRNN(GatedCell):
+class IRNN(GatedCell[IRNNOptions]):
     """The identity-initialised ReLU network of Le, Jaitly and Hinton (2015), arXiv 1504.00941.
 
     h_t = relu(W x_t + U h_{t-1} + b),  U = scale * I and b = 0 at first, W ~ N(0, input_std^2)
@@ -105,11 +105,10 @@ class IRNN(GatedCell):
     positive definite matrix of norm 1 instead.
     """
 
-    Options: ClassVar[type[Options]] = IRNNOptions
     gates = (Gate("a"),)
     formula = "H*(I + H + 1)"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"h": torch.relu(g.a)}
 
     def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:
@@ -135,7 +134,7 @@ class NPRNN(GatedCell):
     gates = (Gate("a"),)
     formula = "H*(I + H + 1)"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"h": torch.relu(g.a)}
 
     def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:

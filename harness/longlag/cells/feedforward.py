@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options
+from longlag.cells.base import GatedCell
 from longlag.cells.elman import ACTIVATIONS
 from longlag.cells.initialise import draw
-from longlag.kernels import Gate
+from longlag.kernels import Gate, Named
+from longlag.options import Options
 
 
 class FeedForwardOptions(Options):
     activation: Literal["tanh", "relu", "sigmoid"] = "tanh"
 
 
-class FeedForward(GatedCell):
+class FeedForward(GatedCell[FeedForwardOptions]):
     """No memory: each step is seen by itself, as by the frame-wise MLP of Graves and Schmidhuber (2005).
 
     h_t = f(W x_t + b)                                                f = tanh (default), ReLU or the logistic sigmoid
@@ -31,12 +32,11 @@ class FeedForward(GatedCell):
     Initialisation: as `RNN`, U(-1/sqrt(H), 1/sqrt(H)).
     """
 
-    Options: ClassVar[type[Options]] = FeedForwardOptions
     memoryless = True
     gates = (Gate("a", sources=()),)
     formula = "H*(I + 1)"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"h": ACTIVATIONS[self.options.activation](g.a)}
 
     def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options, rows
+from longlag.cells.base import GatedCell, rows
 from longlag.cells.initialise import Init, chrono, draw, refuse_unused
-from longlag.kernels import Gate
+from longlag.kernels import Gate, Named
+from longlag.options import Options
 
 
 class InitOptions(Options):
@@ -30,7 +31,7 @@ class GRUOptions(InitOptions):
     chrono_max: float | None = Field(default=None, gt=2)
 
 
-class GRU(GatedCell):
+class GRU(GatedCell[GRUOptions]):
     """GRU: Cho et al. (2014), arXiv 1406.1078; the reset after the product as in cuDNN and ``torch.nn.GRU``.
 
     r_t = sigmoid(W_r x_t + U_r h_{t-1} + b_r)                        reset gate
@@ -50,9 +51,7 @@ class GRU(GatedCell):
     u ~ U([1, T_max - 1]), which Tallec and Ollivier (2018) derive for gated units that, as here, interpolate.
     """
 
-    Options: ClassVar[type[Options]] = GRUOptions
-
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: GRUOptions | None = None) -> None:
         super().__init__(options)
         if self.options.reset == "after":
             self.gates = (Gate("r"), Gate("z"), Gate("n", split=True))
@@ -64,10 +63,10 @@ class GRU(GatedCell):
     def formula(self) -> str:
         return "3*H*(I + H + 1)" + (" + H" if self.options.reset == "after" else "")
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"rh": torch.sigmoid(g.r) * s.h}
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         z = torch.sigmoid(g.z)
         n = torch.tanh(g.n_x + torch.sigmoid(g.r) * g.n_h) if self.options.reset == "after" else torch.tanh(g.n)
         return {"h": (1 - z) * n + z * s.h}
@@ -79,7 +78,7 @@ class GRU(GatedCell):
             bias.copy_(chrono(bias, self.options.chrono_max, generator))
 
 
-class MGU(GatedCell):
+class MGU(GatedCell[InitOptions]):
     """Minimal gated unit: Zhou, Wu, Zhang and Zhou (2016), arXiv 1603.09420.
 
     f_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f)                        the one gate
@@ -92,15 +91,14 @@ class MGU(GatedCell):
     is not read by the candidate either. Initialisation: U(-1/sqrt(H), 1/sqrt(H)), torch's; the paper states none.
     """
 
-    Options: ClassVar[type[Options]] = InitOptions
     gates = (Gate("f"), Gate("n", sources=("fh",)))
     intermediates = ("fh",)
     formula = "2*H*(I + H + 1)"
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"fh": torch.sigmoid(g.f) * s.h}
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         f = torch.sigmoid(g.f)
         return {"h": (1 - f) * s.h + f * torch.tanh(g.n)}
 

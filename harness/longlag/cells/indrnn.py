@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from longlag.cells.base import GatedCell, Options
+from longlag.cells.base import GatedCell
 from longlag.cells.elman import ACTIVATIONS
-from longlag.kernels import Gate, Weights
+from longlag.kernels import Gate, Named, Weights
+from longlag.options import Options
 
 
 class IndRNNOptions(Options):
@@ -19,7 +20,7 @@ class IndRNNOptions(Options):
     recurrent_max: float | None = Field(default=None, gt=0)
 
 
-class IndRNN(GatedCell):
+class IndRNN(GatedCell[IndRNNOptions]):
     """IndRNN: Li, Li, Cook, Zhu and Gao (2018), arXiv 1803.04831.
 
     h_t = f(W x_t + u * h_{t-1} + b),  f = ReLU (default) or tanh
@@ -36,12 +37,11 @@ class IndRNN(GatedCell):
     gradient going to u unchanged.
     """
 
-    Options: ClassVar[type[Options]] = IndRNNOptions
     gates = (Gate("a", sources=()),)
     units = ("recurrent",)
     formula = "H*(I + 2)"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"h": ACTIVATIONS[self.options.activation](g.a + p.recurrent * s.h)}
 
     def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:

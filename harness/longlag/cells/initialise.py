@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from longlag.cells.base import Options
 from longlag.errors import UserError
+from longlag.options import Options
 
 Init = Literal["uniform", "glorot", "normal", "orthogonal"]
 

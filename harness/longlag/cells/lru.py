@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Options
+from longlag.cells.base import Cell, GatedCell, GatedLayer
 from longlag.cells.readout import Mix, Mixing, ScanLayer
-from longlag.kernels import Gate, State, StateGradients, Weights
+from longlag.kernels import Gate, Named, State, StateGradients, Weights
+from longlag.options import Options
 
 
 class LRUOptions(Options):
@@ -29,7 +30,7 @@ class LRUOptions(Options):
         return self
 
 
-class LRU(Cell):
+class LRU(Cell[LRUOptions]):
     """LRU: Orvieto, Smith, Gu, Fernando, Gulcehre, Pascanu and De (2023), arXiv 2303.06349.
 
     s_t = lambda * s_{t-1} + exp(gamma) * (B x_t)       complex, N states, diagonal
@@ -54,8 +55,6 @@ class LRU(Cell):
     equation; its listing has a diagonal one, which needs I = H.
     """
 
-    Options: ClassVar[type[Options]] = LRUOptions
-
     @property
     def formula(self) -> str:
         size = self.options.state_size or "H"
@@ -65,7 +64,7 @@ class LRU(Cell):
         return LRULayer(self.options, input_size, hidden_size, generator)
 
 
-class RingRecurrence(GatedCell):
+class RingRecurrence(GatedCell[LRUOptions]):
     """The recurrence of `LRU` alone: s_t = lambda * s_{t-1} + exp(gamma) * (B x_t), as real and imaginary parts."""
 
     gates = (Gate("re", sources=(), bias=False), Gate("im", sources=(), bias=False))
@@ -73,7 +72,7 @@ class RingRecurrence(GatedCell):
     outputs = ("re", "im")
     units = ("lambda_re", "lambda_im")
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {
             "re": p.lambda_re * s.re - p.lambda_im * s.im + g.re,
             "im": p.lambda_re * s.im + p.lambda_im * s.re + g.im,

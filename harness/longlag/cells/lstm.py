@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import pad
+from typing_extensions import TypeVar
 
-from longlag.cells.base import GatedCell, Options
+from longlag.cells.base import GatedCell
 from longlag.cells.initialise import Init, chrono, draw, refuse_unused, spread
 from longlag.errors import UserError
-from longlag.kernels import Gate, Layout, Weights
+from longlag.kernels import Gate, Layout, Named, Weights
+from longlag.options import Options
 
 Squashing = Literal["tanh", "linear", "logistic2", "logistic1"]
 
@@ -70,7 +72,10 @@ class LSTMOptions(Options):
         return self
 
 
-class LSTM(GatedCell):
+LSTMOptionsT_co = TypeVar("LSTMOptionsT_co", bound=LSTMOptions, default=LSTMOptions, covariant=True)
+
+
+class LSTM(GatedCell[LSTMOptionsT_co]):
     """LSTM with forget gates: Gers, Schmidhuber and Cummins (2000), after Hochreiter and Schmidhuber (1997).
 
     i_t = sigmoid(W_i x_t + U_i h_{t-1} + b_i)      input gate
@@ -102,9 +107,7 @@ class LSTM(GatedCell):
     b_f = log u, u ~ U([1, T_max - 1]), b_i = -b_f (Tallec and Ollivier 2018).
     """
 
-    Options: ClassVar[type[Options]] = LSTMOptions
-
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: LSTMOptionsT_co | None = None) -> None:
         super().__init__(options)
         o = self.options
         present = {"i": o.input_gate, "f": o.forget_gate == "own", "z": True, "o": o.output_gate}
@@ -132,7 +135,7 @@ class LSTM(GatedCell):
             formula += f" + {n}*{gates}*" + (rows if o.gate_recurrence == "all" else f"{n}*{gates}")
         return formula
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         o = self.options
         cut: Callable[[Tensor], Tensor] = torch.detach if o.truncated else lambda a: a
         gates: dict[str, Tensor] = {}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from longlag.cells.base import Options
 from longlag.cells.initialise import Init
 from longlag.cells.lstm import LSTM, Bias, LSTMOptions, Squashing
 
@@ -17,7 +16,7 @@ class LSTM1997Options(LSTMOptions):
     forget_bias: Bias | None = None
 
 
-class LSTM1997(LSTM):
+class LSTM1997(LSTM[LSTM1997Options]):
     """The original LSTM: Hochreiter and Schmidhuber (1997), Neural Computation 9(8).
 
     i_t = sigmoid(W_i x_t + U_i h_{t-1} + b_i)      input gate
@@ -36,8 +35,6 @@ class LSTM1997(LSTM):
     (The legend of the paper's Table 10 swaps the ranges of g and h; this follows the text.)
     """
 
-    Options: ClassVar[type[Options]] = LSTM1997Options
-
 
 class VanillaOptions(LSTMOptions):
     peepholes: bool = True
@@ -45,7 +42,7 @@ class VanillaOptions(LSTMOptions):
     forget_bias: Bias | None = None
 
 
-class PeepholeLSTM(LSTM):
+class PeepholeLSTM(LSTM[VanillaOptions]):
     """LSTM with forget gates and peepholes: Gers and Schmidhuber (2000); the "vanilla" of Greff et al. (2015).
 
     i_t = sigmoid(W_i x_t + U_i h_{t-1} + p_i * c_{t-1} + b_i)
@@ -63,93 +60,77 @@ class PeepholeLSTM(LSTM):
     ``init=uniform``, ``bound=0.1``, ``forget_bias``, ``input_bias``, ``output_bias``.
     """
 
-    Options: ClassVar[type[Options]] = VanillaOptions
-
 
 class NoInputGateOptions(VanillaOptions):
     input_gate: bool = False
 
 
-class NoInputGate(LSTM):
+class NoInputGate(LSTM[NoInputGateOptions]):
     """NIG of Greff et al. (2015): `PeepholeLSTM` with i_t = 1. 3 H (I + H + 1) + 2 H parameters."""
-
-    Options: ClassVar[type[Options]] = NoInputGateOptions
 
 
 class NoForgetGateOptions(VanillaOptions):
     forget_gate: Literal["own", "coupled", "none"] = "none"
 
 
-class NoForgetGate(LSTM):
+class NoForgetGate(LSTM[NoForgetGateOptions]):
     """NFG of Greff et al. (2015): `PeepholeLSTM` with f_t = 1. 3 H (I + H + 1) + 2 H parameters.
 
     Differs from `LSTM1997` in its tanh activations, its peepholes and its initialisation.
     """
-
-    Options: ClassVar[type[Options]] = NoForgetGateOptions
 
 
 class NoOutputGateOptions(VanillaOptions):
     output_gate: bool = False
 
 
-class NoOutputGate(LSTM):
+class NoOutputGate(LSTM[NoOutputGateOptions]):
     """NOG of Greff et al. (2015): `PeepholeLSTM` with o_t = 1. 3 H (I + H + 1) + 2 H parameters."""
-
-    Options: ClassVar[type[Options]] = NoOutputGateOptions
 
 
 class NoInputActivationOptions(VanillaOptions):
     input_activation: Squashing = "linear"
 
 
-class NoInputActivation(LSTM):
+class NoInputActivation(LSTM[NoInputActivationOptions]):
     """NIAF of Greff et al. (2015): `PeepholeLSTM` with z_t = W_z x_t + U_z h_{t-1} + b_z. 4 H (I + H + 1) + 3 H."""
-
-    Options: ClassVar[type[Options]] = NoInputActivationOptions
 
 
 class NoOutputActivationOptions(VanillaOptions):
     output_activation: Squashing = "linear"
 
 
-class NoOutputActivation(LSTM):
+class NoOutputActivation(LSTM[NoOutputActivationOptions]):
     """NOAF of Greff et al. (2015): `PeepholeLSTM` with h_t = o_t * c_t. 4 H (I + H + 1) + 3 H parameters."""
-
-    Options: ClassVar[type[Options]] = NoOutputActivationOptions
 
 
 class NoPeepholesOptions(VanillaOptions):
     peepholes: bool = False
 
 
-class NoPeepholes(LSTM):
+class NoPeepholes(LSTM[NoPeepholesOptions]):
     """NP of Greff et al. (2015): `PeepholeLSTM` without peepholes. 4 H (I + H + 1) parameters.
 
     The equations of `LSTM`; only the initialisation differs (no forget bias).
     """
-
-    Options: ClassVar[type[Options]] = NoPeepholesOptions
 
 
 class CoupledGatesOptions(VanillaOptions):
     forget_gate: Literal["own", "coupled", "none"] = "coupled"
 
 
-class CoupledGates(LSTM):
+class CoupledGates(LSTM[CoupledGatesOptions]):
     """CIFG of Greff et al. (2015): `PeepholeLSTM` with f_t = 1 - i_t. 3 H (I + H + 1) + 2 H parameters.
 
     Like `GRU`, it interpolates between old and new; with chrono_max only b_i = -log u is drawn.
     """
-
-    Options: ClassVar[type[Options]] = CoupledGatesOptions
 
 
 class FullGateRecurrenceOptions(VanillaOptions):
     gate_recurrence: Literal["none", "gates", "all"] = "gates"
 
 
-class FullGateRecurrence(LSTM):
+class FullGateRecurrence(LSTM[FullGateRecurrenceOptions]):
     """FGR of Greff et al. (2015): `PeepholeLSTM` whose gates read all gates of the step before, as in 1997.
 
     i_t = sigmoid(W_i x_t + U_i h_{t-1} + R_ii i_{t-1} + R_if f_{t-1} + R_io o_{t-1} + p_i * c_{t-1} + b_i)
@@ -157,5 +138,3 @@ class FullGateRecurrence(LSTM):
     and likewise f_t and o_t: nine additional matrices ``[H, H]``. The gates are states (i, f, o), initially 0.
     4 H (I + H + 1) + 3 H + 9 H H parameters.
     """
-
-    Options: ClassVar[type[Options]] = FullGateRecurrenceOptions

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from longlag.cells.base import GatedCell, Options, rows
-from longlag.kernels import Gate
+from longlag.cells.base import GatedCell, rows
+from longlag.kernels import Gate, Named
+from longlag.options import Options
 
 
 def positive(a: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ class MinGRUOptions(Options):
     bias: bool = True
 
 
-class MinGRU(GatedCell):
+class MinGRU(GatedCell[MinGRUOptions]):
     """minGRU: Feng, Tung, Ahmed, Bengio and Hajimirsadeghi (2024), "Were RNNs all we needed?", arXiv 2410.01201.
 
     z_t = sigmoid(W_z x_t + b_z)                update gate
@@ -52,9 +53,7 @@ class MinGRU(GatedCell):
     The paper trains by a parallel scan over logarithms; here the same numbers come from a loop over time.
     """
 
-    Options: ClassVar[type[Options]] = MinGRUOptions
-
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: MinGRUOptions | None = None) -> None:
         super().__init__(options)
         bias = self.options.bias
         self.gates = (Gate("z", sources=(), bias=bias), Gate("n", sources=(), bias=bias))
@@ -63,7 +62,7 @@ class MinGRU(GatedCell):
     def formula(self) -> str:
         return "2*H*(I + 1)" if self.options.bias else "2*H*I"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         z = torch.sigmoid(g.z)
         n = positive(g.n) if self.options.candidate == "positive" else g.n
         return {"h": (1 - z) * s.h + z * n}
@@ -82,7 +81,7 @@ class MinLSTMOptions(MinGRUOptions):
         return self
 
 
-class MinLSTM(GatedCell):
+class MinLSTM(GatedCell[MinLSTMOptions]):
     """minLSTM: Feng, Tung, Ahmed, Bengio and Hajimirsadeghi (2024), "Were RNNs all we needed?", arXiv 2410.01201.
 
     f_t = sigmoid(W_f x_t + b_f)                forget gate
@@ -102,9 +101,7 @@ class MinLSTM(GatedCell):
     default; larger values keep the state longer at first). The initial state is zero.
     """
 
-    Options: ClassVar[type[Options]] = MinLSTMOptions
-
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: MinLSTMOptions | None = None) -> None:
         super().__init__(options)
         self.gates = tuple(Gate(name, sources=(), bias=self.options.bias) for name in ("f", "i", "n"))
 
@@ -112,7 +109,7 @@ class MinLSTM(GatedCell):
     def formula(self) -> str:
         return "3*H*(I + 1)" if self.options.bias else "3*H*I"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         keep = torch.sigmoid(F.softplus(-g.i) - F.softplus(-g.f))
         n = positive(g.n) if self.options.candidate == "positive" else g.n
         return {"h": keep * s.h + (1 - keep) * n}

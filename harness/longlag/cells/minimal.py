@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options
+from longlag.cells.base import GatedCell
 from longlag.cells.gru import InitOptions
 from longlag.cells.initialise import draw
-from longlag.kernels import Gate
+from longlag.kernels import Gate, Named
 
 
-class MinimalRNN(GatedCell):
+class MinimalRNN(GatedCell[InitOptions]):
     """MinimalRNN: Chen (2017), arXiv 1711.06788.
 
     z_t = tanh(W x_t + b_z)                                           the encoded input, no recurrence in it
@@ -29,7 +28,6 @@ class MinimalRNN(GatedCell):
     Chen, Pennington and Schoenholz (2018).
     """
 
-    Options: ClassVar[type[Options]] = InitOptions
     gates = (
         Gate("x", sources=()),
         Gate("h", inputs=False),
@@ -38,10 +36,10 @@ class MinimalRNN(GatedCell):
     intermediates = ("z",)
     formula = "H*(I + 1) + 2*H*H + H"
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"z": torch.tanh(g.x)}
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         u = torch.sigmoid(g.h + g.z)
         return {"h": u * s.h + (1 - u) * torch.tanh(g.x)}
 

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options
+from longlag.cells.base import GatedCell
 from longlag.cells.gru import InitOptions
 from longlag.cells.initialise import draw
-from longlag.kernels import Gate, Layout, Weights
+from longlag.kernels import Gate, Layout, Named, Weights
 from longlag.kernels.embedded import embedded
 
 
-class MUT(GatedCell):
+class MUT(GatedCell[InitOptions]):
     """What the three share: a reset gate before the product, and an update gate that replaces the state."""
 
-    Options: ClassVar[type[Options]] = InitOptions
     intermediates: tuple[str, ...] = ("rh",)
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"rh": torch.sigmoid(g.r) * s.h}
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         z = torch.sigmoid(g.z)
         return {"h": torch.tanh(g.n) * z + s.h * (1 - z)}
 
@@ -104,7 +103,7 @@ class MUT1(EmbeddedMUT):
     )
     plain = "x"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         z = torch.sigmoid(g.z)
         return {"h": torch.tanh(g.n + torch.tanh(g.x)) * z + s.h * (1 - z)}
 
@@ -145,5 +144,5 @@ class MUT3(MUT):
     intermediates = ("rh", "th")
     formula = "3*H*(I + H + 1)"
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"rh": torch.sigmoid(g.r) * s.h, "th": torch.tanh(s.h)}

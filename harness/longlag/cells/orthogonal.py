@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options
+from longlag.cells.base import GatedCell
 from longlag.errors import UserError
-from longlag.kernels import Gate, Weights
+from longlag.kernels import Gate, Named, Weights
 from longlag.kernels.skew import Cayley, Exponential, SkewMap, composed
+from longlag.options import Options, OptionsT_co
 
 
 def rotations(above: Tensor, size: int, angles: Tensor) -> None:
@@ -50,7 +51,7 @@ class ModReLU(torch.autograd.Function):
         return torch.where(value == 0, 0, gradient), torch.sign(value) * gradient
 
 
-class SkewCell(GatedCell):
+class SkewCell(GatedCell[OptionsT_co]):
     """What `ExpRNN` and `ScoRNN` share: h_t = modReLU(W h_{t-1} + V x_t), W orthogonal, composed from ``skew``.
 
     modReLU(a) = sign(a) relu(|a| + b), unit by unit; b ``[H]`` is the parameter ``offset``.
@@ -61,7 +62,7 @@ class SkewCell(GatedCell):
     constrained = ("skew",)
     formula = "H*I + H*(H - 1)//2 + H"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         h: Tensor = ModReLU.apply(g.a, p.offset)  # type: ignore[no-untyped-call]
         return {"h": h}
 
@@ -84,7 +85,7 @@ class ExpRNNOptions(Options):
     init: Literal["henaff", "cayley"] = "henaff"
 
 
-class ExpRNN(SkewCell):
+class ExpRNN(SkewCell[ExpRNNOptions]):
     """expRNN: Lezcano-Casado and Martínez-Rubio (2019), arXiv 1901.08428, as their code does it.
 
     W = exp(A - A^T)                                matrix exponential of a skew-symmetric matrix
@@ -98,8 +99,6 @@ class ExpRNN(SkewCell):
     ``cayley``, -tan(t/2), t ~ U(0, pi/2) (the authors' for pixel MNIST); V ~ N(0, 2/I); b ~ U(-0.01, 0.01);
     initial state zero. The authors train ``skew`` with a tenth of the learning rate: ``optimizer.constrained_lr``.
     """
-
-    Options: ClassVar[type[Options]] = ExpRNNOptions
 
     def mapping(self, hidden_size: int) -> SkewMap:
         return Exponential()
@@ -119,7 +118,7 @@ class ScoRNNOptions(Options):
     negative_ones: int | None = Field(default=None, ge=0)
 
 
-class ScoRNN(SkewCell):
+class ScoRNN(SkewCell[ScoRNNOptions]):
     """scoRNN: Helfrich, Willmott and Ye (2018), arXiv 1707.09520: the scaled Cayley transform.
 
     W = (I + A)^{-1} (I - A) D                      A skew-symmetric, D diagonal with entries 1 and -1
@@ -134,8 +133,6 @@ class ScoRNN(SkewCell):
     (modReLU is then the identity); initial state zero. They train A with RMSprop at a tenth of the learning rate:
     ``optimizer.constrained_lr``.
     """
-
-    Options: ClassVar[type[Options]] = ScoRNNOptions
 
     def mapping(self, hidden_size: int) -> SkewMap:
         return Cayley(self.negative_ones(hidden_size))

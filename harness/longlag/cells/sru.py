@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from longlag.cells.base import GatedCell, Options, rows
-from longlag.kernels import Gate, Weights
+from longlag.cells.base import GatedCell, rows
+from longlag.kernels import Gate, Named, Weights
+from longlag.options import Options
 
 
 class SRUOptions(Options):
@@ -18,7 +18,7 @@ class SRUOptions(Options):
     rescale: bool = True
 
 
-class SRU(GatedCell):
+class SRU(GatedCell[SRUOptions]):
     """SRU: Lei, Zhang, Wang, Dai and Artzi (2018), "Simple recurrent units for highly parallelizable recurrence".
 
     f_t = sigmoid(W_f x_t + v_f * c_{t-1} + b_f)        forget gate
@@ -40,7 +40,6 @@ class SRU(GatedCell):
     1 with ``rescale=False``.
     """
 
-    Options: ClassVar[type[Options]] = SRUOptions
     gates = (
         Gate("z", sources=(), bias=False),
         Gate("f", sources=()),
@@ -56,7 +55,7 @@ class SRU(GatedCell):
         """What the highway's input is multiplied by, so that its variance is kept."""
         return math.sqrt(1 + 2 * math.exp(self.options.highway_bias)) if self.options.rescale else 1.0
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         f = torch.sigmoid(g.f + p.v_f * s.c)
         r = torch.sigmoid(g.r + p.v_r * s.c)
         c = f * s.c + (1 - f) * g.z

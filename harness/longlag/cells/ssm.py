@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Options
+from longlag.cells.base import Cell, GatedCell, GatedLayer
 from longlag.cells.readout import Mix, Mixing, Only, ScanLayer, linear, scan, uniform
-from longlag.kernels import Gate, State, StateGradients, Weights
+from longlag.kernels import Gate, Named, State, StateGradients, Weights
+from longlag.options import Options
 
 
 class StepOptions(Options):
@@ -37,7 +38,7 @@ class S4DOptions(StepOptions):
     mix: Mix = "glu"
 
 
-class S4D(Cell):
+class S4D(Cell[S4DOptions]):
     """S4D: Gu, Gupta, Goel and Re (2022), "On the parameterization and initialization of diagonal state space models".
 
     u_t = x_t, or W_u x_t + b_u where I differs from H               H channels
@@ -62,8 +63,6 @@ class S4D(Cell):
     authors' code: dt, log_a and a_im have no smaller learning rate of their own; no dropout.
     """
 
-    Options: ClassVar[type[Options]] = S4DOptions
-
     @property
     def formula(self) -> str:
         own = f"2*H + 2*H*{self.options.state_size}"
@@ -73,7 +72,7 @@ class S4D(Cell):
         return S4DLayer(self.options, input_size, hidden_size, generator)
 
 
-class DiagonalRecurrence(GatedCell):
+class DiagonalRecurrence(GatedCell[S4DOptions]):
     """The recurrence of `S4D` alone, its H * N/2 complex units read from H channels.
 
     Each unit's part of the read-out, Re(C s), is a state of its own, the only output: reading the complex states
@@ -85,7 +84,7 @@ class DiagonalRecurrence(GatedCell):
     outputs = ("y",)
     units = ("a_re", "a_im", "b_re", "b_im", "c_re", "c_im")
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         re = p.a_re * s.re - p.a_im * s.im + p.b_re * g.u
         im = p.a_re * s.im + p.a_im * s.re + p.b_im * g.u
         return {"re": re, "im": im, "y": p.c_re * re - p.c_im * im}
@@ -159,7 +158,7 @@ class SelectiveOptions(StepOptions):
     mix: Mix | Literal["silu-gate"] = "silu-gate"
 
 
-class Selective(Cell):
+class Selective(Cell[SelectiveOptions]):
     """The selective state-space layer (S6) of Mamba: Gu and Dao (2023), arXiv 2312.00752.
 
     u_t = x_t, or W_u x_t + b_u where I differs from H               H channels
@@ -183,8 +182,6 @@ class Selective(Cell):
     softplus(b_dt) is log-uniform between ``dt_min`` and ``dt_max``; D = 1; the others torch's own. Where the default
     differs from the Mamba block: no short convolution in front, no expansion of the channels by 2.
     """
-
-    Options: ClassVar[type[Options]] = SelectiveOptions
 
     @property
     def formula(self) -> str:
@@ -212,7 +209,7 @@ class DecayRecurrence(GatedCell):
         super().__init__()
         self.channels = channels
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         return {"s": torch.exp(g.decay) * s.s + g.input}
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.base import Cell, Layer, Options
+from longlag.cells.base import Cell, Layer
 from longlag.cells.compose import Dropout
 from longlag.cells.padding import front, newest, spread, watch
 from longlag.kernels import State, StateGradients
+from longlag.options import Options
 
 
 class TCNOptions(Options):
@@ -23,7 +24,7 @@ class TCNOptions(Options):
     init: Literal["default", "paper"] = "default"
 
 
-class TCN(Cell):
+class TCN(Cell[TCNOptions]):
     """TCN: Bai, Kolter and Koltun (2018), arXiv 1803.01271. Not recurrent: a causal convolution over a fixed window.
 
     Level l = 0 ... L - 1 with dilation d = 2^l, kernel size K, on a sequence a (at first x):
@@ -49,8 +50,6 @@ class TCN(Cell):
     N(0, 0.01) of all weights, but weight normalisation recomputes them from g and V, so that it never takes effect.)
     ``init="paper"`` is the literal one: V ~ N(0, 0.01^2) as well. It does not leave the plateau on copy and adding.
     """
-
-    Options: ClassVar[type[Options]] = TCNOptions
 
     @property
     def formula(self) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.base import Cell, Layer, Options
+from longlag.cells.base import Cell, Layer
 from longlag.cells.compose import Dropout
 from longlag.cells.padding import front, newest, spread, watch
 from longlag.cells.readout import linear
 from longlag.kernels import State, StateGradients
+from longlag.options import Options
 
 BLOCK = 256
 """Queries that are scored together: bounds the scores' memory to BLOCK * (BLOCK + context) a head and example."""
@@ -28,7 +29,7 @@ class TransformerOptions(Options):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-class Transformer(Cell):
+class Transformer(Cell[TransformerOptions]):
     """A causal Transformer layer: Vaswani et al. (2017), arXiv 1706.03762, with what became usual since. Not recurrent.
 
     u_t = x_t, or W_u x_t + b_u where I differs from H
@@ -53,8 +54,6 @@ class Transformer(Cell):
     Initialisation: matrices Glorot uniform, as the authors' code does (q, k and v each on its own), biases 0, norms 1;
     the encoder W_u torch's own. Dropout, where asked for, is on both parts' outputs, from a generator of its own.
     """
-
-    Options: ClassVar[type[Options]] = TransformerOptions
 
     @property
     def formula(self) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from longlag.cells.base import GatedCell
 from longlag.cells.initialise import glorot
-from longlag.kernels import Adjoint, Derived, Gate, Weights
+from longlag.kernels import Adjoint, Derived, Gate, Named, Weights
 
 
 class URNN(GatedCell):
@@ -44,7 +43,7 @@ class URNN(GatedCell):
     constrained = ("theta", "reflection")
     formula = "2*H*I + 8*H"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         modulus = torch.sqrt(g.re * g.re + g.im * g.im + 1e-30)
         scale = torch.relu(modulus + p.offset) / (modulus + 1e-5)
         return {"re": g.re * scale, "im": g.im * scale}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from longlag.cells.base import GatedCell, Options, rows
+from longlag.cells.base import GatedCell, rows
 from longlag.errors import UserError
-from longlag.kernels import Gate, Weights
+from longlag.kernels import Gate, Named, Weights
+from longlag.options import Options
 
 
 class SLSTMOptions(Options):
@@ -23,7 +24,7 @@ class SLSTMOptions(Options):
     forget_bias: Literal["powerlaw", "linear"] = "powerlaw"
 
 
-class SLSTM(GatedCell):
+class SLSTM(GatedCell[SLSTMOptions]):
     """sLSTM: Beck et al. (2024), "xLSTM: Extended long short-term memory", arXiv 2405.04517.
 
     i~, f~, z~, o~ = W x_t + R h_{t-1} + b, each    pre-activations
@@ -50,7 +51,6 @@ class SLSTM(GatedCell):
     the cell in the code has none of its own.
     """
 
-    Options: ClassVar[type[Options]] = SLSTMOptions
     gates = (Gate("i"), Gate("f"), Gate("z"), Gate("o"))
     states = ("h", "c", "n", "m")
 
@@ -58,7 +58,7 @@ class SLSTM(GatedCell):
     def formula(self) -> str:
         return f"4*H*(I + H//{self.options.heads} + 1)"
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         log_f = g.f if self.options.forget_gate == "exp" else -softplus(-g.f)
         carried = torch.where(s.n == 0, g.i, log_f + s.m)
         m = torch.maximum(carried, g.i)

@@ -14,7 +14,7 @@ from torch import Tensor
 from longlag.kernels import plain
 from longlag.kernels.derived import Adjoint, Derived
 from longlag.kernels.record import StateGradients
-from longlag.kernels.recurrence import Gate, Layout, Product, Recurrence, State, Weights
+from longlag.kernels.recurrence import Gate, Layout, Named, Product, Recurrence, State, Weights
 from longlag.kernels.targets import c as compiled
 from longlag.kernels.targets.c import refusal
 from longlag.log import log
@@ -25,6 +25,7 @@ __all__ = [
     "Gate",
     "Kernel",
     "Layout",
+    "Named",
     "Product",
     "Recurrence",
     "State",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from longlag.kernels.record import StateGradients
-from longlag.kernels.recurrence import Layout, Recurrence, State, Weights, namespace
+from longlag.kernels.recurrence import Layout, Named, Recurrence, State, Weights
 
 
 def project(layout: Layout, weights: Weights, x: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
@@ -45,7 +43,7 @@ def step(
                 parts = (source @ matrix.mT).chunk(len(product.gates), -1)
                 from_state.update(zip(product.gates, parts, strict=True))
 
-    def activations(stage: int) -> Any:
+    def activations(stage: int) -> Named:
         values: dict[str, Tensor] = {}
         for gate in layout.gates:
             if gate.sources and gate.name not in from_state:
@@ -61,9 +59,9 @@ def step(
                 values[f"{gate.name}_x"], values[f"{gate.name}_h"] = first, second
             else:
                 values[gate.name] = first if second is None else first + second
-        return namespace(values)
+        return Named(values)
 
-    previous, units = namespace(state), namespace(dict(weights.units))
+    previous, units = Named(state), Named(weights.units)
     multiply(1, state)
     if cell.intermediates:
         multiply(2, dict(cell.first_stage(activations(1), previous, units)))

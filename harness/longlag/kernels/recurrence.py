@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -47,6 +47,16 @@ class Gate:
     bias: bool = True
 
 
+class Named:
+    """Tensors as attributes, so that a core reads like its equations (``g.i``, ``s.c``, ``p.peephole_i``)."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        vars(self).update(tensors)
+
+    def __getattr__(self, name: str) -> Tensor:
+        raise AttributeError(f"there is no {name!r} among {', '.join(vars(self)) or 'nothing'}")
+
+
 class Recurrence(Protocol):
     """The part of the cell contract that kernels run; `longlag.cells.GatedCell` implements it."""
 
@@ -65,9 +75,9 @@ class Recurrence(Protocol):
     @property
     def intermediates(self) -> tuple[str, ...]: ...
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]: ...
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]: ...
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]: ...
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -156,8 +166,3 @@ class Weights(NamedTuple):
         if "weight_hh" in made:
             made["weight_hh"] = (made["weight_hh"],)
         return self._replace(**made, derived={})
-
-
-def namespace(values: Mapping[str, Tensor]) -> SimpleNamespace:
-    """Values as attributes, so that a core reads like its equations (``g.i``, ``s.c``, ``p.peephole_i``)."""
-    return SimpleNamespace(**values)

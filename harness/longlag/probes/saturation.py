@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from longlag.cells import GatedLayer
-from longlag.kernels import Recurrence
+from longlag.kernels import Named, Recurrence
 from longlag.probes.rollout import CapturedInputs, rollout, stepper
 
 SHUT, OPEN = 0.1, 0.9
@@ -80,13 +79,13 @@ class Instrumented:
         self.tanh: dict[str, Tensor] = {}
         self.kept: dict[str, Tensor] = {}
 
-    def first_stage(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         with self._marks(g) as marks:
             result = self.cell.first_stage(g, s, p)
         self._note(marks)
         return result
 
-    def core(self, g: Any, s: Any, p: Any) -> Mapping[str, Tensor]:
+    def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         with self._marks(g) as marks:
             result = self.cell.core(g, s, p)
         self._note(marks)
@@ -94,18 +93,18 @@ class Instrumented:
             self.kept[name] = self._derivative(name, g, s, p)
         return result
 
-    def _marks(self, g: Any) -> Marks:
+    def _marks(self, g: Named) -> Marks:
         return Marks({id(tensor): self.split.get(name, name) for name, tensor in vars(g).items()})
 
     def _note(self, marks: Marks) -> None:
         self.sigmoid |= marks.sigmoid
         self.tanh |= marks.tanh
 
-    def _derivative(self, name: str, g: Any, s: Any, p: Any) -> Tensor:
+    def _derivative(self, name: str, g: Named, s: Named, p: Named) -> Tensor:
         """d new / d old of one state, unit by unit: the core is pointwise, so one sum gives all."""
         with torch.enable_grad():
             old = getattr(s, name).detach().requires_grad_()
-            new = self.cell.core(g, SimpleNamespace(**{**vars(s), name: old}), p)[name]
+            new = self.cell.core(g, Named({**vars(s), name: old}), p)[name]
             found = torch.autograd.grad(new.sum(), old, allow_unused=True)[0] if new.requires_grad else None
         return torch.zeros_like(old) if found is None else found
 

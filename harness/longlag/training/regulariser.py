@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from longlag.cells import GatedLayer
 from longlag.errors import UserError
-from longlag.kernels import Recurrence, State
+from longlag.kernels import Named, Recurrence, State
 from longlag.kernels.plain import project
 from longlag.models import Model
 from longlag.spec import RegulariserSpec
@@ -57,8 +56,8 @@ def simple(layer: nn.Module) -> bool:
 
 
 def _core(cell: Recurrence, a: Tensor, h: Tensor) -> Tensor:
-    gates = SimpleNamespace(**{cell.gates[0].name: a})
-    return cell.core(gates, SimpleNamespace(h=h), SimpleNamespace())["h"]
+    gates = Named({cell.gates[0].name: a})
+    return cell.core(gates, Named({"h": h}), Named({}))["h"]
 
 
 def _slope(cell: Recurrence, a: Tensor, h: Tensor) -> Tensor:

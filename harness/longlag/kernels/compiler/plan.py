@@ -14,7 +14,7 @@ from torch import Tensor
 
 from longlag.kernels.compiler.graph import Graph, Node, reachable
 from longlag.kernels.compiler.trace import Traced, Untraceable, trace
-from longlag.kernels.recurrence import Layout, Recurrence, namespace
+from longlag.kernels.recurrence import Layout, Named, Recurrence
 
 SAVE_COST = 12
 """What writing and reading one saved value costs, in the units of `Node.cost`."""
@@ -137,7 +137,7 @@ def trace_stage(
     groups = {"g": slots, "s": tuple(cell.states), "p": tuple(cell.units)}
 
     def flat(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        parts = [namespace({n: values[f"{kind}:{n}"] for n in names}) for kind, names in groups.items()]
+        parts = [Named({n: values[f"{kind}:{n}"] for n in names}) for kind, names in groups.items()]
         result: Mapping[str, Tensor] = function(*parts)
         return result
 
