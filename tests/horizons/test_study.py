@@ -45,6 +45,7 @@ def pretend(spec: RunSpec) -> RunResult:
         updates=50 if solved else spec.training.updates,
         solved_at=50 if solved else None,
         validation={"mse": 0.001 if solved else 0.1},
+        validation_score=0.006 if solved else 0.6,
         test=None,
         baseline=1 / 6,
         score=math.nan,

@@ -17,8 +17,9 @@ from tests.conftest import TINY
 def result(seed: int, score: float, solved: int | None, outcome: str = "budget") -> RunResult:
     spec = load_run({**TINY, "seed": seed})
     return RunResult(
-        spec=spec, run_key="k", outcome=outcome, reason="", updates=4, solved_at=solved, validation={}, test={},
-        baseline=1.0, score=score, parameters=1, wall_seconds=1.0, cpu_seconds=1.0, gradient={}, environment={},
+        spec=spec, run_key="k", outcome=outcome, reason="", updates=4, solved_at=solved, validation={},
+        validation_score=math.inf, test={}, baseline=1.0, score=score, parameters=1, wall_seconds=1.0,
+        cpu_seconds=1.0, gradient={}, environment={},
     )  # fmt: skip
 
 

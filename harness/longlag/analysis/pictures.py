@@ -125,7 +125,7 @@ def scores(seeds: Sequence[Seed]) -> tuple[Values, Values]:
 def legend(label: str, seeds: Sequence[Seed]) -> str:
     """The cell with what became of its runs."""
     counts = {
-        "solved": sum(seed.run.solved_at is not None for seed in seeds),
+        "solved": sum(seed.run.solved for seed in seeds),
         "diverged": sum(seed.run.outcome == "diverged" for seed in seeds),
     }
     told = [f"{count} {what}" for what, count in counts.items() if count]

@@ -83,9 +83,8 @@ def predictor(run: RunResult, name: str) -> float:
 def outcome(run: RunResult, name: str) -> float:
     """More is better. A run that diverged has the worst score there is."""
     if name == "solved":
-        return float(run.solved_at is not None)
-    score = run.spec.task.build().score(run.validation) if run.validation else math.inf
-    return -float(score) if run.outcome != "diverged" and math.isfinite(score) else -math.inf
+        return float(run.solved)
+    return -run.validation_score
 
 
 def relate(result: StudyResult) -> list[Relation]:
@@ -147,7 +146,7 @@ def scatter(result: StudyResult, path: Path) -> bool:
         for run in runs:
             x, y = predictor(run, name), -outcome(run, "score")
             if math.isfinite(x):
-                cells.setdefault(run.spec.cell.name, []).append((x, y, run.solved_at is not None))
+                cells.setdefault(run.spec.cell.name, []).append((x, y, run.solved))
         if cells:
             panels[name] = cells
     if not panels:

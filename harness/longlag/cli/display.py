@@ -14,6 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from longlag.errors import UserError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -163,7 +165,7 @@ def study_table(result: StudyResult) -> Table:
         row += [number(trial.objectives[name]) if name in trial.objectives else "–" for name in extra]
         if caption:
             row = ["●" if trial.number in result.front else "", *row]
-        table.add_row(*row, style="bold" if trial.runs and all(r.solved_at for r in trial.runs) else None)
+        table.add_row(*row, style="bold" if trial.runs and all(r.solved for r in trial.runs) else None)
     return table
 
 
@@ -206,9 +208,10 @@ def _field(trial: TrialResult, path: str, result: StudyResult) -> str:
     if path in trial.point:
         return value(trial.point[path])
     try:
-        here: Any = result.spec.run(trial.point, result.spec.seeds[0]).model_dump(mode="json")
-    except Exception:
+        spec = trial.runs[0].spec if trial.runs else result.spec.run(trial.point, result.spec.seeds[0])
+    except UserError:
         return "–"  # a failed trial whose point gives no run
+    here: Any = spec.model_dump(mode="json")
     for key in path.split("."):
         if not isinstance(here, Mapping) or key not in here:
             return "–"  # an axis that only other choices have
@@ -218,7 +221,7 @@ def _field(trial: TrialResult, path: str, result: StudyResult) -> str:
 
 def solved_at(runs: Sequence[RunResult]) -> str:
     """The update at which it was solved; with several seeds the median of those that did, and how many did."""
-    updates = [run.solved_at for run in runs if run.solved_at is not None]
+    updates = [round(run.updates_to_solved) for run in runs if run.solved]
     if not runs:
         return "–"
     if not updates:

@@ -172,7 +172,7 @@ class HorizonProgress(Progress):
 
     def ended(self, result: RunResult) -> None:
         self.trained += 1
-        at = f"solved at update {result.solved_at}" if result.solved_at is not None else result.outcome
+        at = f"solved at update {result.solved_at}" if result.solved else result.outcome
         self.line(f"[{self.trained}] {_about(result.spec, self.study)}: {at}, {display.duration(result.wall_seconds)}")
 
     def render(self) -> RenderableType:

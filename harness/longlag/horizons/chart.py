@@ -52,7 +52,7 @@ def _panel(axes: Any, record: Record) -> None:
     axes.set_yticks(range(len(ordered)), [cell.cell for cell, _ in reversed(ordered)], fontsize=9)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.set_xlabel(f"lag T (steps), {spec.lag}", fontsize=9)
-    updates = spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0).training.updates
+    updates = spec.recorded_run().training.updates
     axes.set_title(f"{record.task}: {updates:,} updates, about {spec.parameters:,} parameters", fontsize=10)
     axes.grid(True, axis="x", alpha=0.25)
 

@@ -87,7 +87,7 @@ def _link(file: Path, page: Path) -> str:
 
 def _section(record: Record, data: str) -> str:
     spec = record.spec
-    first = spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0)
+    first = spec.recorded_run()
     counted = sum(len(cell.counted) for cell in record.cells)
     diverged = sum(run.outcome == "diverged" for cell in record.cells for run in cell.counted)
     seconds = sum(cell.seconds() for cell in record.cells)

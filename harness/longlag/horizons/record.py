@@ -15,7 +15,7 @@ from longlag.errors import UserError
 from longlag.horizons.psi import Psi, Threshold, Trial
 from longlag.horizons.spec import HorizonSpec
 from longlag.objectives import measure
-from longlag.training import RunResult
+from longlag.training import RunResult, is_solved
 
 Phase = Literal["rate", "gradient", "counted"]
 
@@ -74,8 +74,8 @@ class RunRecord(BaseModel):
 
     @property
     def solved(self) -> bool:
-        """A diverged run is none of these, even where it had met the criterion before."""
-        return self.solved_at is not None and self.outcome != "diverged"
+        """Whether the run solved its task, as `RunResult.solved` says."""
+        return is_solved(self.outcome, self.solved_at)
 
 
 class CellRecord(BaseModel):

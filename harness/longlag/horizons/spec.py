@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from longlag.errors import UserError, explain
-from longlag.spec import RunSpec, Spec, load_run
+from longlag.spec import RECORDED, RunSpec, Spec, load_run
 from longlag.specfile import assign
 from longlag.study.size import sized
 from longlag.study.space import label, labels
@@ -87,10 +87,18 @@ class HorizonSpec(Spec):
 
     def run(self, cell: Any, lag: int, rate: float, seed: int, **fields: Any) -> RunSpec:
         """One run; its hidden size is still to be solved for."""
+        return load_run(self._fields(cell, lag, rate, seed, **fields))
+
+    def recorded_run(self) -> RunSpec:
+        """The first run, of a study that was recorded: its task and cell need not be installed."""
+        fields = self._fields(self.cells[0], self.shortest, self.rates[0], 0)
+        return RunSpec.model_validate(fields, context=RECORDED)
+
+    def _fields(self, cell: Any, lag: int, rate: float, seed: int, **fields: Any) -> dict[str, Any]:
         data: dict[str, Any] = {**self.base, "cell": cell, "seed": seed, **fields}
         assign(data, self.lag, lag)
         assign(data, "optimizer.lr", rate)
-        return load_run(data)
+        return data
 
     def hidden_size(self, cell: Any) -> int:
         """Of a cell, the same at every lag."""

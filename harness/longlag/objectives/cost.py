@@ -18,10 +18,10 @@ class UpdatesToSolved(Objective):
     """Updates until the task's criterion was met; twice the budget for a run that never met it, or that diverged."""
 
     def measure(self, run: RunResult) -> float:
-        return float(run.solved_at if run.solved_at is not None else NEVER * run.spec.training.updates)
+        return run.updates_to_solved if run.solved else float(NEVER * run.spec.training.updates)
 
     def diverged(self, run: RunResult) -> float:
-        return self.measure(run)  # a run that had met the criterion before it diverged did so in that many updates
+        return self.measure(run)
 
 
 class Seconds(Objective):

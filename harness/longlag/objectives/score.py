@@ -14,4 +14,4 @@ class Score(Objective):
     """The score on the validation split at the last evaluation: perfect 0, trivial predictor 1."""
 
     def measure(self, run: RunResult) -> float:
-        return float(run.spec.task.build().score(run.validation))
+        return run.validation_score

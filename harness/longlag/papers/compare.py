@@ -77,7 +77,7 @@ def _by_point(result: StudyResult) -> dict[str, TrialResult]:
 
 def _compare(name: str, one: TrialResult, other: TrialResult) -> Comparison:
     scores = [[_score(run) for run in trial.runs] for trial in (one, other)]
-    updates = [[_solved(run) for run in trial.runs] for trial in (one, other)]
+    updates = [[run.updates_to_solved for run in trial.runs] for trial in (one, other)]
     horizon = float(min(run.spec.training.updates for trial in (one, other) for run in trial.runs))
     return Comparison(
         point(one) if name.startswith("{") else name,
@@ -96,10 +96,6 @@ def _two_sided(one: float, other: float) -> float:
 
 def _score(run: RunResult) -> float:
     return math.inf if run.outcome == "diverged" or math.isnan(run.score) else run.score
-
-
-def _solved(run: RunResult) -> float:
-    return math.inf if run.solved_at is None or run.outcome == "diverged" else float(run.solved_at)
 
 
 def _side(runs: Sequence[RunResult], scores: Sequence[float], updates: Sequence[float]) -> Side:

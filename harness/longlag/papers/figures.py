@@ -39,14 +39,13 @@ def panels(paper: PaperSpec, record: Record) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     scale = paper.scales[record.scale]
     for arm in dict.fromkeys(run.arm for run in record.runs):
-        task = paper.run(arm, scale, 0).task
-        defaults = type(task).model_validate(task.name).options
-        options = {key: value for key, value in task.options.items() if value != defaults.get(key)}
-        options.setdefault("length", task.options.get("length"))
+        task = paper.fields(arm, scale)["task"]  # as the study's file has it: the task itself may not be installed
+        options = {"name": task} if isinstance(task, str) else dict(task)
+        name = options.pop("name")
         told = ", ".join(
             f"{key} {value}" for key, value in options.items() if value is not None and not key.startswith("solved")
         )
-        result.setdefault(f"{task.name}{f': {told}' if told else ''}", []).append(arm)
+        result.setdefault(f"{name}{f': {told}' if told else ''}", []).append(arm)
     return result
 
 
@@ -139,7 +138,7 @@ def _success(paper: PaperSpec, record: Record, path: Path) -> bool:
         x, middle, low, high = [], [], [], []
         for at, arm in sorted(points):
             runs = record.of(arm)
-            met = sum(run.solved_at is not None for run in runs)
+            met = sum(run.solved for run in runs)
             interval = rate_interval(met, len(runs))
             x.append(at * (1 + 0.02 * (index - (len(names) - 1) / 2)))  # side by side
             middle.append(met / len(runs))

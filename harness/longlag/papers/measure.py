@@ -26,9 +26,9 @@ def measure(run: RunResult, quantity: Quantity, curve: Curve) -> float:
     """
     match quantity.kind:
         case "solved":
-            return float(run.solved_at is not None and run.outcome != "diverged")
+            return float(run.solved)
         case "updates to solved":
-            return math.inf if run.solved_at is None or run.outcome == "diverged" else float(run.solved_at)
+            return run.updates_to_solved
         case "updates to score":
             if run.outcome == "diverged":
                 return math.inf
@@ -36,7 +36,7 @@ def measure(run: RunResult, quantity: Quantity, curve: Curve) -> float:
         case "score":
             if run.outcome == "diverged":
                 return math.inf
-            score = run.score if quantity.split == "test" else run.spec.task.build().score(run.validation)
+            score = run.score if quantity.split == "test" else run.validation_score
             return score if not math.isnan(score) else math.inf
         case "metric" | "beyond":
             return _metric(run, quantity)

@@ -22,7 +22,7 @@ from longlag.papers.relations import Sample
 from longlag.papers.spec import PaperSpec
 from longlag.study.result import StudyResult
 from longlag.tracking.store import Store
-from longlag.training import RunResult
+from longlag.training import RunResult, is_solved
 
 POINTS = 60
 """Of a learning or gradient curve, at most."""
@@ -60,6 +60,11 @@ class RunRecord(_Kept):
     parameters: int
     seconds: float
     curve: list[tuple[int, float]]
+
+    @property
+    def solved(self) -> bool:
+        """Whether the run solved its task, as `RunResult.solved` says."""
+        return is_solved(self.outcome, self.solved_at)
 
 
 class Record(_Kept):

@@ -133,7 +133,7 @@ def _searched(report: Report) -> list[str]:
 
 def solved(runs: Sequence[RunRecord]) -> str:
     """How many solved their task, and the median update of those."""
-    updates = [run.solved_at for run in runs if run.solved_at is not None]
+    updates = [run.solved_at for run in runs if run.solved and run.solved_at is not None]
     if not updates:
         return f"0 of {len(runs)}"
     return f"{len(updates)} of {len(runs)}, at update {averages.median_high(updates)}"

@@ -174,11 +174,11 @@ class PaperSpec(Spec):
         found = [number for pattern, number in scale.seeds_of.items() if fnmatchcase(arm, pattern)]
         return found[-1] if found else scale.seeds
 
-    def run(self, arm: str, scale: Scale, seed: int, chosen: Mapping[str, Any] | None = None) -> RunSpec:
-        """One run of an arm; `chosen` are the values that a search or a draw gave.
+    def fields(self, arm: str, scale: Scale, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The fields of an arm's runs, without defaults; `chosen` are the values that a search or a draw gave.
 
         Raises:
-            UserError: naming the arm, when its fields make no run.
+            UserError: naming the arm, when one sets a field of what is no mapping.
         """
         matching = [values for pattern, values in scale.arms.items() if fnmatchcase(arm, pattern)]
         data: dict[str, Any] = dict(self.base)
@@ -188,7 +188,15 @@ class PaperSpec(Spec):
                     specfile.merge(data, path, layer[path])
         except UserError as error:
             raise UserError(f"{self.name}: arm {arm}: {error}") from error
-        return load_run({**data, "seed": seed}, f"{self.name}: arm {arm}")
+        return data
+
+    def run(self, arm: str, scale: Scale, seed: int, chosen: Mapping[str, Any] | None = None) -> RunSpec:
+        """One run of an arm; see `fields`.
+
+        Raises:
+            UserError: naming the arm, when its fields make no run.
+        """
+        return load_run({**self.fields(arm, scale, chosen), "seed": seed}, f"{self.name}: arm {arm}")
 
     def judged(self, scale: ScaleName) -> list[Claim]:
         """The claims that a scale can decide: it is among theirs, and all their arms are run."""
@@ -200,8 +208,13 @@ class PaperSpec(Spec):
         ]
 
 
-def load_paper_fields(data: Any, where: str) -> PaperSpec:
-    """A validated paper study; one run of every arm at every scale is validated too.
+def load_paper_fields(data: Any, where: str, check_runs: bool = True) -> PaperSpec:
+    """A validated paper study.
+
+    Args:
+        data: its fields.
+        where: they come from.
+        check_runs: validate one run of every arm at every scale too, which needs the packages of its tasks.
 
     Raises:
         UserError: one sentence naming what is wrong.
@@ -210,7 +223,7 @@ def load_paper_fields(data: Any, where: str) -> PaperSpec:
         spec = PaperSpec.model_validate(data)
     except ValidationError as error:
         raise UserError(explain(error, where, _innermost(error))) from error
-    for scale in spec.scales.values():
+    for scale in spec.scales.values() if check_runs else ():
         for arm in spec.run_arms(scale):
             try:
                 spec.run(arm, scale, 0)
@@ -236,8 +249,8 @@ def names() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
-def load_paper(name: str) -> PaperSpec:
-    """A paper study by name, or from a YAML file.
+def load_paper(name: str, check_runs: bool = True) -> PaperSpec:
+    """A paper study by name, or from a YAML file; `check_runs` as in `load_paper_fields`.
 
     Raises:
         UserError: when there is none, naming the nearest, or it is wrong.
@@ -245,9 +258,9 @@ def load_paper(name: str) -> PaperSpec:
     from pathlib import Path
 
     if name.endswith((".yaml", ".yml")):
-        return load_paper_fields(specfile.read(Path(name)), name)
+        return load_paper_fields(specfile.read(Path(name)), name, check_runs)
     known = names()
     if name not in known:
         raise UserError(f"there is no paper study {name!r}{suggestion(name, known)} (`longlag reproduce --list`)")
     text = FOLDER.joinpath("papers", f"{name}.yaml").read_text(encoding="utf-8")
-    return load_paper_fields(specfile.parse(text, f"{name}.yaml"), f"{name}.yaml")
+    return load_paper_fields(specfile.parse(text, f"{name}.yaml"), f"{name}.yaml", check_runs)

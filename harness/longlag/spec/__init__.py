@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longlag.spec.axes import Axis, Range, Space, Values, label, labels
-from longlag.spec.component import CellSpec, Component, OptimizerSpec, SamplerSpec, Spec, TaskSpec
+from longlag.spec.component import RECORDED, CellSpec, Component, OptimizerSpec, SamplerSpec, Spec, TaskSpec
 from longlag.spec.run import (
     ClipSpec,
     DataSpec,
@@ -20,10 +20,11 @@ from longlag.spec.run import (
     WhenSpec,
     load_run,
 )
-from longlag.spec.study import ARM, Direction, PrunerSpec, StudySpec, load_study
+from longlag.spec.study import ARM, Direction, PrunerSpec, StudySpec, load_study, recorded_study
 
 __all__ = [
     "ARM",
+    "RECORDED",
     "Axis",
     "CellSpec",
     "ClipSpec",
@@ -54,4 +55,5 @@ __all__ = [
     "labels",
     "load_run",
     "load_study",
+    "recorded_study",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from longlag import registry
 from longlag.errors import UserError, explain
@@ -12,6 +12,15 @@ from longlag.registry import Kind
 
 UnitInterval = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+RECORDED: dict[str, Any] = {"recorded": True}
+"""Validation context for what was recorded: components are taken as they are, and their packages are not imported."""
+
+
+def is_recorded(info: ValidationInfo) -> bool:
+    """Whether a model is validated in the context `RECORDED`."""
+    return bool((info.context or {}).get("recorded"))
 
 
 class Spec(BaseModel):
@@ -37,7 +46,7 @@ class Component(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _resolve(cls, value: Any) -> Any:
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str):
             value = {"name": value}
         if isinstance(value, Component):
@@ -46,6 +55,8 @@ class Component(BaseModel):
             value = {"name": cls.default, **value}
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             raise UserError(f"{cls.kind}: should be a name, or a mapping with a field 'name'; got {value!r}")
+        if is_recorded(info):
+            return value
         given = {key: option for key, option in value.items() if key != "name"}
         definition = registry.load(cls.kind, value["name"])
         try:

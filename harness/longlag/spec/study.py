@@ -21,7 +21,7 @@ from longlag import registry
 from longlag.errors import UserError, explain
 from longlag.spec import axes
 from longlag.spec.axes import Range, Values
-from longlag.spec.component import SamplerSpec, Seed, Spec
+from longlag.spec.component import RECORDED, SamplerSpec, Seed, Spec
 from longlag.spec.run import RunSpec, innermost, load_run
 from longlag.specfile import assign
 
@@ -191,6 +191,18 @@ class StudySpec(Spec):
         if self.objectives != ("score",):
             identity.append({"objectives": self.objectives})
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def recorded_study(data: Any, where: str) -> StudySpec:
+    """A study spec as it was recorded; its tasks and cells need not be installed.
+
+    Raises:
+        UserError: when it is not a study spec, such as one of a newer longlag.
+    """
+    try:
+        return StudySpec.model_validate(data, context=RECORDED)
+    except ValidationError as error:
+        raise UserError(explain(error, where, innermost(StudySpec, error))) from error
 
 
 def load_study(data: Any, where: str = "study") -> StudySpec:

@@ -93,7 +93,7 @@ def summary(result: StudyResult) -> dict[str, float]:
     states = [trial.state for trial in result.trials]
     numbers = {f"trials/{state}": float(states.count(state)) for state in ("complete", "pruned", "failed")}
     runs = [run for trial in result.trials for run in trial.runs]
-    numbers["runs/solved"] = float(sum(run.solved_at is not None for run in runs))
+    numbers["runs/solved"] = float(sum(run.solved for run in runs))
     numbers["runs/diverged"] = float(sum(run.outcome == "diverged" for run in runs))
     return numbers
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from longlag import optuna_private, samplers
 from longlag.errors import UserError, suggestion
-from longlag.spec import StudySpec, axes, load_study
+from longlag.spec import StudySpec, axes, recorded_study
 from longlag.study import space
 from longlag.study.budget import Spent, spent
 from longlag.study.liveness import holder, is_dead
@@ -94,7 +94,7 @@ class StudyStore:
             if "spec" not in study.user_attrs:
                 raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was made")
         storage.beat(study.user_attrs.get("heartbeat", HEARTBEAT))
-        return cls(load_study(study.user_attrs["spec"], f"study {name!r}"), study, storage)
+        return cls(recorded_study(study.user_attrs["spec"], f"study {name!r}"), study, storage)
 
     def agree(self, what: str, value: Any) -> Any:
         """Keep with the study what all its hosts have to have in common; None takes what was agreed upon.

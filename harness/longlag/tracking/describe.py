@@ -124,8 +124,8 @@ def final(result: RunResult) -> dict[str, float]:
         "wall_seconds": result.wall_seconds,
         "cpu_seconds": result.cpu_seconds,
     }
-    if result.solved_at is not None:
-        values["solved_at"] = float(result.solved_at)
+    if result.solved:
+        values["solved_at"] = result.updates_to_solved
     return values
 
 

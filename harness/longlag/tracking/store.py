@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pydantic import ValidationError
-
 from longlag.errors import UserError, suggestion
-from longlag.spec import RunSpec, load_run
+from longlag.log import log
+from longlag.spec import RECORDED, RunSpec, load_run
 from longlag.tracking import connection, describe, views
 from longlag.tracking.callback import WEIGHTS, MlflowListener
 from longlag.tracking.copy import copy
@@ -302,9 +302,15 @@ class Store:
         if run.info.status != "RUNNING":
             try:
                 with self._artifact(run, "result.json") as path:
-                    result = RunResult.model_validate_json(path.read_bytes())
-            except (OSError, ValidationError, UserError):
-                pass  # it failed before its end, or was written by another version: not a result to rely on
+                    fields = json.loads(path.read_bytes())
+                # results of before this field was written down: the same number was logged at every evaluation
+                score = run.data.metrics.get("validation/score", math.inf)
+                fields.setdefault("validation_score", math.inf if fields["outcome"] == "diverged" else score)
+                result = RunResult.model_validate(fields, context=RECORDED)
+            except OSError:
+                pass  # the run failed before its end
+            except (ValueError, KeyError, TypeError, UserError) as error:  # written by another version
+                log.warning("run %s is left out, its result cannot be read: %s", run.info.run_id, error, exc_info=True)
         info = run.info
         return Recorded(str(info.run_id), str(info.experiment_id), info.status, dict(run.data.tags), result)
 

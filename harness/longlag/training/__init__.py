@@ -2,6 +2,6 @@
 
 from longlag.training.data import Split
 from longlag.training.loop import train
-from longlag.training.result import Outcome, Pruned, RunCallback, RunResult
+from longlag.training.result import Outcome, Pruned, RunCallback, RunResult, is_solved
 
-__all__ = ["Outcome", "Pruned", "RunCallback", "RunResult", "Split", "train"]
+__all__ = ["Outcome", "Pruned", "RunCallback", "RunResult", "Split", "is_solved", "train"]

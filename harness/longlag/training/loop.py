@@ -188,6 +188,13 @@ class Run:
         metrics = dict(self.task.measure(outputs, batch))
         return metrics if answer is None else metrics | dict(self.task.judge(answer, batch))
 
+    def validation_score(self, outcome: Outcome) -> float:
+        """See `RunResult.validation_score`."""
+        if outcome == "diverged" or not self.validation:
+            return math.inf
+        score = float(self.task.score(self.validation))
+        return math.inf if math.isnan(score) else score
+
     def evaluate(self) -> bool:
         """Measure on the validation split, and the gradient flow; tell both; says whether the task is solved."""
         metrics = self.validation = self.measure(self.splits["validation"])
@@ -257,6 +264,7 @@ def train(
         updates=run.update,
         solved_at=run.solved_at,
         validation=run.validation,
+        validation_score=run.validation_score(outcome),
         test=test,
         beyond=beyond,
         baseline=run.task.baseline().value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 Outcome = Literal["solved", "budget", "diverged", "pruned", "interrupted"]
 
 
+def is_solved(outcome: str, solved_at: int | None) -> bool:
+    """Whether a run solved its task: an evaluation met the criterion, and the run did not diverge afterwards.
+
+    A run may train on after it met the criterion (``training.stop_when_solved: false``). If it then diverges, its
+    network is lost and it counts as unsolved, like every other diverged run.
+    """
+    return solved_at is not None and outcome != "diverged"
+
+
 class RunResult(BaseModel):
     """The result of one run: small, typed and complete.
 
@@ -28,8 +38,10 @@ class RunResult(BaseModel):
         outcome: why it stopped.
         reason: the same in a sentence.
         updates: parameter updates made.
-        solved_at: the update of the first evaluation that met the task's criterion; None for never.
-        validation: the task's metrics on the validation split at the last evaluation.
+        solved_at: the update of the first evaluation that met the task's criterion; None for never. A run that
+            diverged later has one, and is not `solved`.
+        validation: the task's metrics on the validation split at the last evaluation; empty when there was none.
+        validation_score: the first of them, scaled as `score`; infinity for a run that diverged or was never evaluated.
         test: the same on the test split, with the final parameters; None when the run was cut short.
         beyond: the same on the further test splits, by name.
         baseline: the trivial predictor's value of the first metric.
@@ -56,6 +68,7 @@ class RunResult(BaseModel):
     updates: int
     solved_at: int | None
     validation: dict[str, float]
+    validation_score: float
     test: dict[str, float] | None
     beyond: dict[str, dict[str, float]] = {}
     baseline: float
@@ -65,6 +78,16 @@ class RunResult(BaseModel):
     cpu_seconds: float
     gradient: dict[str, float]
     environment: dict[str, str]
+
+    @property
+    def solved(self) -> bool:
+        """Whether the run solved its task; see `is_solved`."""
+        return is_solved(self.outcome, self.solved_at)
+
+    @property
+    def updates_to_solved(self) -> float:
+        """The update at which the run solved its task; infinity for a run that did not."""
+        return float(self.solved_at) if self.solved and self.solved_at is not None else math.inf
 
 
 class Pruned(Exception):

@@ -1,0 +1,72 @@
+"""A report is read on a machine where the task cannot be had: from what was recorded, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Done, Longlag
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the import of every task and of what they share fail, as where their package is not installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "longlag_tasks"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "longlag_tasks", None)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_the_report_of_a_study_whose_tasks_package_is_missing(
+    options: list[str], longlag: Longlag, tiny_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beyond = ["--set", "data.beyond={longer: {length: 9}}"]
+    made = longlag("sweep", "adding", "--cell", "rnn,gru", "--seeds", "0,1", "--name", "s", *tiny_options, *beyond)
+    assert made.code == 0, made.err
+    before = longlag("report", "s", *options)
+    blocked(monkeypatch)
+    assert "cannot be imported" in longlag("run", "adding", "--cell", "rnn").err
+    after = longlag("report", "s", *options)
+    assert after.code == 0 and after.out == before.out, after.err
+    if options:
+        trials = json.loads(after.out)["trials"]
+        assert [len(trial["runs"]) for trial in trials] == [2, 2]
+
+
+def test_a_results_file_of_before_the_validation_score_was_kept_in_it(
+    longlag: Longlag, tiny_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found, not trained again, and its score is the one that was logged."""
+    words = ["run", "adding", "--cell", "rnn", *tiny_options, "--json"]
+    first = result_of(longlag(*words))
+    (path,) = (tmp_path / "longlag-home" / "artifacts").rglob("result.json")
+    fields = json.loads(path.read_text())
+    score = fields.pop("validation_score")
+    path.write_text(json.dumps(fields))
+    again = result_of(longlag(*words))
+    assert again["wall_seconds"] == first["wall_seconds"] and again["validation_score"] == score
+
+
+def result_of(done: Done) -> dict[str, float]:
+    assert done.code == 0, done.err
+    fields: dict[str, float] = json.loads(done.out)
+    return fields
+
+
+def test_the_pages_of_kept_measurements(longlag: Longlag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked(monkeypatch)
+    done = longlag("report", str(ROOT / "docs/papers/chung-2014.json"), "--pictures", str(tmp_path))
+    assert done.code == 0, done.err
+    assert (tmp_path / "chung-2014.md").read_text() == (ROOT / "docs/papers/chung-2014.md").read_text()
+
+
+def test_the_page_of_a_kept_horizon_study(longlag: Longlag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked(monkeypatch)
+    kept = [word for name in ("adding", "copy-memory") for word in ("--from", f"{ROOT}/docs/horizon/{name}.json")]
+    done = longlag("horizon", *kept, "--page", str(tmp_path / "page.md"))
+    assert done.code == 0, done.err
+    assert "copy-memory" in (tmp_path / "page.md").read_text()
