@@ -44,7 +44,7 @@ from longlag import registry
 from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
 from longlag.cells.stack import build
 from longlag.kernels import StateGradients, memory, which
-from longlag.kernels.targets.c.kernel import Kernel
+from longlag.kernels.targets.c.kernel import Library
 from torch import Tensor, nn
 
 from benchmarks import jax_scan
@@ -92,18 +92,18 @@ def share_in_loop(step: Step, repeats: int, clock: Callable[[], float]) -> float
     """The share of a step's time that its compiled loop takes."""
     spent = 0.0
 
-    def timed(run: Callable[[Kernel, list[int]], None]) -> Callable[[Kernel, list[int]], None]:
-        def call(kernel: Kernel, fields: list[int]) -> None:
+    def timed(run: Callable[[Library, list[int]], None]) -> Callable[[Library, list[int]], None]:
+        def call(library: Library, fields: list[int]) -> None:
             nonlocal spent
             start = clock()
-            run(kernel, fields)
+            run(library, fields)
             spent += clock() - start
 
         return call
 
     with (
-        patch.object(Kernel, "forward", timed(Kernel.forward)),
-        patch.object(Kernel, "backward", timed(Kernel.backward)),
+        patch.object(Library, "forward", timed(Library.forward)),
+        patch.object(Library, "backward", timed(Library.backward)),
     ):
         start = clock()
         for _ in range(repeats):

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from longlag.kernels import memory
-from longlag.kernels.targets.c import toolchain
+from longlag.kernels import memory, tags
 from longlag.training.environment import frozen_imports, numerics
 
 Step = Callable[[], None]
@@ -99,5 +98,5 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "load when started": round(load, 1),
         "torch": torch.__version__,
-        **toolchain(),
+        **tags(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from longlag.cells import Cell, Stack, StateGradients
-from longlag.testing.cells import flat
+from longlag.testing.stacks import flat
 
 
 def ragged_chunks_equal_the_whole(cell: Cell) -> None:

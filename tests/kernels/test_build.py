@@ -18,11 +18,10 @@ from tests.kernels.zoo import CELLS
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import torch
-from longlag.kernels.targets import c as compiled
-from tests.kernels.zoo import CELLS
+from tests.kernels.zoo import CELLS, compiled
 cell = CELLS["rnn"]
 layer = cell.layer(2, 4, torch.Generator().manual_seed(0))
-outputs, _ = compiled.unroll(cell, layer.weights(), torch.ones(5, 3, 2), {"h": torch.zeros(3, 4)})
+outputs, _ = compiled(cell, layer.weights(), torch.ones(5, 3, 2), {"h": torch.zeros(3, 4)})
 print(outputs.sum().item())
 """
 

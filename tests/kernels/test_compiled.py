@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import gc
 import math
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
 import torch
 from longlag.kernels import StateGradients, plain
 from longlag.kernels.compiler.plan import make_plan
-from longlag.kernels.targets import c as compiled
+from longlag.kernels.targets.c.passes import CKernel
 
-from tests.kernels.zoo import CELLS, MinGRU
+from tests.kernels.zoo import CELLS, MinGRU, compiled
 
 TOLERANCE = {torch.float32: 5e-6, torch.float64: 1e-12}
+
+
+@contextmanager
+def in_slices(count):
+    """Passes of the C target that split their batch into so many slices, however small they are."""
+    with patch.object(CKernel, "threads", lambda self, shape, hidden: min(count, shape[1])):
+        yield
 
 
 def problem(cell, steps, batch, hidden, inputs=2, dtype=torch.float64, seed=0):
@@ -54,7 +63,7 @@ def assert_close(actual, expected, tolerance):
 def compare(cell, steps, batch, hidden, dtype=torch.float64, mask=None, inputs=2, **options):
     given = problem(cell, steps, batch, hidden, inputs, dtype)
     expected = results(plain.unroll, cell, *given, mask)
-    assert_close(results(compiled.unroll, cell, *given, mask, **options), expected, TOLERANCE[dtype])
+    assert_close(results(compiled, cell, *given, mask, **options), expected, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -74,18 +83,18 @@ def test_any_size(name, sizes):
 def test_mask_many_inputs_and_threads(name, inputs):
     mask = torch.rand(11, 6, generator=torch.Generator().manual_seed(2)) > 0.3
     mask[0, 0], mask[:, 1] = False, False
-    compare(CELLS[name], 11, 6, 7, mask=mask, inputs=inputs, threads=1)
-    compare(CELLS[name], 11, 6, 7, mask=mask, inputs=inputs, threads=2)
-    compare(CELLS[name], 11, 6, 7, mask=mask, inputs=inputs, threads=4, checkpoint_steps=4)
+    for threads, steps in ((1, None), (2, None), (4, 4)):
+        with in_slices(threads):
+            compare(CELLS[name], 11, 6, 7, mask=mask, inputs=inputs, checkpoint_steps=steps)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_recomputation_changes_no_gradient(name):
     cell = CELLS[name]
     given = problem(cell, 50, 3, 5)
-    whole = results(compiled.unroll, cell, *given)
+    whole = results(compiled, cell, *given)
     for steps in (1, 7, 49, 50, 1000):
-        parts = results(compiled.unroll, cell, *given, checkpoint_steps=steps)
+        parts = results(compiled, cell, *given, checkpoint_steps=steps)
         assert_close(parts, whole, 1e-13)
 
 
@@ -97,9 +106,8 @@ def test_what_is_kept_of_a_long_pass_goes_past_the_caches_unchanged(name, thread
     layer, x, state = problem(cell, 1100, 20, 80, dtype=torch.float32)
     mask = torch.rand(1100, 20, generator=torch.Generator().manual_seed(1)) > 0.1
     given = (layer, x, state, mask)
-    whole, parts = (
-        results(compiled.unroll, cell, *given, threads=threads, checkpoint_steps=steps) for steps in (None, 100)
-    )
+    with in_slices(threads):
+        whole, parts = (results(compiled, cell, *given, checkpoint_steps=steps) for steps in (None, 100))
     assert 1100 * 20 * 80 * 4 * len(make_plan(cell).saved) > 1 << 24
     assert_close(parts, whole, 2e-5)
     assert torch.equal(parts["outputs"], whole["outputs"])
@@ -114,7 +122,7 @@ def test_gradcheck(name):
     def function(x, *tensors):
         states = dict(zip(cell.states, tensors[: len(state)], strict=True))
         weights = cell.weights(dict(zip(names, tensors[len(state) :], strict=True)))
-        outputs, final = compiled.unroll(cell, weights, x, states)
+        outputs, final = compiled(cell, weights, x, states)
         return (outputs, *final.values())
 
     tensors = [x, *state.values(), *(p.detach().clone() for p in layer.parameters())]
@@ -125,11 +133,13 @@ def test_gradcheck(name):
 def test_same_threads_same_bits_whatever_ran_before(threads):
     cell = CELLS["lstm"]
     given = problem(cell, 30, 20, 32, dtype=torch.float32)
-    first = results(compiled.unroll, cell, *given, threads=threads)
-    results(compiled.unroll, cell, *problem(cell, 37, 21, 40, dtype=torch.float32, seed=5), threads=threads)
+    with in_slices(threads):
+        first = results(compiled, cell, *given)
+        results(compiled, cell, *problem(cell, 37, 21, 40, dtype=torch.float32, seed=5))
     junk = [torch.full((30, 20, 128), math.nan) for _ in range(8)]  # the allocator hands this memory out again
     del junk
-    again = results(compiled.unroll, cell, *given, threads=threads)
+    with in_slices(threads):
+        again = results(compiled, cell, *given)
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
@@ -139,7 +149,7 @@ def test_padding_is_inert_to_the_bit(name):
     layer, x, state = problem(cell, 12, 4, 8, dtype=torch.float32)
     padded = torch.cat([x, torch.full((5, 4, 2), 3.0)])
     mask = torch.arange(17)[:, None].expand(17, 4) < 12
-    for unroll in (compiled.unroll, plain.unroll):
+    for unroll in (compiled, plain.unroll):
         _, expected = unroll(cell, layer.weights(), x, state)
         _, final = unroll(cell, layer.weights(), padded, state, mask)
         assert all(torch.equal(final[n], expected[n]) for n in cell.states)
@@ -158,7 +168,7 @@ def test_what_is_not_finite_comes_through_forward(name, bad):
     layer, x, state = problem(cell, 6, 3, 5, dtype=torch.float32)
     x[2, 1, 0] = bad
     expected, _ = plain.unroll(cell, layer.weights(), x, state)
-    outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
+    outputs, _ = compiled(cell, layer.weights(), x, state)
     torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
@@ -168,7 +178,7 @@ def test_what_is_not_finite_comes_through_backward(name, bad):
     cell = CELLS[name]
     layer, x, state = problem(cell, 6, 3, 5, dtype=torch.float32)
     found = []
-    for unroll in (plain.unroll, compiled.unroll):
+    for unroll in (plain.unroll, compiled):
         record = StateGradients()
         leaf = x.clone().requires_grad_()
         outputs, _ = unroll(cell, layer.weights(), leaf, state, None, record)
@@ -191,12 +201,12 @@ def test_norms_whose_squares_no_float_holds_are_recorded_in_double(hidden, scale
         layer.weight_ih[:hidden] = 0
         layer.bias[:hidden] = 0.1  # keeps about half of the state in every step
     norms = {}
-    for unroll in (plain.unroll, compiled.unroll):
+    for unroll in (plain.unroll, compiled):
         record = StateGradients()
         outputs, _ = unroll(cell, layer.weights(), x, state, None, record)
         (scale * outputs[-1]).sum().backward()
         norms[unroll] = record.squares["h"]
-    expected, actual = norms[plain.unroll], norms[compiled.unroll]
+    expected, actual = norms[plain.unroll], norms[compiled]
     normal = expected > 1e-70  # above float32's denormal gradients
     assert expected[normal].min() < 1e-60 and expected.max() > scale**2
     torch.testing.assert_close(actual[normal], expected[normal], rtol=1e-3, atol=0)
@@ -205,14 +215,14 @@ def test_norms_whose_squares_no_float_holds_are_recorded_in_double(hidden, scale
 def test_only_what_is_wanted_is_computed_and_nothing_is_kept_without_gradients():
     cell = CELLS["lstm"]
     layer, x, state = problem(cell, 4, 3, 5)
-    outputs, final = compiled.unroll(cell, layer.weights(), x, state)
+    outputs, final = compiled(cell, layer.weights(), x, state)
     assert outputs.requires_grad and final["c"].requires_grad
     with torch.no_grad():
-        outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
+        outputs, _ = compiled(cell, layer.weights(), x, state)
     assert not outputs.requires_grad
     frozen = cell.layer(2, 5).double().requires_grad_(False)
     frozen.bias.requires_grad_()
-    outputs, _ = compiled.unroll(cell, frozen.weights(), x, state)
+    outputs, _ = compiled(cell, frozen.weights(), x, state)
     outputs.sum().backward()
     reference, _ = plain.unroll(cell, frozen.weights(), x, state)
     torch.testing.assert_close(frozen.bias.grad, torch.autograd.grad(reference.sum(), frozen.bias)[0])
@@ -223,8 +233,8 @@ def test_backward_twice_chunks_and_composed_weights():
     cell = CELLS["gru-after"]
     layer, x, state = problem(cell, 10, 3, 5)
     doubled = {name: 2 * p for name, p in layer.named_parameters()}  # not leaves
-    first, middle = compiled.unroll(cell, cell.weights(doubled), x[:6], state)
-    second, _ = compiled.unroll(cell, cell.weights(doubled), x[6:], middle)
+    first, middle = compiled(cell, cell.weights(doubled), x[:6], state)
+    second, _ = compiled(cell, cell.weights(doubled), x[6:], middle)
     loss = first.sum() + second.square().sum()
     once = torch.autograd.grad(loss, list(layer.parameters()), retain_graph=True)
     twice = torch.autograd.grad(loss, list(layer.parameters()))
@@ -238,7 +248,7 @@ def test_backward_twice_chunks_and_composed_weights():
 def test_a_second_derivative_is_refused():
     cell = CELLS["rnn"]
     layer, x, state = problem(cell, 4, 3, 5)
-    outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
+    outputs, _ = compiled(cell, layer.weights(), x, state)
     first = torch.autograd.grad(outputs.square().sum(), list(layer.parameters()), create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first[0].sum().backward()
@@ -247,7 +257,7 @@ def test_a_second_derivative_is_refused():
 def test_an_output_changed_in_place_is_noticed():
     cell = CELLS["rnn"]
     layer, x, state = problem(cell, 4, 3, 5)
-    outputs, _ = compiled.unroll(cell, layer.weights(), x, state)
+    outputs, _ = compiled(cell, layer.weights(), x, state)
     loss = outputs.sum()
     with torch.no_grad():
         outputs.zero_()
@@ -264,7 +274,7 @@ def test_memory_goes_with_the_graph():
         return sum(o.numel() for o in gc.get_objects() if type(o) is torch.Tensor)
 
     before = live()
-    outputs, final = compiled.unroll(cell, layer.weights(), x, state)
+    outputs, final = compiled(cell, layer.weights(), x, state)
     (outputs.sum() + final["c"].sum()).backward()
     layer.zero_grad(set_to_none=True)
     del outputs, final
@@ -275,8 +285,8 @@ def test_wrong_shapes_never_reach_c():
     cell = CELLS["lstm"]
     layer, x, state = problem(cell, 4, 3, 5)
     with pytest.raises(ValueError, match=r"weight_ih has shape \(20, 2\), expected \(20, 3\)"):
-        compiled.unroll(cell, layer.weights(), torch.zeros(4, 3, 3, dtype=x.dtype), state)
+        compiled(cell, layer.weights(), torch.zeros(4, 3, 3, dtype=x.dtype), state)
     with pytest.raises(ValueError, match="state c has shape"):
-        compiled.unroll(cell, layer.weights(), x, state | {"c": torch.zeros(2, 5, dtype=x.dtype)})
+        compiled(cell, layer.weights(), x, state | {"c": torch.zeros(2, 5, dtype=x.dtype)})
     with pytest.raises(ValueError, match="mask has shape"):
-        compiled.unroll(cell, layer.weights(), x, state, torch.ones(3, 4, dtype=torch.bool))
+        compiled(cell, layer.weights(), x, state, torch.ones(3, 4, dtype=torch.bool))

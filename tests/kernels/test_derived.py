@@ -13,8 +13,10 @@ from longlag.cells.orthogonal import ExpRNN
 from longlag.kernels import Derived, embedded, skew
 from longlag.kernels.recurrence import Weights
 from longlag.kernels.skew import Cayley, Damped, Exponential, composed
-from longlag.kernels.targets import c as compiled
+from longlag.kernels.targets import maps_for
 from longlag.kernels.targets.c import build, maps
+
+from tests.kernels.zoo import compiled
 
 MAPS = (Exponential(), Cayley(2), Damped(0.3))
 
@@ -130,13 +132,13 @@ def test_the_loop_takes_the_derivation_in(kind):
     assert inside.derived and not layer.weights().derived
     results = []
     for weights in (inside, layer.weights()):
-        outputs, final = compiled.unroll(layer.cell, weights, x, state)
+        outputs, final = compiled(layer.cell, weights, x, state)
         gradients = torch.autograd.grad(outputs.square().sum() + final["h"].sum(), list(layer.parameters()))
         results.append((outputs, *gradients))
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
     for parameter in layer.parameters():
         parameter.requires_grad_(parameter.ndim == 1)
-    outputs, _ = compiled.unroll(layer.cell, layer._weights(), x, state)
+    outputs, _ = compiled(layer.cell, layer._weights(), x, state)
     some = [parameter for parameter in layer.parameters() if parameter.requires_grad]
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(outputs.square().sum(), some))
 
@@ -162,7 +164,7 @@ def test_a_derived_weight_that_does_not_fit_is_refused(made, complaint):
     wrong = {"weight_hh": Derived((), lambda: (made, lambda gradient: ()))}
     weights = Weights(layer.weight_ih, (), None, None, {"offset": layer.offset}, wrong)
     with pytest.raises(ValueError, match=complaint):
-        compiled.unroll(layer.cell, weights, torch.zeros(4, 2, 3), layer.initial_state(2))
+        compiled(layer.cell, weights, torch.zeros(4, 2, 3), layer.initial_state(2))
 
 
 def test_a_derived_weight_may_lie_by_columns():
@@ -171,8 +173,8 @@ def test_a_derived_weight_may_lie_by_columns():
     (matrix,) = weights.weight_hh
     turned = Derived((matrix,), lambda given: (given.T.contiguous().T, lambda gradient: (gradient,)))
     lying = weights._replace(weight_hh=(), derived={"weight_hh": turned})
-    wanted, _ = compiled.unroll(layer.cell, weights, x, state)
-    found, _ = compiled.unroll(layer.cell, lying, x, state)
+    wanted, _ = compiled(layer.cell, weights, x, state)
+    found, _ = compiled(layer.cell, lying, x, state)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
@@ -184,14 +186,14 @@ class Marked(torch.Tensor):
     "other", [torch.zeros(3, dtype=torch.float16), torch.zeros(3, device="meta"), torch.zeros(3).as_subclass(Marked)]
 )
 def test_other_tensors_are_not_for_c(other):
-    assert maps.maps_for(other) is None
+    assert maps_for(other) is None
 
 
 def test_without_a_compiler_torch_serves(monkeypatch):
     monkeypatch.setattr(build, "compiler", lambda: None)
     maps.made.cache_clear()
     try:
-        assert maps.maps_for(torch.zeros(3)) is None
+        assert maps_for(torch.zeros(3)) is None
         assert composed(Exponential(), torch.zeros(3), 3).tensor().equal(torch.eye(3))
     finally:
         maps.made.cache_clear()

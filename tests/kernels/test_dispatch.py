@@ -9,10 +9,9 @@ import torch
 from longlag import kernels
 from longlag.cells.base import GatedCell
 from longlag.kernels import Gate
-from longlag.kernels.targets import c as compiled
 from longlag.kernels.targets.c import blas, build
 
-from tests.kernels.zoo import Peephole
+from tests.kernels.zoo import Peephole, compiled
 
 
 class Rolled(GatedCell):
@@ -40,12 +39,12 @@ def test_which_loop_runs_can_be_asked_and_chosen():
     assert kernels.which(cell) == "compiled"
     assert kernels.which(cell, kernel="plain") == "plain"
     assert kernels.which(cell, torch.bfloat16) == "plain"
-    assert compiled.refusal(cell) is None
+    assert kernels.refusal(cell) is None
     for kernel in ("auto", "plain", "compiled"):
         assert run(cell, kernel=kernel)[0].shape == (5, 3, 4)
-    with pytest.raises(ValueError, match="unknown kernel 'fast': one of auto, plain, compiled"):
+    with pytest.raises(ValueError, match="unknown kernel 'fast': one of auto, plain, compiled, c, interpreter"):
         run(cell, kernel="fast")
-    assert set(compiled.toolchain()) == {"compiler", "flags", "blas"}
+    assert set(kernels.tags()) == {"compiler", "flags", "blas"}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +57,7 @@ def test_which_loop_runs_can_be_asked_and_chosen():
     ],
 )
 def test_a_refusal_is_one_sentence_that_says_why(cell, dtype, device, words):
-    reason = compiled.refusal(cell, dtype, device)
+    reason = kernels.refusal(cell, dtype, device)
     assert reason is not None and words in reason and "\n" not in reason
     with pytest.raises(ValueError, match="not"):
         kernels.which(cell, dtype, device, kernel="compiled")
@@ -67,10 +66,10 @@ def test_a_refusal_is_one_sentence_that_says_why(cell, dtype, device, words):
 def test_no_compiler_and_no_blas(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(build, "compiler", lambda: None)
-        assert "needs a C compiler" in str(compiled.refusal(Peephole()))
+        assert "needs a C compiler" in str(kernels.refusal(Peephole()))
         assert run(Peephole())[0].shape == (5, 3, 4)
     monkeypatch.setattr(blas, "find", lambda: None)
-    assert "needs a BLAS" in str(compiled.refusal(Peephole()))
+    assert "needs a BLAS" in str(kernels.refusal(Peephole()))
 
 
 def test_scipys_blas_serves_as_well(monkeypatch):
@@ -93,7 +92,7 @@ def test_falling_back_is_said_once(caplog):
     with caplog.at_level(logging.WARNING, logger="longlag"):
         run(cell)
         run(cell)
-    assert [r.message for r in caplog.records] == [f"{compiled.refusal(cell)}; the plain loop runs instead"]
+    assert [r.message for r in caplog.records] == [f"{kernels.refusal(cell)}; the plain loop runs instead"]
     with pytest.raises(ValueError, match=r"aten\.roll"):
         run(cell, kernel="compiled")
 
@@ -103,6 +102,6 @@ def test_mixed_dtypes_and_tensor_subclasses_are_refused():
     layer = cell.layer(2, 4)
     state = {name: torch.zeros(3, 4) for name in cell.states}
     with pytest.raises(ValueError, match="one dtype and device"):
-        compiled.unroll(cell, layer.weights(), torch.zeros(5, 3, 2, dtype=torch.float64), state)
+        compiled(cell, layer.weights(), torch.zeros(5, 3, 2, dtype=torch.float64), state)
     with pytest.raises(ValueError, match="at least one step"):
-        compiled.unroll(cell, layer.weights(), torch.zeros(0, 3, 2), state)
+        compiled(cell, layer.weights(), torch.zeros(0, 3, 2), state)

@@ -7,10 +7,9 @@ import gc
 import pytest
 import torch
 from longlag.kernels import memory
-from longlag.kernels.targets import c as compiled
 
 from tests.kernels.test_compiled import problem
-from tests.kernels.zoo import CELLS
+from tests.kernels.zoo import CELLS, compiled
 
 LARGE = (memory.SMALLEST // 4 + 1,)
 
@@ -58,9 +57,9 @@ def test_two_passes_at_once_share_nothing():
     def gradients(loss):
         return torch.autograd.grad(loss, list(layer.parameters()))
 
-    alone = gradients(compiled.unroll(cell, layer.weights(), x, state)[0].sum())
-    first = compiled.unroll(cell, layer.weights(), x, state)[0]
-    second = compiled.unroll(cell, layer.weights(), -x, state)[0]
+    alone = gradients(compiled(cell, layer.weights(), x, state)[0].sum())
+    first = compiled(cell, layer.weights(), x, state)[0]
+    second = compiled(cell, layer.weights(), -x, state)[0]
     gradients(second.sum())
     for a, b in zip(gradients(first.sum()), alone, strict=True):
         assert torch.equal(a, b)

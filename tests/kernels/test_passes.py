@@ -16,13 +16,12 @@ from longlag.kernels import Gate, plain
 from longlag.kernels.compiler.graph import Graph, reachable
 from longlag.kernels.compiler.plan import make_plan
 from longlag.kernels.compiler.trace import Untraceable, trace
-from longlag.kernels.targets import c as compiled
 from longlag.kernels.targets.c.emit import Body
 from longlag.kernels.targets.c.resources import resource
 from longlag.kernels.targets.c.source import source
 from numpy.polynomial import Chebyshev, Polynomial
 
-from tests.kernels.zoo import GateRecurrence, MinGRU
+from tests.kernels.zoo import GateRecurrence, MinGRU, compiled
 
 
 def test_equal_expressions_are_one_node():
@@ -182,7 +181,7 @@ def test_every_operation_and_its_derivative_equal_torch(dtype):
     bias = torch.cat([a, b]).repeat(len(OPERATIONS)).requires_grad_()
     state = {name: torch.zeros(1, len(a), dtype=dtype) for name in OPERATIONS}
     found = []
-    for unroll in (plain.unroll, compiled.unroll):
+    for unroll in (plain.unroll, compiled):
         outputs, _ = unroll(cell, cell.weights({"bias": bias}), torch.zeros(1, 1, 1, dtype=dtype), state)
         (grad,) = torch.autograd.grad(outputs.sum(), bias)
         values = dict(zip(cell.outputs, outputs.chunk(len(cell.outputs), -1), strict=True))
@@ -240,7 +239,7 @@ def test_tanh_and_sigmoid_are_accurate_everywhere():
     for dtype, tolerance in ((torch.float32, 4e-7), (torch.float64, 1e-15)):
         state = {name: torch.zeros(x.shape[1], 1, dtype=dtype) for name in cell.states}
         ones = cell.weights({"weight_ih": torch.ones(1, 1, dtype=dtype)})
-        outputs, _ = compiled.unroll(cell, ones, x.to(dtype), state)
+        outputs, _ = compiled(cell, ones, x.to(dtype), state)
         exact = x.to(dtype).double()
         t, s = outputs.chunk(2, -1)
         torch.testing.assert_close(t.double(), torch.tanh(exact), rtol=tolerance, atol=1e-37)

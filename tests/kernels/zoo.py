@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from longlag import kernels
 from longlag.cells.base import GatedCell
 from longlag.cells.elman import IRNN, RNN
 from longlag.cells.gru import GRU, GRUOptions
 from longlag.cells.lstm import LSTM
 from longlag.kernels import Gate
 from torch.nn.functional import softplus
+
+compiled = partial(kernels.unroll, kernel="compiled")
 
 
 class Peephole(GatedCell):

@@ -15,9 +15,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from longlag import registry
+from longlag import kernels, registry
 from longlag.errors import UserError
-from longlag.kernels.targets.c import toolchain
 from longlag.study.storage import where
 from longlag.study.store import StudyStore, names
 from longlag.tracking.home import Home
@@ -93,7 +92,7 @@ def _machine() -> Iterator[Finding]:
             yield Finding(what="versions", state="wrong", about=f"{name} is not installed")
     about = f"{', '.join(found)}; Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
     yield Finding(what="versions", state="ok", about=about)
-    tools = toolchain()
+    tools = kernels.tags()
     compiler = ", ".join(f"{key} {value}" for key, value in tools.items())
     cells = _by_kernel()
     yield Finding(

@@ -1,22 +1,21 @@
 """How a cell runs over time: the plain autograd loop, or its equations compiled.
 
-`unroll` chooses. ``kernel="auto"`` takes the compiled loop where there is one and the plain loop elsewhere, saying so
-once for each cell and reason; ``"plain"`` and ``"compiled"`` insist.
+`unroll` chooses. ``kernel="auto"`` takes a compiled kernel where there is one and the plain loop elsewhere, logging
+the reason once; ``"plain"`` and ``"compiled"`` insist, as does the name of a kernel target (`longlag.kernels.targets`).
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from longlag.kernels import plain
+from longlag.kernels import plain, targets
+from longlag.kernels.compiled import ANY, compiled_cell
 from longlag.kernels.derived import Adjoint, Derived
 from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Gate, Layout, Named, Product, Recurrence, State, Weights
-from longlag.kernels.targets import c as compiled
-from longlag.kernels.targets.c import refusal
 from longlag.log import log
 
 __all__ = [
@@ -32,14 +31,32 @@ __all__ = [
     "StateGradients",
     "Weights",
     "refusal",
+    "tags",
     "unroll",
     "which",
 ]
 
-Kernel = Literal["auto", "plain", "compiled"]
-KERNELS: tuple[str, ...] = get_args(Kernel)
+Kernel = Literal["auto", "plain", "compiled"] | str
+"""``auto``, ``plain``, ``compiled``, or the name of a target."""
 
 _said: set[str] = set()
+
+
+def refusal(
+    cell: Recurrence,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    kernel: Kernel = "compiled",
+) -> str | None:
+    """Why `cell` does not run compiled in that dtype on that device, in one sentence; None when it does.
+
+    Asking builds the kernel.
+
+    Raises:
+        ValueError: when there is no such target.
+    """
+    found = compiled_cell(cell, dtype, torch.device(device), ANY if kernel == "auto" else kernel)
+    return found if isinstance(found, str) else None
 
 
 def which(
@@ -47,22 +64,29 @@ def which(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     kernel: Kernel = "auto",
-) -> Literal["plain", "compiled"]:
-    """Which loop `unroll` takes for `cell` at that dtype and device.
+) -> str:
+    """The kernel that `unroll` takes for `cell` in that dtype on that device: plain, compiled, or the named target.
 
     Raises:
-        ValueError: when ``kernel="compiled"`` cannot be had, saying why; for an unknown `kernel`.
+        ValueError: when it insists on a kernel that cannot be built, saying why; for an unknown `kernel`.
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"unknown kernel {kernel!r}: one of {', '.join(KERNELS)}")
     if kernel == "plain":
         return "plain"
-    reason = compiled.refusal(cell, dtype, device)
-    if reason is None:
-        return "compiled"
-    if kernel == "compiled":
+    reason = refusal(cell, dtype, device, kernel)
+    if kernel == "auto":
+        return "plain" if reason else "compiled"
+    if reason is not None:
         raise ValueError(reason)
-    return "plain"
+    return kernel
+
+
+def tags(device: torch.device | str = "cpu") -> dict[str, str]:
+    """What decides the bits of compiled kernels on a device, such as compiler and flags: to be recorded with a run."""
+    device = torch.device(device)
+    found: dict[str, str] = {}
+    for target in targets.automatic(device.type):
+        found = {**target.tags(device), **found}
+    return found
 
 
 def unroll(
@@ -78,27 +102,35 @@ def unroll(
     """Run `cell` over ``x [T, B, I]`` from `state`; see `longlag.kernels.plain.unroll`.
 
     Args:
-        kernel: which loop runs.
-        checkpoint_steps: the compiled loop keeps the states of every so many steps only and computes the rest again
-            in the backward pass. The plain loop, the oracle, keeps everything.
+        cell: the recurrence.
+        weights: its effective weights.
+        x: inputs ``[T, B, I]``.
+        state: the initial state by name.
+        mask: ``[T, B]``, true where the step exists; elsewhere the state is carried over unchanged.
+        record: filled in the backward pass with the gradient norms of the states.
+        kernel: what runs.
+        checkpoint_steps: a compiled kernel keeps the states of every so many steps only and computes the rest again
+            in the backward pass: same gradients, memory for that many steps. The plain loop, the oracle, keeps all.
 
     Raises:
-        ValueError: when ``kernel="compiled"`` cannot be had, saying why; for an unknown `kernel`.
+        ValueError: when it insists on a kernel that cannot run this, saying why; for an unknown `kernel`.
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"unknown kernel {kernel!r}: one of {', '.join(KERNELS)}")
     if kernel != "plain":
-        result = compiled.attempt(cell, weights, x, state, mask, record, checkpoint_steps)
+        found = compiled_cell(cell, x.dtype, x.device, ANY if kernel == "auto" else kernel)
+        if isinstance(found, str):
+            result: tuple[Tensor, State] | str = found
+        else:
+            result = found.unroll(weights, x, state, mask, record, checkpoint_steps)
         if not isinstance(result, str):
             return result
-        if kernel == "compiled":
+        if kernel != "auto":
             raise ValueError(result)
         say_once(f"{result}; the plain loop runs instead")
     return plain.unroll(cell, weights.computed(), x, state, mask, record)
 
 
 def say_once(line: str) -> None:
-    """One line of warning, once a process."""
+    """Log a warning once a process."""
     if line not in _said:
         _said.add(line)
         log.warning(line)

@@ -1,4 +1,4 @@
-"""The input weights of a cell that sees its inputs through an embedding; in C where there is a compiler."""
+"""The input weights of a cell that sees its inputs through an embedding; by a target's maps where it has them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.derived import Adjoint, Derived
-from longlag.kernels.targets.c.maps import maps_for
+from longlag.kernels.targets import maps_for
 
 NARROW = 8
-"""Inputs that the loops in C are made for; more are left to a library's matrix product."""
+"""Inputs that a target's maps are made for; more are left to a library's matrix product."""
 
 
 def embedded(packed: Tensor, embedding: Tensor, before: int) -> Derived:

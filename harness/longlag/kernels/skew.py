@@ -1,7 +1,7 @@
-"""Matrices composed from skew-symmetric ones: exponential, Cayley transform, damped; in C where there is a compiler.
+"""Matrices composed from skew-symmetric ones: exponential, Cayley transform, damped.
 
-Each map is written down twice: by torch's operations, for any device and dtype, and in C (`compiled.maps`), which is
-what runs on the CPU. Both are differentiated by hand.
+Each map is written by torch's operations here, for any device and dtype. Where a kernel target has a faster version
+(`longlag.kernels.maps`), that one runs. Both are differentiated by hand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.derived import Adjoint, Derived
-from longlag.kernels.targets.c.maps import Maps, maps_for
+from longlag.kernels.maps import Maps
+from longlag.kernels.targets import maps_for
 
 Pull = Callable[[Tensor], Tensor]
 """From the gradient ``[n, n]`` by a map's value to that by the entries above the diagonal ``[n (n - 1) / 2]``."""
@@ -53,7 +54,7 @@ class SkewMap(ABC):
 
     @abstractmethod
     def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
-        """f(S) from the entries of A above its diagonal, and the adjoint, both in C."""
+        """f(S) from the entries of A above its diagonal, and the adjoint, by a target's maps."""
 
     def plain(self, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         """The same by `value` and `adjoint`."""

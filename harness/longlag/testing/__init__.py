@@ -1,4 +1,4 @@
-"""Conformance suites that built-in and third-party cells and tasks are held to. They need pytest.
+"""Conformance suites for cells, tasks and kernel targets, built-in and third-party. They need pytest.
 
 Subclass the suite in a test file and say which cells by one fixture:
 
@@ -11,6 +11,7 @@ Subclass the suite in a test file and say which cells by one fixture:
 """
 
 from longlag.testing.cells import CellConformance
+from longlag.testing.kernels import KernelConformance
 from longlag.testing.tasks import TaskConformance
 
-__all__ = ["CellConformance", "TaskConformance"]
+__all__ = ["CellConformance", "KernelConformance", "TaskConformance"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.utils import deterministic
 
-from longlag.kernels.targets.c import toolchain
+from longlag import kernels
 
 
 @cache
@@ -31,9 +31,9 @@ def git_commit() -> str:
         return ""
 
 
-def environment(kernel: str) -> dict[str, str]:
-    """Versions and the like, by name; `kernel` says which loops the layers take."""
-    tools = toolchain() if "compiled" in kernel else {}
+def environment(kernel: str, device: torch.device | str = "cpu") -> dict[str, str]:
+    """Versions and the like, by name; `kernel` says which loops the layers take on `device`."""
+    tools = kernels.tags(device) if "compiled" in kernel else {}
     return {
         "longlag": version("longlag"),
         "torch": torch.__version__,

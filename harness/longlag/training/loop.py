@@ -59,7 +59,7 @@ class Run:
             (stage.until, spec.task_with(stage.task).build()) for stage in spec.data.curriculum
         ]
         try:
-            self.environment = environment(self.network.kernels(self.device))
+            self.environment = environment(self.network.kernels(self.device), self.device)
         except ValueError as error:
             raise UserError(f"training.kernel: {error}") from error
         looked_at = part(self.splits["validation"].batch, 0, spec.probe.batch_size, self.per_step)

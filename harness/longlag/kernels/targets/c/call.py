@@ -15,6 +15,10 @@ DECLARATION = re.compile(r"(?:const )?(?:unsigned )?\w+ (.+)", re.DOTALL)
 DECLARATOR = re.compile(r"\*?(?P<name>\w+)(?:\[(?P<times>N_\w+)\])?")
 
 
+Fields = Mapping[str, int | Sequence[int]]
+"""Some fields of a ``Call``, by name."""
+
+
 @cache
 def declared() -> tuple[tuple[str, str | None], ...]:
     """Name and array size, a macro or None, of every field of the struct in order.
@@ -51,7 +55,7 @@ class CallLayout:
         self._struct = struct.Struct(f"{sum(self.fields.values())}q")
         self.size = self._struct.size
 
-    def pack(self, values: Mapping[str, int | Sequence[int]]) -> bytes:
+    def pack(self, values: Fields) -> bytes:
         """The struct with these fields, a number or as many as the field holds, and zeros in all others.
 
         Raises:

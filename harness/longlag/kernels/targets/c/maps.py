@@ -15,7 +15,7 @@ from torch import Tensor
 
 from longlag.kernels.targets.c import build
 from longlag.kernels.targets.c.resources import assemble
-from longlag.kernels.targets.c.supported import PLAIN, REAL
+from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.c.tiles import tiles
 
 ROOM = 4
@@ -137,9 +137,6 @@ def made(real: str) -> Maps | None:
         return None
 
 
-def maps_for(like: Tensor) -> Maps | None:
-    """The maps for tensors like `like`; None where torch's operations have to serve: another device, dtype or kind of
-    tensor, no compiler."""
-    if type(like) not in PLAIN or like.device.type != "cpu" or like.dtype not in REAL:
-        return None
-    return made(REAL[like.dtype])
+def maps_for(dtype: torch.dtype) -> Maps | None:
+    """The maps for tensors on the CPU; None for a dtype that C has no type for, and without a compiler."""
+    return made(REAL[dtype]) if dtype in REAL else None
