@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from longlag import registry
-from longlag.kernels.targets.c.build import compiler
+from longlag import kernels, registry
+from longlag.cells.lstm import LSTM
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -48,7 +48,7 @@ def test_adding_a_cell(tmp_path: Path) -> None:
     task = ["--set", "task.length=12", "--set", "cell.update_bias=2"]
     result = json.loads(longlag(environment, "run", "adding", "--cell", "ugrnn", *task, *SHORT, "--json"))
     assert result["spec"]["cell"] == {"name": "ugrnn", "update_bias": 2.0} and result["updates"] == 20
-    compiled = compiler() is not None
+    compiled = kernels.refusal(LSTM()) is None
     assert result["environment"]["kernel"] == ("compiled" if compiled else "plain")
     assert compiled == ("flags" in result["environment"])  # which stands on the run as a tag, as all of it does
     longlag(environment, "sweep", "adding", "--cell", "gru,ugrnn", "--trials", "2", "--workers", "1", *task[:2], *SHORT)

@@ -12,7 +12,7 @@ from longlag.cli import options
 from longlag.errors import UserError
 from longlag.registry import Kind
 
-HELP = "List tasks, cells, optimizers, probes, samplers, objectives or studies."
+HELP = "List tasks, cells, optimizers, probes, samplers, objectives, kernel targets or studies."
 app = typer.Typer(help=HELP, no_args_is_help=False, rich_markup_mode="rich")
 
 
@@ -79,6 +79,23 @@ def objectives(json: options.Json = False) -> None:
             row["direction"] = registry.load("objective", name).direction
         rows.append(row)
     _show(rows, {"name": "objective", "about": "what it is", "direction": "direction", "from": "from"}, json)
+
+
+@app.command()
+def targets(json: options.Json = False) -> None:
+    """List the installed kernel targets, third parties' included."""
+    rows = []
+    for name in registry.names("target"):
+        row: dict[str, Any] = {"name": name, "from": registry.origin("target", name)}
+        try:
+            target = registry.load("target", name)
+        except UserError as error:
+            rows.append({**row, "error": str(error)})
+            continue
+        chosen = "automatically" if target.automatic else "where a layer names it"
+        rows.append({**row, "about": about(target), "devices": list(target.devices), "runs": chosen})
+    columns = {"name": "target", "about": "what it is", "devices": "devices", "runs": "runs", "from": "from"}
+    _show(rows, columns, json)
 
 
 @app.command()

@@ -25,7 +25,7 @@ def show(
     json: options.Json = False,
     home: options.Home = None,
 ) -> None:
-    """Show one task, cell, optimizer, probe, sampler, objective or study.
+    """Show one task, cell, optimizer, probe, sampler, objective, kernel target or study.
 
     \b
       longlag show adding
@@ -40,6 +40,8 @@ def show(
     for kind in ("optimizer", "probe", "sampler", "objective"):
         if name in registry.names(kind):
             found.append(_common(kind, name, registry.load(kind, name)))
+    if name in registry.names("target"):
+        found.append(target(name))
     if not found:
         found.append(study(name, home))
     if json:
@@ -82,6 +84,19 @@ def cell(name: str) -> dict[str, Any]:
         **_common("cell", name, definition),
         "states": list(layer.state_names),
         "parameters": {"input_size": EXAMPLE_INPUT, "hidden_size": EXAMPLE_HIDDEN, "depth": 1, "count": count},
+    }
+
+
+def target(name: str) -> dict[str, Any]:
+    definition = registry.load("target", name)
+    return {
+        "kind": "target",
+        "name": name,
+        "from": registry.origin("target", name),
+        "definition": inspect.getdoc(definition) or "",
+        "options": {},
+        "devices": list(definition.devices),
+        "automatic": definition.automatic,
     }
 
 

@@ -78,6 +78,7 @@ class Step:
         self.plan, self.weights, self.shape, self.dtype = plan, weights, like.shape, like.dtype
         self.hidden = like.shape[-1]
 
+    @np.errstate(all="ignore")  # a diverged run is not an error
     def forward(self, x: Array, old: Sequence[Array], exists: Array | None) -> tuple[list[Array], Values]:
         """The new states, and the values that the plan saves for the backward pass."""
         plan, size = self.plan, self.hidden
@@ -100,6 +101,7 @@ class Step:
             new = [np.where(exists, after, before) for after, before in zip(new, old, strict=True)]
         return new, {node: values[node] for node in plan.saved}
 
+    @np.errstate(all="ignore")
     def backward(
         self,
         x: Array,
@@ -174,8 +176,7 @@ class Step:
         return known
 
     def evaluate(self, roots: Iterable[Node], known: Values) -> Values:
-        with np.errstate(all="ignore"):  # a diverged run is not an error
-            return evaluate(roots, known, OPERATIONS, self.dtype.type)
+        return evaluate(roots, known, OPERATIONS, self.dtype.type)
 
     def named(self, values: Values, nodes: Mapping[str, Node], names: Iterable[str]) -> list[Array]:
         """The values of some nodes, each with a number for every example and unit."""
