@@ -34,7 +34,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -59,6 +59,7 @@ QUICK_LARGE = ("lstm", "lstm-peephole", "gru", "rnn")
 LARGE: Size = (750, 50, 128)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset": "before"})}
 """Cells whose options change what a step computes, under a name of their own."""
+Fields = Mapping[str, int | Sequence[int]]
 INPUTS = 2
 LOOP_SECONDS = 0.3
 """How long is looked at what of a step the loop takes."""
@@ -92,8 +93,8 @@ def share_in_loop(step: Step, repeats: int, clock: Callable[[], float]) -> float
     """The share of a step's time that its compiled loop takes."""
     spent = 0.0
 
-    def timed(run: Callable[[Library, list[int]], None]) -> Callable[[Library, list[int]], None]:
-        def call(library: Library, fields: list[int]) -> None:
+    def timed(run: Callable[[Library, Fields], None]) -> Callable[[Library, Fields], None]:
+        def call(library: Library, fields: Fields) -> None:
             nonlocal spent
             start = clock()
             run(library, fields)

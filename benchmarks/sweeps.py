@@ -24,7 +24,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,14 +98,14 @@ def report_workers(base: dict[str, Any], trials: int) -> None:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[Counter[str]]:
+def watched() -> Iterator[dict[str, float]]:
     """Seconds in each part of a sweep, inner parts not counted in outer ones."""
     from longlag.tracking.callback import MlflowListener
     from longlag.training import loop, resume
     from longlag.training.checkpoint import Checkpoints
     from longlag.workers import runner
 
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     running: list[str] = []
     since = time.perf_counter()
 

@@ -22,7 +22,7 @@ import torch
 from longlag.errors import UserError
 from longlag.spec import RunSpec, load_run
 from longlag.task import Batch
-from longlag.training import optimizers
+from longlag.training.clipping import clip
 from longlag.training.environment import numerics
 from longlag.training.loop import Run
 from torch import nn
@@ -69,7 +69,7 @@ def step(run: Run, spec: RunSpec, batch: Batch) -> None:
     """What the training loop does with a batch."""
     run.backward(run.tensors(batch))
     norm = nn.utils.get_total_norm([p.grad for p in run.parameters if p.grad is not None])
-    optimizers.clip(spec.clip, run.parameters, norm)
+    clip(spec.clip, run.parameters, norm)
     run.optimizer.step()
 
 

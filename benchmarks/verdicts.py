@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,7 +62,8 @@ def heavy(mean: float, diverged: float) -> Draw:
 
     def draw(rng: np.random.Generator, n: int) -> list[float]:
         scores = np.exp(rng.normal(mean, 1.0, n))
-        return np.where(rng.random(n) < diverged, np.inf, scores).tolist()
+        found: list[float] = np.where(rng.random(n) < diverged, np.inf, scores).tolist()
+        return found
 
     return draw
 
@@ -72,7 +73,8 @@ def times(mean: float, budget: float, step: float = 100.0) -> Draw:
 
     def draw(rng: np.random.Generator, n: int) -> list[float]:
         seen = np.ceil(rng.exponential(mean, n) / step) * step
-        return np.where(seen > budget, np.inf, seen).tolist()
+        found: list[float] = np.where(seen > budget, np.inf, seen).tolist()
+        return found
 
     return draw
 
@@ -123,7 +125,7 @@ CASES = [
 ]
 
 
-def claim(relation: dict[str, Any], identifier: str) -> Claim:
+def claim(relation: Mapping[str, Any], identifier: str) -> Claim:
     return Claim(
         id=identifier, statement="-", source="-", certainty="read", published="-",
         relation=TypeAdapter(Relation).validate_python(relation),

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield path + key, inner
 
 
-OTHER = {  # where no number, flag or choice will do
+OTHER: dict[str, dict[str, Any]] = {  # where no number, flag or choice will do
     "task.solved_accuracy": {"task.variant": "1997", "task.solved_accuracy": 0.9},
     "cell.std": {"cell.init": "normal", "cell.std": 0.2},
     "model.readout.hidden": {"model.readout.hidden": [8]},
@@ -129,9 +129,10 @@ def others(path: str, value: Any) -> Iterator[dict[str, Any]]:
         yield OTHER[path]
     numbers = [value + 1, value / 2, 0.5] if isinstance(value, int | float) else [1, 0.5, 10]
     schemas = [RunSpec.model_json_schema(), AddingOptions.model_json_schema(), RNNOptions.model_json_schema()]
-    for candidate in (
+    candidates: Iterable[Any] = (
         [not value] if isinstance(value, bool) else numbers if not isinstance(value, str) else choices(schemas)
-    ):
+    )
+    for candidate in candidates:
         if candidate != value:
             yield {path: candidate}
 

@@ -36,7 +36,7 @@ def study(axes: dict[str, Any], function: Callable[[Point], float], trials: int,
 
     optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3)).optimize(objective, n_trials=trials)
     rest = {"updates": 0, "hours": 0.0, "finished": True, "experiment": "", "tracking_uri": ""}
-    return StudyResult(spec=spec, trials=tuple(found), total=trials, **rest)  # type: ignore[arg-type]
+    return StudyResult(spec=spec, trials=tuple(found), total=trials, **rest)
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ def test_a_study_ends_with_its_pictures(
 
 
 def seed(outcome: str, score: dict[int, float], solved_at: int | None = None) -> Seed:
-    fields = {"outcome": outcome, "solved_at": solved_at}
+    fields: dict[str, Any] = {"outcome": outcome, "solved_at": solved_at}
     return Seed(RunResult.model_construct(**fields), "lag", np.ones(5), 0.1 ** np.arange(5.0), score)
 
 

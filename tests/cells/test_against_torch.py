@@ -83,4 +83,5 @@ def test_agrees_with_torch(name: str, depth: int, given: bool) -> None:
     ],
 )
 def test_parameter_count(name: str, options: dict[str, str], formula) -> None:
-    assert sum(p.numel() for p in layer(name, 7, 12, **options).parameters()) == formula(7, 12)
+    made: Stack = layer(name, 7, 12, **options)
+    assert sum(p.numel() for p in made.parameters()) == formula(7, 12)

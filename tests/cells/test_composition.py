@@ -41,7 +41,7 @@ def test_masked_layer_equals_the_stack_it_describes(name: str, depth: int) -> No
     torch.testing.assert_close(y.grad, x.grad, rtol=1e-12, atol=1e-12)
     unwanted = one.weight_hh.grad[one.recurrent_mask == 0]
     assert len(unwanted) == 0 or not unwanted.any()
-    used = sum(int(m.sum()) for m in (one.input_mask, one.recurrent_mask)) + one.bias.numel()
+    used = int(one.input_mask.sum() + one.recurrent_mask.sum()) + one.bias.numel()
     assert used == sum(p.numel() for p in plain.parameters())
 
 

@@ -17,7 +17,7 @@ from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, r
 @pytest.mark.parametrize("mix", ["none", "gelu", "glu"])
 def test_equals_its_convolution(mix: str) -> None:
     steps, inputs, hidden, size = 30, 3, 5, 4
-    options = LRUOptions(state_size=size, mix=mix)  # type: ignore[arg-type]
+    options = LRUOptions(state_size=size, mix=mix)
     stack = Stack(LRU(options), inputs, hidden, 1, torch.Generator().manual_seed(0)).double()
     p = {name.removeprefix("layers.0."): v.detach().numpy() for name, v in stack.named_parameters()}
     b = p["scan.weight_ih"][:size] + 1j * p["scan.weight_ih"][size:]

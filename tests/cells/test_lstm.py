@@ -56,6 +56,7 @@ def numbers(*shape: int, seed: int = 3) -> Tensor:
 
 def onnx(layer: GatedLayer, x: Tensor) -> Tensor:
     """The same layer as an ONNX LSTM; a gate that is missing is one held open by a large bias."""
+    assert isinstance(layer.cell, LSTM)
     options, present = layer.cell.options, layer.layout.biases
     weights: list[Tensor] = []
     for packed in (layer.weight_ih, layer.weight_hh, layer.bias):

@@ -33,7 +33,7 @@ def arrays(stack: Stack) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("inputs", [2, 3])
 def test_s4d_equals_its_convolution(init: str, inputs: int) -> None:
     steps, hidden = 40, 3
-    options = S4DOptions(state_size=8, init=init, mix="none")  # type: ignore[arg-type]
+    options = S4DOptions(state_size=8, init=init, mix="none")
     stack = Stack(S4D(options), inputs, hidden, 1, torch.Generator().manual_seed(0)).double()
     p = arrays(stack)
     x = np.random.default_rng(0).normal(size=(steps, inputs))
@@ -96,7 +96,7 @@ def selective_in_numpy(p: dict[str, np.ndarray], x: np.ndarray, sizes: tuple[int
 
 @pytest.mark.parametrize("mix", ["none", "silu-gate"])
 def test_selective_equals_its_equations(mix: str) -> None:
-    options = SelectiveOptions(state_size=3, dt_rank=2, mix=mix)  # type: ignore[arg-type]
+    options = SelectiveOptions(state_size=3, dt_rank=2, mix=mix)
     stack = Stack(Selective(options), 2, 5, 1, torch.Generator().manual_seed(0)).double()
     x = np.random.default_rng(0).normal(size=(15, 2, 2))
     got, _ = stack(torch.from_numpy(x))

@@ -85,7 +85,7 @@ def test_receptive_field() -> None:
 
 def test_effective_and_literal_initialisation() -> None:
     def first(init: str) -> torch.Tensor:
-        options = TCNOptions(kernel_size=7, levels=2, init=init)  # type: ignore[arg-type]
+        options = TCNOptions(kernel_size=7, levels=2, init=init)
         layer = TCN(options).layer(1, 100, torch.Generator().manual_seed(0))
         assert isinstance(layer, TCNLayer)
         convolution = layer.levels[1].first

@@ -63,7 +63,7 @@ def test_equals_attention_written_out() -> None:
         span = range(max(0, t - 3), t + 1)
         turned = transformer.rotate(q[t : t + 1], t)[0]
         scores = torch.stack([turned @ transformer.rotate(k[j : j + 1], j)[0] / 2 for j in span])
-        rows.append(sum(w * v[j] for w, j in zip(scores.softmax(0), span, strict=True)))  # type: ignore[arg-type]
+        rows.append(sum(w * v[j] for w, j in zip(scores.softmax(0), span, strict=True)))
     a = x[:, 0] + layer.out(torch.stack(rows))
     want = a + layer.narrow(F.gelu(layer.widen(F.layer_norm(a, (4,)))))
     torch.testing.assert_close(layer(x)[0][:, 0], want, rtol=1e-10, atol=1e-10)

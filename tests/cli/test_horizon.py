@@ -35,7 +35,8 @@ def test_a_study_its_second_call_and_its_page_made_again(longlag: Longlag, tmp_p
     told = json.loads(again.out)["studies"][0]
     assert told["identity"] == record.identity and told["cells"][0]["cell"] == "rnn"
 
-    page.unlink(), picture.unlink()
+    page.unlink()
+    picture.unlink()
     rebuilt = longlag("horizon", "--from", str(file), "--page", str(page))
     assert rebuilt.code == 0, rebuilt.err
     assert {path: path.read_bytes() for path in made} == made

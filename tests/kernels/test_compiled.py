@@ -56,14 +56,14 @@ def assert_close(actual, expected, tolerance):
         relative = tolerance * 2 if name.startswith("squares") else tolerance
         scale = value[value.isfinite()].abs().max().item() if value.isfinite().any() else 1.0
         torch.testing.assert_close(
-            actual[name], value, rtol=relative, atol=relative * scale, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
+            actual[name], value, rtol=relative, atol=relative * scale, equal_nan=True, msg=f"{name}: {{}}".format
         )
 
 
 def compare(cell, steps, batch, hidden, dtype=torch.float64, mask=None, inputs=2, **options):
-    given = problem(cell, steps, batch, hidden, inputs, dtype)
-    expected = results(plain.unroll, cell, *given, mask)
-    assert_close(results(compiled, cell, *given, mask, **options), expected, TOLERANCE[dtype])
+    layer, x, state = problem(cell, steps, batch, hidden, inputs, dtype)
+    expected = results(plain.unroll, cell, layer, x, state, mask)
+    assert_close(results(compiled, cell, layer, x, state, mask, **options), expected, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])

@@ -199,7 +199,7 @@ def test_every_operation_and_its_derivative_equal_torch(dtype):
                 rtol=tolerance * (1, 4)[k],
                 atol=tolerance if what == "derivative" or name in CANCELLING else smallest,
                 equal_nan=True,
-                msg=lambda m, n=name, w=what: f"{w} of {n}: {m}",
+                msg=f"{what} of {name}: {{}}".format,
             )
 
 

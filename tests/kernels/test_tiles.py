@@ -11,7 +11,7 @@ from longlag.kernels.targets.c.tiles import tiles
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler on this machine")
 
-KINDS = {"float": np.float32, "double": np.float64}
+KINDS: dict[str, type[np.float32 | np.float64]] = {"float": np.float32, "double": np.float64}
 LONG, POINTER = ctypes.c_long, ctypes.c_void_p
 MULTIPLY = ctypes.CFUNCTYPE(None, LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG)
 PACK = ctypes.CFUNCTYPE(None, LONG, LONG, POINTER, LONG, LONG, POINTER)
@@ -53,7 +53,7 @@ def test_equals_the_product_and_touches_nothing_else(real, rows, n):
     wanted = C.astype(np.float64)
     wanted[:, :n] += A[:, :k].astype(np.float64) @ M
     multiply(real, A, M, C, n)
-    np.testing.assert_allclose(C, wanted, rtol=0, atol=50 * np.finfo(kind).eps)
+    np.testing.assert_allclose(C, wanted, rtol=0, atol=50 * float(np.finfo(kind).eps))
     assert np.array_equal(C[:, n:], wanted[:, n:])
 
 

@@ -52,7 +52,7 @@ def test_padding_of_source_and_answer_changes_nothing(decoder: dict[str, Any]) -
     model, batch = model_of(WORDS, decoder=decoder), words()
     whole = model(tensors(batch))
     for b in range(B):
-        source, answer = int(batch.lengths[b]), int(batch.target_lengths[b])  # type: ignore[index]
+        source, answer = int(batch.lengths[b]), int(batch.target_lengths[b])
         alone = Batch(batch.inputs[:source, b : b + 1], batch.targets[:answer, b : b + 1])
         torch.testing.assert_close(model(tensors(alone))[:, 0], whole[:answer, b])
 
@@ -106,9 +106,9 @@ def test_scheduled_teacher_forcing_mixes_by_example() -> None:
     torch.testing.assert_close(alone[0], taught[0])
     assert not torch.equal(alone[1:], taught[1:])
     model.set_progress(0.5)
-    assert model.forcing == 0.5  # type: ignore[union-attr]
+    assert model.forcing == 0.5
     mixed = model(batch)
-    ends = [int(steps) for steps in words().target_lengths]  # type: ignore[union-attr]
+    ends = [int(steps) for steps in words().target_lengths]
     for b, end in enumerate(ends):
         assert any(torch.allclose(mixed[:end, b], other[:end, b]) for other in (taught, alone))
     model.eval()
@@ -118,18 +118,18 @@ def test_scheduled_teacher_forcing_mixes_by_example() -> None:
 @pytest.mark.parametrize("decoder", [{}, {"attention": "luong"}, {"attention": "bahdanau"}, {"network": "one"}])
 def test_a_mixed_history_gives_the_outputs_and_gradients_of_single_steps(decoder: dict[str, Any]) -> None:
     model, batch = model_of(WORDS, decoder={**decoder, "teacher_forcing": 0.5}).train(), tensors(words())
-    model.sampling.manual_seed(1)  # type: ignore[operator, union-attr]
+    model.sampling.manual_seed(1)
     taught = torch.rand(batch.batch, generator=torch.Generator().manual_seed(1)) < 0.5
     assert taught.any() and not taught.all()
     found = model(batch)
-    read = model._read(batch, None)  # type: ignore[operator]
+    read = model._read(batch, None)
     state, memory = (read, Memory()) if decoder.get("network") == "one" else read
-    previous, output, steps = model.decoder.start(batch.batch, found), None, []  # type: ignore[operator, union-attr]
+    previous, output, steps = model.decoder.start(batch.batch, found), None, []
     for target in batch.targets:
-        numbers, state, output = model.decoder.step(previous, memory, state, output)  # type: ignore[operator, union-attr]
+        numbers, state, output = model.decoder.step(previous, memory, state, output)
         steps.append(numbers)
         symbols = torch.where(taught, target, numbers.argmax(-1))
-        previous = model.decoder.encode(symbols, numbers.dtype)  # type: ignore[operator, union-attr]
+        previous = model.decoder.encode(symbols, numbers.dtype)
     exists = batch.answered
     assert exists is not None
     wanted = torch.stack(steps)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from longlag.papers.relations import Sample
 from longlag.papers.spec import Rule
-from longlag.papers.verdict import decide, judge
+from longlag.papers.verdict import Verdict, decide, judge
 
 from benchmarks import verdicts as simulated
 
 RULE = Rule()
 
 
-def verdict(relation: dict[str, object], samples: dict[str, Sequence[float]], budget: float = math.inf) -> object:
+def verdict(relation: Mapping[str, Any], samples: Mapping[str, Sequence[float]], budget: float = math.inf) -> Verdict:
     claim = simulated.claim(relation, "C")
     kept = {(arm, str(q)): Sample(tuple(samples[arm]), budget) for arm, q in claim.relation.uses()}
     return judge([claim], kept, RULE)["C"]
@@ -37,16 +38,18 @@ def test_diverged_and_unsolved_runs_count() -> None:
     """An arm that is better when it does not diverge, and diverges mostly, is not the better one."""
     samples = {"a": [0.01, math.inf, math.inf, math.inf, math.inf], "b": [0.2, 0.2, 0.3, 0.3, 0.1]}
     assert verdict(simulated.LOWER, samples).decision != "reproduced"
-    soon = {"a": [100, 200, 300, 100, 200], "b": [math.inf] * 5}
+    soon: dict[str, list[float]] = {"a": [100, 200, 300, 100, 200], "b": [math.inf] * 5}
     assert verdict(simulated.FASTER, soon, 2000).decision == "reproduced"
-    swapped = {"a": soon["b"], "b": soon["a"]}
+    swapped: dict[str, list[float]] = {"a": soon["b"], "b": soon["a"]}
     assert verdict(simulated.FASTER, swapped, 2000).decision == "not reproduced"
 
 
 def test_a_number_that_is_none_decides_nothing() -> None:
     samples = {"a": [0.1, 0.2, math.nan, 0.1, 0.2], "b": [9.0] * 5}
     found = verdict(simulated.LOWER, samples)
-    assert found.decision == "inconclusive" and "some runs have no such number" in found.evidence.test
+    assert (
+        found.decision == "inconclusive" and found.evidence and "some runs have no such number" in found.evidence.test
+    )
     assert verdict(simulated.most(), {"a": [math.nan] * 5}).decision != "reproduced"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ def inputs() -> torch.Tensor:
 
 def flow(stack: Stack, kernel: str = "plain", at: str = "h") -> dict[str, Curve]:
     """The curves of L = mean_b sum(state_{T, b}) of the top layer."""
+    each: Any
     for each in stack.layers:
         each.kernel = kernel
     records = [StateGradients() for _ in stack.layers]
@@ -42,7 +44,8 @@ def captured(stack: Stack) -> CapturedInputs:
 
 
 def rows(stack: Stack, name: str) -> slice:
-    k = stack.layers[0].layout.biases.index(name)
+    own: Any = stack.layers[0]
+    k = own.layout.biases.index(name)
     return slice(k * H, (k + 1) * H)
 
 

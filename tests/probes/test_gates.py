@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ H = 4
 
 def captured(name: str, bias: dict[str, list[float]], **options: object) -> CapturedInputs:
     """A layer whose gates are given by their biases alone, over three steps without input."""
-    own = layer(name, 1, H, 1, torch.Generator().manual_seed(0), **options).layers[0].double().requires_grad_(False)
+    stack = layer(name, 1, H, 1, torch.Generator().manual_seed(0), **options)
+    own: Any = stack.layers[0].double().requires_grad_(False)
     for parameter in own.parameters():
         parameter.zero_()
     for gate, values in bias.items():

@@ -26,7 +26,7 @@ from longlag.study.liveness import holder
 from longlag.study.storage import no_experimental_warnings
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
-from longlag.training import RunCallback, RunResult
+from longlag.training import RunCallback, RunResult, train
 from longlag.workers import runner
 
 
@@ -187,8 +187,6 @@ def test_every_sampler_searches_ranges_lives_with_divergence_and_goes_on(
 def test_a_run_that_raises_fails_its_trial_and_is_tried_again_next_time(
     study: dict[str, Any], shared_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = runner.train
-
     def broken(spec: RunSpec, *arguments: Any, **named: Any) -> RunResult:
         if spec.model.depth == 2 and spec.cell.name == "rnn":
             raise MemoryError("no room")

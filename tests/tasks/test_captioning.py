@@ -23,7 +23,7 @@ def captioning(**options: object) -> Task:
 
 
 def answer_of(task: Task, texts: list[str]) -> Answer:
-    symbols = list(task.album.captions.symbols)  # type: ignore[attr-defined]
+    symbols = list(task.album.captions.symbols)
     coded = [[symbols.index(word) for word in text.split()] for text in texts]
     values = np.zeros((12, len(coded)), dtype=np.int64)
     for b, each in enumerate(coded):
@@ -57,11 +57,8 @@ def test_captions_say_what_the_picture_shows() -> None:
         for caption in scenes.captions(drawn.claims(n), relations[n]):
             claims, relation = scenes.read(caption)
             assert all(claim is not None for claim in claims)
-            groups = [
-                [(x, y) for colour, shape, x, y in there if (colour, shape) == claim[1:]]  # type: ignore[index]
-                for claim in claims
-            ]
-            assert [len(group) for group in groups] == [claim[0] for claim in claims]  # type: ignore[index]
+            groups = [[(x, y) for colour, shape, x, y in there if (colour, shape) == claim[1:]] for claim in claims]
+            assert [len(group) for group in groups] == [claim[0] for claim in claims]
             assert sum(map(len, groups)) == len(there)
             if relation is not None:
                 axis, before = relation in ("above", "below"), relation in ("left of", "above")
@@ -85,7 +82,7 @@ def test_pictures_of_the_splits_are_disjoint() -> None:
     task = captioning(encoder="pixels")
     rng = np.random.default_rng(0)
     batches = [task.sample(rng, 20_000), *(task.split(name, rng, 5000) for name in ("validation", "test"))]
-    read = [{row.tobytes() for row in batch.context} for batch in batches]  # type: ignore[union-attr]
+    read = [{row.tobytes() for row in batch.context} for batch in batches]
     assert [len(each) for each in read] == [1000, 1000, 1000]
     assert len(set().union(*read)) == 3000
 
@@ -99,8 +96,8 @@ def test_combinations_that_are_held_out_are_never_trained_on() -> None:
     assert {name.split()[0] for name in names} == set(scenes.COLOURS)
     assert {name.split()[1] for name in names} == set(scenes.SHAPES)
     for split, wanted in (("training", False), ("validation", True), ("test", True)):
-        for row in task.album.rows[split]:  # type: ignore[attr-defined]
-            kinds = {f"{colour} {shape}" for _, colour, shape in task.scenes.claims(row)}  # type: ignore[attr-defined]
+        for row in task.album.rows[split]:
+            kinds = {f"{colour} {shape}" for _, colour, shape in task.scenes.claims(row)}
             assert bool(kinds & names) is wanted
 
 
@@ -108,11 +105,11 @@ def test_every_caption_is_drawn_and_the_first_where_asked() -> None:
     for captions in ("any", "first"):
         task = captioning(captions=captions)
         batch = task.sample(np.random.default_rng(0), 3000)
-        texts = [task.album.texts[n] for n in range(task.album.first[1], task.album.first[1] + task.album.many[1])]  # type: ignore
+        texts = [task.album.texts[n] for n in range(task.album.first[1], task.album.first[1] + task.album.many[1])]
         lengths = batch.target_lengths
         assert lengths is not None
-        said = task._texts([batch.targets[: n - 1, b].tolist() for b, n in enumerate(lengths)])  # type: ignore
-        mine = {said[b] for b, rows in enumerate(task.album.pictures(batch)) if rows == [1]}  # type: ignore
+        said = task._texts([batch.targets[: n - 1, b].tolist() for b, n in enumerate(lengths)])
+        mine = {said[b] for b, rows in enumerate(task.album.pictures(batch)) if rows == [1]}
         assert mine <= set(texts) if captions == "any" else mine <= {texts[0]}
 
 
@@ -124,10 +121,10 @@ def test_the_first_caption_alone_leaves_nothing_uncertain() -> None:
 
 def test_projection_is_fixed_and_tells_pictures_apart() -> None:
     one, other = (captioning(size=64) for _ in range(2))
-    assert np.array_equal(one.album.features, other.album.features)  # type: ignore[attr-defined]
-    assert one.album.features.shape == (3000, 64)  # type: ignore[attr-defined]
-    assert len(one.album.found) == 3000  # type: ignore[attr-defined]
-    assert 0.2 < one.album.features.std() < 2  # type: ignore[attr-defined]
+    assert np.array_equal(one.album.features, other.album.features)
+    assert one.album.features.shape == (3000, 64)
+    assert len(one.album.found) == 3000
+    assert 0.2 < one.album.features.std() < 2
 
 
 SCENE = [(2, "red", "square"), (1, "blue", "ring")]
@@ -151,13 +148,13 @@ LEFT = np.array([True, False, False, False])
     ],
 )
 def test_correctness_is_read_off_the_scene(caption: str, verdict: tuple[bool, bool, bool]) -> None:
-    assert scenes.judged(caption, SCENE, LEFT) == verdict  # type: ignore[arg-type]
+    assert scenes.judged(caption, SCENE, LEFT) == verdict
 
 
 def test_any_reference_matches_and_a_wrong_caption_does_not() -> None:
     task = captioning()
     batch = task.split("test", np.random.default_rng(0), 50)
-    references = task.album.references(batch)  # type: ignore[attr-defined]
+    references = task.album.references(batch)
     last = task.judge(answer_of(task, [texts[-1] for texts in references]), batch)
     assert last["exact_match"] == last["objects_right"] == last["colours_right"] == last["relations_right"] == 1
     assert last["bleu"] == pytest.approx(100)
@@ -173,7 +170,7 @@ def test_a_scene_can_be_drawn() -> None:
     batch = task.split("test", np.random.default_rng(0), 2)
     axes = Figure().add_subplot()
     assert task.draw(axes, task.oracle(batch), task.oracle_answer(batch), batch, 1)
-    assert axes.get_title() == axes.get_xlabel() == task.album.references(batch)[1][0]  # type: ignore[attr-defined]
+    assert axes.get_title() == axes.get_xlabel() == task.album.references(batch)[1][0]
 
 
 # -- files ---------------------------------------------------------------------------------------------------------
@@ -211,15 +208,15 @@ def test_both_layouts_of_files(tmp_path: Path) -> None:
     task = captioning(**written(tmp_path, coco()))
     assert task.signature.context == 7
     batch = task.sample(np.random.default_rng(0), 40)
-    assert all(texts[0] in ("a dog runs fast", "a cat runs fast") for texts in task.album.references(batch))  # type: ignore
-    sizes = {name: len(rows) for name, rows in task.album.rows.items()}  # type: ignore[attr-defined]
+    assert all(texts[0] in ("a dog runs fast", "a cat runs fast") for texts in task.album.references(batch))
+    sizes = {name: len(rows) for name, rows in task.album.rows.items()}
     assert sizes == {"training": 24, "validation": 3, "test": 3}
     assert [metric.name for metric in task.metrics][-2:] == ["bleu", "chrf"]
     task = captioning(**written(tmp_path, flickr()))
-    sizes = {name: len(rows) for name, rows in task.album.rows.items()}  # type: ignore[attr-defined]
+    sizes = {name: len(rows) for name, rows in task.album.rows.items()}
     assert sizes == {"training": 20, "validation": 5, "test": 5}
     batch = task.split("test", np.random.default_rng(0), 5)
-    scores = task.judge(task.oracle_answer(batch), batch)  # type: ignore[arg-type]
+    scores = task.judge(task.oracle_answer(batch), batch)
     assert scores["exact_match"] == 1
 
 

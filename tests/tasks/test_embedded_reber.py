@@ -45,14 +45,15 @@ def texts(batch: Batch) -> list[str]:
 def enumerated(most: int) -> dict[str, float]:
     """Every embedded string of at most so many symbols with its chance, by walking the diagram."""
     edges = {0: "B1", 1: "T2P3", 2: "S2X4", 3: "T3V5", 4: "X3S6", 5: "P4V6", 6: "E7"}
-    walks, done = [("", 0, 1.0)], {}
+    walks = [("", 0, 1.0)]
+    done: dict[str, float] = {}
     while walks:
         text, state, chance = walks.pop()
         if state == 7:
             done |= {f"B{x}{text}{x}E": chance / 2 for x in "TP"}
         elif len(text) + 4 < most:
             out = [edges[state][i : i + 2] for i in range(0, len(edges[state]), 2)]
-            walks += [(text + symbol, int(to), chance / len(out)) for symbol, to in out]
+            walks += [(text + edge[0], int(edge[1]), chance / len(out)) for edge in out]
     return done
 
 

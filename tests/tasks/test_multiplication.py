@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from fractions import Fraction
 
 import numpy as np
@@ -26,7 +26,7 @@ def draw(task: Task, size: int = 20_000, seed: int = 0) -> Batch:
 @pytest.mark.parametrize("length", [11, 12, 40])
 def test_1997_marks_stand_where_the_paper_puts_them(length: int) -> None:
     batch = draw(multiplication(length=length))
-    chances: Counter[tuple[int, ...]] = Counter()
+    chances: defaultdict[tuple[int, ...], Fraction] = defaultdict(Fraction)
     for first in range(10):
         unmarked = [pair for pair in range(length) if pair != first][: length // 2 - 1]
         for second in unmarked:

@@ -22,10 +22,10 @@ def task_of(**options: object) -> Task:
 
 
 def all_pairs(task: Task) -> set[tuple[str, str]]:
-    corpus = task.corpus  # type: ignore[attr-defined]
+    corpus = task.corpus
     rows = np.concatenate([*corpus.rows.values()])
     batch = corpus.batch(np.unique(rows))
-    return {(task.source_text(batch, b), corpus.translations(batch, b)[0]) for b in range(batch.size)}  # type: ignore
+    return {(task.source_text(batch, b), corpus.translations(batch, b)[0]) for b in range(batch.size)}
 
 
 @pytest.fixture
@@ -81,17 +81,17 @@ def test_a_data_set_of_datasets(tmp_path: Path) -> None:
 def test_coding_loses_nothing_that_training_has(unit: str) -> None:
     task = task_of(unit=unit)
     batch = task.sample(np.random.default_rng(0), 200)
-    corpus = task.corpus  # type: ignore[attr-defined]
+    corpus = task.corpus
     lengths = batch.target_lengths
     assert lengths is not None
     for b in range(200):
-        said = task.target_text(batch.targets[: lengths[b] - 1, b].tolist())  # type: ignore[attr-defined]
+        said = task.target_text(batch.targets[: lengths[b] - 1, b].tolist())
         assert [said] == corpus.translations(batch, b)
     assert len(corpus.target.symbols) <= 500
 
 
 def test_subwords_shorten_what_characters_spell() -> None:
-    lengths = {unit: task_of(unit=unit).corpus.source.lengths.mean() for unit in ("subwords", "characters")}  # type: ignore
+    lengths = {unit: task_of(unit=unit).corpus.source.lengths.mean() for unit in ("subwords", "characters")}
     assert lengths["subwords"] < lengths["characters"] / 2
 
 
@@ -99,11 +99,11 @@ def test_pairs_with_the_same_source_are_in_one_split(tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text("".join(f"one {n % 50}\ttwo {n}\n" for n in range(200)), encoding="utf-8")
     task = task_of(tsv=str(path), share=0.5, unit="characters")
-    corpus = task.corpus  # type: ignore[attr-defined]
+    corpus = task.corpus
     read = []
     for rows in corpus.rows.values():
         batch = corpus.batch(rows)
-        read.append({task.source_text(batch, b) for b in range(batch.size)})  # type: ignore[attr-defined]
+        read.append({task.source_text(batch, b) for b in range(batch.size)})
     assert sum(map(len, read)) == 50 == len(set().union(*read))
     batch = task.split("test", np.random.default_rng(0), 5)
     other = corpus.batch(np.array([corpus.rows_of(batch, b)[-1] for b in range(5)]))

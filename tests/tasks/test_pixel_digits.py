@@ -92,7 +92,7 @@ def spoil_cut(data: bytes) -> bytes:
 )
 def test_bad_files_give_one_clear_sentence(mnist: Path, name: str, spoil: object, sentence: str) -> None:
     place = mnist / name
-    place.write_bytes(spoil(place.read_bytes()))  # type: ignore[operator]
+    place.write_bytes(spoil(place.read_bytes()))
     with pytest.raises(UserError, match=sentence) as caught:
         digits(path=str(mnist)).sample(np.random.default_rng(0), 1)
     assert "\n" not in str(caught.value)

@@ -57,7 +57,7 @@ def test_published_examples(command: str, actions: str) -> None:
 def test_splits_have_the_published_sizes(
     split: str, training: int, test: int, primitive: str | None, copies: int
 ) -> None:
-    shown, held = published(split)  # type: ignore[arg-type]
+    shown, held = published(split)
     assert (len(shown), len(held)) == (training, test)
     assert not set(shown) & set(held)
     repeated = {command: times for command, times in Counter(shown).items() if times > 1}
@@ -72,7 +72,7 @@ def test_what_the_splits_hold_out() -> None:
     assert max(len(every[command]) for command in shown) == 22
     assert {len(every[command]) for command in held} <= set(range(24, 49))
     for split, words in (("add-jump", "jump"), ("turn-left", "turn left")):
-        shown, held = published(split)  # type: ignore[arg-type]
+        shown, held = published(split)
         assert {command for command in shown if words in command} == {words}
         assert all(words in command for command in held)
     shown, held = published("around-right")
@@ -83,7 +83,7 @@ def test_what_the_splits_hold_out() -> None:
 @pytest.mark.parametrize("split", ["simple", "length", "add-jump", "turn-left", "around-right"])
 def test_evaluation_is_on_the_test_commands_alone(split: str) -> None:
     task = scan(split=split)
-    shown, held = published(split)  # type: ignore[arg-type]
+    shown, held = published(split)
     rng = np.random.default_rng(0)
     drawn = task.sample(rng, 3000)
     trained = {task.source_text(drawn, b) for b in range(3000)}

@@ -40,7 +40,7 @@ def test_layout_written_out(length: int, symbols: int, vocabulary: int) -> None:
 
 def test_places_are_uniform_without_replacement() -> None:
     batch = draw(copying(length=4, symbols=3), 35_000)
-    counts = Counter(tuple(np.flatnonzero(column)) for column in batch.inputs[:7].T)
+    counts = Counter(tuple(np.flatnonzero(column).tolist()) for column in batch.inputs[:7].T)
     assert set(counts) == set(combinations(range(7), 3))
     assert stats.chisquare(list(counts.values())).pvalue > UNLIKELY
 

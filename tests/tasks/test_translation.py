@@ -22,8 +22,7 @@ def texts(task: Task, size: int, split: str | None = None, seed: int = 0) -> lis
     batch = task.sample(rng, size) if split is None else task.split(split, rng, size)
     lengths = batch.target_lengths
     return [
-        (task.source_text(batch, b), task.target_text(batch.targets[: lengths[b] - 1, b].tolist()))  # type: ignore
-        for b in range(size)
+        (task.source_text(batch, b), task.target_text(batch.targets[: lengths[b] - 1, b].tolist())) for b in range(size)
     ]
 
 

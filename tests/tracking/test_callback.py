@@ -46,7 +46,12 @@ def test_a_short_run_is_told_in_six_calls(
 
     def counted(name: str) -> Any:
         method = getattr(store.client, name)
-        return lambda *a, **k: (calls.append(name), method(*a, **k))[1]
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            calls.append(name)
+            return method(*arguments, **named)
+
+        return call
 
     for name in ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_tag", "log_metric", "set_terminated"):
         monkeypatch.setattr(store.client, name, counted(name))

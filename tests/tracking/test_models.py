@@ -48,7 +48,7 @@ def test_the_best_model_loads_and_predicts_elsewhere(tiny: dict[str, Any], tmp_p
     trained = Trained(spec, weights)
     given = trained.fed(splits(spec)["test"].batch)
     assert set(given) == {"inputs", "lengths"}
-    np.savez(tmp_path / "given.npz", **given)
+    np.savez(tmp_path / "given.npz", allow_pickle=False, **given)
     command = [sys.executable, "-c", LOAD, store.uri, address, str(tmp_path / "given.npz"), str(tmp_path / "got.npz")]
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

@@ -61,8 +61,8 @@ def test_figures_in_mlflow_equal_the_result(store: Store, experiment: str, tiny:
     sets = {item.tags[0].value: item.dataset for item in run.inputs.dataset_inputs}
     assert set(sets) == {"validation", "test"}
     assert sets["test"].name == "adding-v1-test" and len(sets["test"].digest) == 16
-    assert json.loads(sets["test"].profile)["num_rows"] == 8
-    assert [c["name"] for c in json.loads(sets["test"].schema)["mlflow_colspec"]] == ["inputs", "targets"]
+    assert json.loads(str(sets["test"].profile))["num_rows"] == 8
+    assert [c["name"] for c in json.loads(str(sets["test"].schema))["mlflow_colspec"]] == ["inputs", "targets"]
 
 
 def test_curves_are_series_over_time(store: Store, experiment: str, tiny: dict[str, Any]) -> None:

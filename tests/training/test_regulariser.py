@@ -29,7 +29,7 @@ def numpy_omega(w: np.ndarray, a: np.ndarray, g: np.ndarray, exists: np.ndarray)
         for k in range(len(a) - 1):
             if exists[k + 1, b] and np.linalg.norm(g[k + 1, b]) > 1e-25:
                 moved = (g[k + 1, b] @ w) * (1 - np.tanh(a[k, b]) ** 2)
-                total += (np.linalg.norm(moved) / np.linalg.norm(g[k + 1, b]) - 1) ** 2
+                total += float(np.linalg.norm(moved) / np.linalg.norm(g[k + 1, b]) - 1) ** 2
     return total / a.shape[1]
 
 

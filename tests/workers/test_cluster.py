@@ -112,7 +112,7 @@ def test_ctrl_c_once_saves_and_twice_stops_at_once(times: int, scheduler: str, t
     long["base"]["training"] = {"batch_size": 8, "updates": 100_000, "eval_every": 1000, "stop_when_solved": False}
     home = Home.open(tmp_path / "home")
     with pytest.raises(KeyboardInterrupt):
-        longlag.sweep(long, home=home, workers=1, executor=Dask(scheduler), callbacks=[Stops()])
+        longlag.sweep(long, home=home.root, workers=1, executor=Dask(scheduler), callbacks=[Stops()])
     states = sorted(trial.state.name for trial in StudyStore.stored("long", home.optuna_url).study.get_trials())
     assert "RUNNING" not in states and "WAITING" in states
     assert bool(list(home.checkpoints.glob("*/*.json"))) == (times == 1)

@@ -91,7 +91,7 @@ class Thief(StudyCallback):
 def test_a_worker_whose_trial_was_taken_over_drops_it_and_goes_on(seeds: list[int], tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     thief = Thief(home.optuna_url)
-    result = longlag.sweep({**STUDY, "seeds": seeds}, home=home, callbacks=[thief])
+    result = longlag.sweep({**STUDY, "seeds": seeds}, home=home.root, callbacks=[thief])
     assert thief.stolen == [0]
     assert len(thief.reasons) == 1 and "another process took it over" in thief.reasons[0]
     assert (result.remaining, result.failed) == (0, [])
@@ -145,7 +145,7 @@ def test_ctrl_c_once_saves_and_the_same_command_goes_on(workers: int, tmp_path: 
 def test_the_doctor_finds_and_repairs_what_a_dead_process_left(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     study = {**STUDY, "space": {"cell": ["rnn"]}}
-    longlag.sweep(study, home=home)
+    longlag.sweep(study, home=home.root)
     assert {finding.state for finding in examine(home)} <= {"ok", "note"}
     with no_experimental_warnings():
         StudyStore.stored("side-by-side", home.optuna_url).study.ask()
@@ -182,11 +182,11 @@ def test_a_trial_that_died_before_it_had_all_values_takes_no_point(values: dict[
         for name in values:
             assert trial.suggest_categorical(name, ["rnn", "gru"]) == "rnn"
         trial.set_user_attr("process", {"host": os.uname().nodename, "pid": 999999, "since": 1.0})
-    result = longlag.sweep(STUDY, home=home)
+    result = longlag.sweep(STUDY, home=home.root)
     points = [(trial.point["cell"], trial.point["model.depth"]) for trial in result.trials if trial.state == "complete"]
     assert sorted(points) == [("gru", 1), ("gru", 2), ("rnn", 1), ("rnn", 2)]
     assert (result.remaining, result.failed) == (0, [])
-    assert longlag.sweep(STUDY, home=home) == result, "and there is nothing left to do"
+    assert longlag.sweep(STUDY, home=home.root) == result, "and there is nothing left to do"
 
 
 def test_a_sampler_that_proposes_nothing_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
