@@ -31,8 +31,7 @@ from typing import Any
 import torch
 from longlag.kernels import memory
 from longlag.models import Tensors, loss
-from longlag.probes import curves
-from longlag.probes.dynamics import dynamics
+from longlag.probes import curves, layers
 from longlag.probes.lag import lag_curves, outputs
 from longlag.spec import ProbeSpec, load_run
 from longlag.training.environment import numerics
@@ -73,7 +72,7 @@ def measure(cell: str, size: Size, repeats: int, cheap: bool) -> dict[str, Any]:
             if kind == "lag":
                 lag_curves(model, tensors)
             else:
-                dynamics(model, tensors, (kind,))
+                layers.measure(model, tensors, layers.load([kind]))
 
         return call
 

@@ -69,6 +69,60 @@ def test_adding_a_task(tmp_path: Path) -> None:
     assert result["baseline"] == pytest.approx(0.6931, abs=1e-4) and 0 <= result["test"]["accuracy"] <= 1
 
 
+EXTENSIONS = {"optimizer": "lion", "sampler": "neighbour", "objective": "reach", "probe": "dimension"}
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment with the packages of the pages on optimizers, samplers, objectives and probes."""
+    folder = tmp_path_factory.mktemp("extensions")
+    for kind in EXTENSIONS:
+        article = "an" if kind[0] in "o" else "a"
+        environment = install(f"adding-{article}-{kind}.md", folder)
+    return environment
+
+
+@pytest.mark.parametrize("kind", EXTENSIONS)
+def test_an_extension_is_listed_with_where_it_comes_from(kind: str, extended: dict[str, str]) -> None:
+    rows = {row["name"]: row for row in json.loads(longlag(extended, "list", f"{kind}s", "--json"))}
+    row = rows[EXTENSIONS[kind]]
+    assert row["from"] == f"longlag-{EXTENSIONS[kind]} 1.0" and row["about"] and "error" not in row
+
+
+def test_a_study_with_an_optimizer_sampler_objective_and_probe_of_third_parties(extended: dict[str, str]) -> None:
+    settings = ["task.length=8", "optimizer.betas=[0.8, 0.9]", "sampler.explore=0.4", "probe.when.dimension=[end]"]
+    fields = [word for setting in settings for word in ("--set", setting)]
+    search = ["--sampler", "neighbour", "--objectives", "reach", "--trials", "3", "--workers", "1"]
+    given = ["--cell", "gru,rnn", "--optimizer", "lion", "--hidden-size", "8", *fields, *SHORT, *search]
+    found = json.loads(longlag(extended, "sweep", "adding", *given, "--json"))
+    assert found["spec"]["sampler"] == {"name": "neighbour", "seed": 0, "explore": 0.4}
+    values = [trial["objective"] for trial in found["trials"]]
+    assert len(values) == 3 and values == sorted(values, reverse=True), "the best is the largest"
+    for trial in found["trials"]:
+        (run,) = trial["runs"]
+        assert run["spec"]["optimizer"]["betas"] == [0.8, 0.9] and run["spec"]["optimizer"]["name"] == "lion"
+        assert run["spec"]["probe"]["when"]["dimension"] == ["end"]
+        assert trial["objective"] == run["gradient"]["final_horizon"]
+
+
+def test_the_schema_and_the_refusals_know_them(extended: dict[str, str]) -> None:
+    schema = json.loads(longlag(extended, "schema", "study"))["$defs"]
+    assert "lion" in schema["OptimizerSpec"]["oneOf"][0]["enum"] and "dimension" in schema["WhenSpec"]["properties"]
+    assert "neighbour" in schema["SamplerSpec"]["oneOf"][0]["enum"]
+    code = "from longlag.cli import main; main()"
+    wrong = ["run", "adding", "--cell", "gru", "--optimizer", "lion", "--set", "optimizer.beta=[0.1, 0.2]"]
+    command = [sys.executable, "-c", code, *wrong]
+    done = subprocess.run(command, env=extended, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "no field 'beta'; did you mean 'betas'?" in done.stderr
+
+
+def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, str]) -> None:
+    shown = json.loads(longlag(extended, "probe", "adding", "--cell", "lstm", "--dynamics", "--json"))
+    (values,) = shown["rows"][0]["dynamics"]
+    assert {"dimension/layer1/h", "dimension/layer1/c", "lyapunov/layer1/exponent_1"} <= values.keys()
+    assert all(1 <= values[f"dimension/layer1/{state}"] <= 64 for state in "hc")
+
+
 def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGLAG_HOME", str(tmp_path / "home"))
     blocks = PYTHON.findall((ROOT / "README.md").read_text())

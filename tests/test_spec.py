@@ -250,6 +250,7 @@ def test_files_that_are_no_specs(tmp_path: Path, content: bytes, sentence: str) 
         ({"cell": "lstmm"}, "there is no cell named 'lstmm'; did you mean 'lstm'?"),
         ({"optimizer": "adm"}, "there is no optimizer named 'adm'; did you mean 'adam'?"),
         ({"optimiser": "adam"}, "no field 'optimiser'; did you mean 'optimizer'?"),
+        ({"probe": {"when": {"jacobain": ["end"]}}}, "there is no probe named 'jacobain'; did you mean 'jacobian'?"),
         ({"model": {"hiden_size": 3}}, "no field 'model.hiden_size'; did you mean 'hidden_size'?"),
         ({"optimizer": {"name": "sgd", "momentun": 0.9}}, "did you mean 'momentum'?"),
         ({"cell": {"name": "lstm", "forgetbias": 1}}, "no field 'forgetbias'; did you mean 'forget_bias'?"),

@@ -1,4 +1,4 @@
-"""Typed options: what tasks and cells have in common. Knows pydantic and neither of the two."""
+"""Typed options: what tasks, cells, optimizers and samplers have in common. Knows pydantic and none of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing_extensions import TypeVar, get_original_bases
 
 
 class Options(BaseModel):
-    """Base of every task's and cell's options: frozen, unknown fields refused."""
+    """Base of all options of components: frozen, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -18,7 +18,7 @@ OptionsT_co = TypeVar("OptionsT_co", bound=Options, default=Options, covariant=T
 
 
 class Configurable(Generic[OptionsT_co]):
-    """Base of `Task` and `Cell`: a definition and its options, as in ``class Parity(Task[ParityOptions])``.
+    """Base of `Task`, `Cell`, `Optimizer` and `Sampler`, with its options: ``class Parity(Task[ParityOptions])``.
 
     Attributes:
         Options: the class in brackets; for a class that is generic itself, the bound of its first parameter. Without

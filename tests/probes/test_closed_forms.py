@@ -11,6 +11,7 @@ import torch
 from longlag.cells import Stack, StateGradients, layer
 from longlag.probes import curves, jacobian, states
 from longlag.probes.flow import Curve
+from longlag.probes.orthogonality import orthogonality_error
 from longlag.probes.rollout import CapturedInputs
 
 T, B, H, I = 30, 3, 5, 2  # noqa: E741  the field's name for the input size
@@ -158,11 +159,11 @@ def test_lyapunov_exponent_of_a_scalar_tanh_network_is_the_mean_log_slope() -> N
 
 
 def test_orthogonality_and_norms() -> None:
-    assert states.orthogonality_error(seeded("scornn").layers[0]) < 1e-12
+    assert orthogonality_error(seeded("scornn").layers[0]) < 1e-12
     stack = seeded("rnn", activation="linear")
     stack.layers[0].weight_hh.data.copy_(1.5 * torch.eye(H))
-    assert states.orthogonality_error(stack.layers[0]) == pytest.approx(0.5)
-    assert states.orthogonality_error(seeded("lstm").layers[0]) is None
+    assert orthogonality_error(stack.layers[0]) == pytest.approx(0.5)
+    assert orthogonality_error(seeded("lstm").layers[0]) is None
     stack.layers[0].weight_ih.data.zero_(), stack.layers[0].bias.data.zero_()
     start = {"h": torch.ones(B, H, dtype=torch.float64)}
     norms = states.norms(CapturedInputs(stack.layers[0].requires_grad_(False), inputs(), start, None))["h"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 from longlag import optuna_private
 from longlag.study.storage import no_experimental_warnings
 from optuna.trial import FrozenTrial, TrialState
@@ -15,6 +16,10 @@ MOVED = (
     f"Optuna {optuna.__version__} differs from {optuna_private.READ_IN}, in which longlag read its private parts: "
     "read longlag/optuna_private.py against the new source"
 )
+
+
+# the tests begin trials by hand
+pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used with Study.optimize")
 
 
 def study(folder: Path) -> tuple[optuna.Study, optuna.storages.RDBStorage]:

@@ -54,6 +54,27 @@ def optimizers(json: options.Json = False) -> None:
 
 
 @app.command()
+def probes(json: options.Json = False) -> None:
+    """List the installed probes, third parties' included."""
+    from longlag.spec import WhenSpec
+
+    when = WhenSpec().moments()
+    rows = []
+    for name in dict.fromkeys([*when, *registry.names("probe")]):
+        if name in registry.names("probe"):
+            row = _component("probe", name)
+            if "error" not in row:
+                probe = registry.load("probe", name)
+                row |= {"cost": probe.cost, "examples": probe.examples}
+        else:  # of the whole network, measured by the training loop itself
+            row = {"name": name, "from": registry.origin("probe", "jacobian")}
+            row["about"] = str(WhenSpec.model_fields[name].description)
+        rows.append({**row, "when": [str(moment) for moment in when.get(name, ())] or ["never"]})
+    columns = {"name": "probe", "about": "what it measures", "cost": "cost", "when": "by default", "from": "from"}
+    _show(rows, columns, json)
+
+
+@app.command()
 def samplers(json: options.Json = False) -> None:
     """List the installed samplers, third parties' included."""
     from importlib.util import find_spec

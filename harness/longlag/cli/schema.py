@@ -36,7 +36,7 @@ def schema(
 
 
 def run_schema() -> dict[str, Any]:
-    """Of a `RunSpec`, with every registered task, cell and optimizer and their options."""
+    """Of a `RunSpec`, with every registered task, cell, optimizer and probe, and their options."""
     from longlag.spec import CellSpec, OptimizerSpec, RunSpec, TaskSpec
 
     result = RunSpec.model_json_schema()
@@ -44,6 +44,10 @@ def run_schema() -> dict[str, Any]:
     for spec in (TaskSpec, CellSpec, OptimizerSpec):
         definitions[spec.__name__] = component(spec, definitions)
     result["properties"]["optimizer"]["default"] = OptimizerSpec.default
+    when = definitions["WhenSpec"]
+    never = {**when["properties"]["jacobian"], "description": "a further probe", "default": []}
+    when["properties"] = {**dict.fromkeys(registry.names("probe"), never), **when["properties"]}
+    when["additionalProperties"] = False
     return {"$schema": DIALECT, **result, "title": "A run of longlag"}
 
 

@@ -25,16 +25,12 @@ class AdamWOptions(AdamOptions):
 class Adam(Optimizer[AdamOptions]):
     """Adam as ``torch.optim.Adam``: Kingma and Ba (2015), with the paper's defaults."""
 
-    Options = AdamOptions
-
     def build(self, groups: Groups) -> torch.optim.Optimizer:
         return torch.optim.Adam(groups, **self.options.arguments(), fused=True)
 
 
 class AdamW(Optimizer[AdamWOptions]):
     """AdamW as ``torch.optim.AdamW``: Loshchilov and Hutter (2019), decay apart from the gradient."""
-
-    Options = AdamWOptions
 
     def build(self, groups: Groups) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, **self.options.arguments(), fused=True)

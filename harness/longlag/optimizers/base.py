@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import Field, PositiveFloat
 from torch import nn
+from typing_extensions import TypeVar
 
+from longlag.options import Configurable, Options
 from longlag.spec import OptimizerSpec
 
 Groups = list[dict[str, Any]]
 """Parameter groups, as torch's optimizers take them: ``params``, and where it differs ``lr``."""
 
 
-class OptimizerOptions(BaseModel):
+class OptimizerOptions(Options):
     """Base of every optimizer's options: frozen, unknown fields refused. The schedule scales ``lr``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     lr: PositiveFloat = Field(1e-3, description="learning rate at the start of the schedule")
     constrained_lr: PositiveFloat | None = Field(
@@ -31,21 +31,17 @@ class OptimizerOptions(BaseModel):
         return self.model_dump(exclude={"constrained_lr"})
 
 
-O = TypeVar("O", bound=OptimizerOptions)  # noqa: E741
+OptimizerOptionsT_co = TypeVar("OptimizerOptionsT_co", bound=OptimizerOptions, default=OptimizerOptions, covariant=True)
 
 
-class Optimizer(ABC, Generic[O]):
-    """An update rule with options; the registry holds subclasses, not instances.
+class Optimizer(Configurable[OptimizerOptionsT_co], ABC):
+    """An update rule with options, ``Optimizer[ItsOptions]``; the registry holds subclasses, not instances.
 
     Attributes:
         version: raise it when a change alters the numbers of a run; it is part of the run's identity.
     """
 
-    Options: ClassVar[type[OptimizerOptions]] = OptimizerOptions
     version: ClassVar[int] = 1
-
-    def __init__(self, options: O) -> None:
-        self.options = options
 
     @abstractmethod
     def build(self, groups: Groups) -> torch.optim.Optimizer:

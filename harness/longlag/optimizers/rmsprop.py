@@ -26,7 +26,5 @@ class RMSProp(Optimizer[RMSPropOptions]):
     Tieleman and Hinton (2012) use alpha = 0.9, as does Arjovsky et al. (2016); torch's default is 0.99.
     """
 
-    Options = RMSPropOptions
-
     def build(self, groups: Groups) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(groups, **self.options.arguments())  # torch has no fused form of it

@@ -26,8 +26,6 @@ class SGDOptions(OptimizerOptions):
 class SGD(Optimizer[SGDOptions]):
     """Stochastic gradient descent as ``torch.optim.SGD``: v <- momentum * v + g; w <- w - lr * v."""
 
-    Options = SGDOptions
-
     def build(self, groups: Groups) -> torch.optim.Optimizer:
         # fused: one pass over each parameter; a quarter of the time of the others for small networks on a CPU
         return torch.optim.SGD(groups, **self.options.arguments(), fused=True)

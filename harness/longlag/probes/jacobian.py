@@ -7,6 +7,7 @@ Lyapunov exponents. In float64, whatever the run's format.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from longlag.kernels import State
+from longlag.probes.base import Probe
 from longlag.probes.rollout import CapturedInputs, Step, rollout, stepper
 
 EXPONENTS = 4
@@ -106,3 +108,21 @@ def lyapunov(captured: CapturedInputs, leading: int = EXPONENTS, warm_up: float 
             counted += here
     seen = counted.squeeze(-1) > 0
     return np.sort((total[seen] / counted[seen]).mean(0).numpy())[::-1]
+
+
+class Jacobian(Probe):
+    """Singular values and spectral radius of the Jacobian of one step, and the leading Lyapunov exponents."""
+
+    examples = 2
+    cost = "a QR decomposition a step, and a Jacobian at four steps"
+
+    def measure(self, captured: CapturedInputs) -> Mapping[str, float]:
+        found = spectrum(captured)
+        exponents = {f"lyapunov/exponent_{k}": float(value) for k, value in enumerate(lyapunov(captured), start=1)}
+        return {
+            "jacobian/singular_largest": float(found.singular[..., 0].mean()),
+            "jacobian/singular_median": float(np.median(found.singular, -1).mean()),
+            "jacobian/singular_least": float(found.singular[..., -1].mean()),
+            "jacobian/spectral_radius": float(found.radius.mean()),
+            **exponents,
+        }

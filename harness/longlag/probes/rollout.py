@@ -36,6 +36,12 @@ class CapturedInputs:
     state: State
     mask: Tensor | None
 
+    def first(self, examples: int) -> CapturedInputs:
+        """The same of the first sequences alone."""
+        mask = None if self.mask is None else self.mask[:, :examples]
+        state = {name: value[:examples] for name, value in self.state.items()}
+        return CapturedInputs(self.layer, self.x[:, :examples], state, mask)
+
     @property
     def has_rollout(self) -> bool:
         """Whether it has a step from one state of real vectors ``[B, H]`` to the next."""

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from longlag.cells import GatedLayer
 from longlag.kernels import Named, Recurrence
+from longlag.probes.base import Probe
 from longlag.probes.rollout import CapturedInputs, rollout, stepper
 
 SHUT, OPEN = 0.1, 0.9
@@ -137,3 +138,24 @@ def time_constants(kept: NDArray[np.float64]) -> tuple[float, float]:
         steps = np.where(kept < 1, 1 / (1 - np.minimum(kept, 1)), np.inf)
     middle, late = np.quantile(steps, [0.5, 0.9], method="lower")
     return float(middle), float(late)
+
+
+class Saturation(Probe):
+    """Gates shut and open, saturated units, and the time constants of what states keep."""
+
+    examples = 16
+    cost = "one pass, with a derivative a state and step"
+
+    def measure(self, captured: CapturedInputs) -> Mapping[str, float]:
+        seen = gates(captured)
+        if seen is None:
+            return {}
+        found: dict[str, float] = {}
+        for name, (shut, opened, mean) in seen.sigmoid.items():
+            found |= {f"gates/{name}_below_0.1": shut, f"gates/{name}_above_0.9": opened, f"gates/{name}_mean": mean}
+        for name, fraction in seen.tanh.items():
+            found[f"gates/{name}_tanh_above_0.9"] = fraction
+        for name, (mean, middle, late) in seen.kept.items():
+            found |= {f"memory/{name}_kept": mean, f"memory/{name}_time_constant_median": middle}
+            found[f"memory/{name}_time_constant_q90"] = late
+        return found

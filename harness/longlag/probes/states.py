@@ -1,4 +1,4 @@
-"""How large states are and become, and how orthogonal a recurrent matrix is."""
+"""How large states are and become."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from longlag.cells import GatedLayer, Layer
+from longlag.probes.base import Probe
 from longlag.probes.rollout import CapturedInputs, rollout
 
 
@@ -29,23 +28,15 @@ def growth(norms: NDArray[np.float64]) -> float:
     return math.log10(last) - math.log10(first) if usable else math.nan
 
 
-def orthogonality_error(layer: Layer) -> float | None:
-    """The largest |sigma - 1| over the singular values of the recurrent matrix: 0 when it is orthogonal.
+class StateNorms(Probe):
+    """Norm of every state after the last step, and its growth from the first one (log10)."""
 
-    None for a layer without one square recurrent matrix.
-    """
-    if not isinstance(layer, GatedLayer):
-        return None
-    matrices = layer.weights().weight_hh
-    if len(matrices) != 1 or matrices[0].shape[0] != matrices[0].shape[1]:
-        return None
-    return float((torch.linalg.svdvals(matrices[0].detach().double()) - 1).abs().max())
+    examples = 16
+    cost = "one pass"
 
-
-def described(captured: CapturedInputs) -> Mapping[str, float]:
-    """Norm at the end and growth of every state, by name."""
-    found = {}
-    for name, values in norms(captured).items():
-        found[f"{name}_norm"] = float(values[-1])
-        found[f"{name}_growth"] = growth(values)
-    return found
+    def measure(self, captured: CapturedInputs) -> Mapping[str, float]:
+        found = {}
+        for name, values in norms(captured).items():
+            found[f"states/{name}_norm"] = float(values[-1])
+            found[f"states/{name}_growth"] = growth(values)
+        return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longlag.samplers.base import Sampler, SamplerOptions
+from longlag.samplers.base import Sampler
 from longlag.spec import Space
 from longlag.spec.axes import condition
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import optuna
 
 
-class TPE(Sampler[SamplerOptions]):
+class TPE(Sampler):
     """Tree-structured Parzen estimator (Bergstra et al. 2011): good for any mixture of axes, conditional ones too."""
 
     adaptive = True
@@ -25,7 +25,7 @@ class TPE(Sampler[SamplerOptions]):
         return optuna.samplers.TPESampler(seed=seed, group=grouped)
 
 
-class GaussianProcess(Sampler[SamplerOptions]):
+class GaussianProcess(Sampler):
     """Bayesian optimisation with a Gaussian process: for few trials on few axes."""
 
     adaptive = True
@@ -36,7 +36,7 @@ class GaussianProcess(Sampler[SamplerOptions]):
         return optuna.samplers.GPSampler(seed=seed)
 
 
-class CMAES(Sampler[SamplerOptions]):
+class CMAES(Sampler):
     """Covariance matrix adaptation (Hansen 2016): for many trials on axes that are numbers."""
 
     adaptive = True

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+from typing_extensions import TypeVar
 
 from longlag.errors import UserError
+from longlag.options import Configurable, Options
 from longlag.spec import Space, StudySpec
 
 if TYPE_CHECKING:
     import optuna
 
 
-class SamplerOptions(BaseModel):
+class SamplerOptions(Options):
     """Base of every sampler's options: frozen, unknown fields refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
-O = TypeVar("O", bound=SamplerOptions)  # noqa: E741
+SamplerOptionsT_co = TypeVar("SamplerOptionsT_co", bound=SamplerOptions, default=SamplerOptions, covariant=True)
 
 
-class Sampler(ABC, Generic[O]):
-    """A way to choose the points of a study; the registry holds subclasses, not instances.
+class Sampler(Configurable[SamplerOptionsT_co], ABC):
+    """A way to choose the points of a study, ``Sampler[ItsOptions]``; the registry holds subclasses, not instances.
 
     Attributes:
         exhaustive: whether it visits every point of a space without open ranges once, and then ends the study.
@@ -36,15 +36,11 @@ class Sampler(ABC, Generic[O]):
         needs: the package that it imports, and how to install it; None when the base install is enough.
     """
 
-    Options: ClassVar[type[SamplerOptions]] = SamplerOptions
     version: ClassVar[int] = 1
     exhaustive: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
     several_objectives: ClassVar[bool] = True
     needs: ClassVar[tuple[str, str] | None] = None
-
-    def __init__(self, options: O) -> None:
-        self.options = options
 
     @abstractmethod
     def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from longlag.samplers.base import Sampler, SamplerOptions
+from longlag.samplers.base import Sampler
 from longlag.spec import Space, axes
 
 if TYPE_CHECKING:
     import optuna
 
 
-class Grid(Sampler[SamplerOptions]):
+class Grid(Sampler):
     """Every point once, in random order; the space needs lists of values, or ranges with a step."""
 
     exhaustive = True

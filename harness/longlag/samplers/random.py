@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longlag.samplers.base import Sampler, SamplerOptions
+from longlag.samplers.base import Sampler
 from longlag.spec import Space
 
 if TYPE_CHECKING:
     import optuna
 
 
-class Random(Sampler[SamplerOptions]):
+class Random(Sampler):
     """Independent uniform points (Bergstra and Bengio 2012)."""
 
     def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
@@ -20,7 +20,7 @@ class Random(Sampler[SamplerOptions]):
         return optuna.samplers.RandomSampler(seed=seed)
 
 
-class QuasiRandom(Sampler[SamplerOptions]):
+class QuasiRandom(Sampler):
     """A Sobol' sequence: points spread more evenly than random ones; at its best with powers of two."""
 
     def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:

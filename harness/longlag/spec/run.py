@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
+    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -18,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from longlag.errors import UserError, explain
+from longlag import registry
+from longlag.errors import UserError, explain, suggestion
 from longlag.spec.component import CellSpec, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_recorded
 
 
@@ -152,7 +154,14 @@ Moments = tuple[Moment, ...]
 
 
 class WhenSpec(Spec):
-    """When each probe looks: start, evaluation, end, divergence, or the number of an update. Empty: never."""
+    """When each probe looks: start, evaluation, end, divergence, or the number of an update. Empty: never.
+
+    Any further registered probe may be named as well. One that is not named never looks, and is no part of the
+    canonical form: a probe that is installed does not change the identity of runs.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Moments]
 
     total: Moments = Field(("start", "evaluation", "divergence"), description="gradient of the whole loss through time")
     lag: Moments = Field(("start", "evaluation", "divergence"), description="of the loss at one step, by lag")
@@ -161,6 +170,24 @@ class WhenSpec(Spec):
     states: Moments = Field(("start", "end"), description="norms of the states and their growth over time")
     orthogonality: Moments = Field(("start", "end"), description="how far recurrent matrices are from orthogonal")
     update_ratio: Moments = Field(("start", "evaluation"), description="norm of an update over that of the weights")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _registered(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict) or is_recorded(info):
+            return value
+        further = [name for name in value if name not in cls.model_fields]
+        for name in further:
+            if name not in registry.names("probe"):
+                hint = suggestion(str(name), list(dict.fromkeys([*cls.model_fields, *registry.names("probe")])))
+                raise UserError(f"probe.when: there is no probe named {name!r}{hint} (`longlag list probes`)")
+            registry.load("probe", name)
+        never = [name for name in further if value[name] in ([], ())]
+        return {name: moments for name, moments in value.items() if name not in never}
+
+    def moments(self) -> dict[str, Moments]:
+        """When each probe that is named looks."""
+        return {**{name: getattr(self, name) for name in type(self).model_fields}, **self.__pydantic_extra__}
 
 
 class ProbeSpec(Spec):

@@ -21,7 +21,7 @@ from longlag import registry
 from longlag.errors import UserError, explain
 from longlag.spec import axes
 from longlag.spec.axes import Range, Values
-from longlag.spec.component import RECORDED, SamplerSpec, Seed, Spec
+from longlag.spec.component import RECORDED, SamplerSpec, Seed, Spec, is_recorded
 from longlag.spec.run import RunSpec, innermost, load_run
 from longlag.specfile import assign
 
@@ -98,8 +98,8 @@ class StudySpec(Spec):
 
     @field_validator("objectives")
     @classmethod
-    def _known_objectives(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
+    def _known_objectives(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for name in () if is_recorded(info) else value:
             registry.load("objective", name)
         return value
 
@@ -111,7 +111,9 @@ class StudySpec(Spec):
         return value
 
     @model_validator(mode="after")
-    def _consistent(self) -> StudySpec:
+    def _consistent(self, info: ValidationInfo) -> StudySpec:
+        if is_recorded(info):
+            return self
         if "seed" in self.base or "seed" in self.space:
             raise ValueError("seeds of a study go into its field 'seeds'")
         named = self.space.get(ARM, [])

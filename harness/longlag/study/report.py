@@ -59,7 +59,7 @@ def collect(study_store: study_stores.StudyStore, store: Store, experiment: str)
     front = {trial.number for trial in study.best_trials} & {trial.number for trial in trials} if several else set()
     return StudyResult(
         spec=spec,
-        trials=ordered(trials, front, spec.directions[0]),
+        trials=ordered(trials, front, study.directions[0]),
         front=tuple(sorted(front)),
         total=study_store.total,
         updates=spent.updates,

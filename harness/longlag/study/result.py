@@ -6,9 +6,10 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
+from optuna.study import StudyDirection
 from pydantic import BaseModel, ConfigDict
 
-from longlag.spec import Direction, RunSpec, StudySpec
+from longlag.spec import RunSpec, StudySpec
 from longlag.training import RunCallback, RunResult
 
 State = Literal["complete", "pruned", "failed", "running", "lost", "waiting"]
@@ -94,10 +95,10 @@ class StudyResult(BaseModel):
 
 
 def ordered(
-    trials: Sequence[TrialResult], front: Collection[int] = (), direction: Direction = "minimize"
+    trials: Sequence[TrialResult], front: Collection[int] = (), direction: StudyDirection = StudyDirection.MINIMIZE
 ) -> tuple[TrialResult, ...]:
     """Complete trials by the first objective, those of the front first, then pruned, running, lost, waiting, failed."""
-    sign = 1 if direction == "minimize" else -1
+    sign = 1 if direction is StudyDirection.MINIMIZE else -1
     states = ("complete", "pruned", "running", "lost", "waiting", "failed")
 
     def key(trial: TrialResult) -> tuple[int, bool, float, int]:

@@ -13,14 +13,15 @@ from torch import nn
 
 from longlag.models import Model, Tensors, loss
 from longlag.models.base import Records
-from longlag.probes import Curve, curves
-from longlag.probes.dynamics import KINDS, dynamics
+from longlag.probes import Curve, curves, layers
 from longlag.probes.flow import finite, top
 from longlag.probes.lag import lag_curves, outputs
 from longlag.spec import Moment, RunSpec
 from longlag.task import Batch
 from longlag.training.result import RunCallback
 
+OWN = ("total", "lag", "update_ratio")
+"""The probes of the whole network, which are measured here; the others are registered probes of layers."""
 TOLD = ("horizon", "horizon10", "slope", "log10_ratio", "tiny", "underflow")
 
 
@@ -51,6 +52,9 @@ class Watch:
         self._before: dict[str, torch.Tensor] = {}
         self._done: set[tuple[str, int]] = set()
         self._outputs = outputs(network)
+        self._moments = spec.probe.when.moments()
+        of_layers = [name for name, moments in self._moments.items() if moments and name not in OWN]
+        self._layers = dict(zip(of_layers, layers.load(of_layers), strict=True))
 
     # -- at certain moments -----------------------------------------------------------------------------------------
 
@@ -65,7 +69,7 @@ class Watch:
         if {"evaluation", "divergence"} & set(moments) and len(self._trained) > self._untold:
             self.tell(update, finite(_medians("gradient_flow/training_", self._trained[self._untold :])))
             self._untold = len(self._trained)
-        due = [name for name in ("total", "lag", *KINDS) if self._due(name, update, moments)]
+        due = [name for name in ("total", "lag", *self._layers) if self._due(name, update, moments)]
         if not due:
             return
         sequences, tensors = (self.batch, self.tensors) if batch is None else batch
@@ -75,12 +79,12 @@ class Watch:
             self._total(update, prefix, sequences, tensors)
         if self.spec.curves and "lag" in due:
             self._lag(update, prefix, tensors)
-        found = dynamics(self.network, tensors, due)
+        found = layers.measure(self.network, tensors, [self._layers[name] for name in due if name in self._layers])
         self.network.train()
         self.tell(update, finite(found))
 
     def _due(self, name: str, update: int, moments: Sequence[Moment]) -> bool:
-        if (name, update) in self._done or not set(getattr(self.spec.when, name)) & set(moments):
+        if (name, update) in self._done or not set(self._moments[name]) & set(moments):
             return False
         self._done.add((name, update))
         return True

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from longlag.models import Model, Tensors, build, loss
-from longlag.probes import Curve, curves
-from longlag.probes.dynamics import dynamics as costly
+from longlag.probes import Curve, curves, layers
 from longlag.probes.lag import applies, lag_curves, outputs
 from longlag.spec import RunSpec
 from longlag.task import Batch
@@ -99,8 +98,8 @@ def measure(model: Model, tensors: Tensors, batch: Batch) -> tuple[list[Curve], 
 
 
 def dynamics(spec: RunSpec, weights: Mapping[str, Tensor] | None, size: int) -> dict[str, float]:
-    """Jacobians, Lyapunov exponents, gates and states of a network that is not trained; in float64."""
+    """The numbers of every installed probe of layers, of a network that is not trained; in float64."""
     with numerics():
         model = network(spec, torch.float64, weights)
         tensors = Tensors.of(sequences(spec, size), torch.float64, torch.device("cpu"))
-        return costly(model, tensors)
+        return layers.measure(model, tensors, layers.installed())
