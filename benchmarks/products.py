@@ -40,10 +40,7 @@ void products(gemm_t f, int T, int B, int H, int I, int inputs, int terms, const
 
 @cache
 def library() -> ctypes.CDLL:
-    path = build.library_path(SOURCE)
-    if not build.trusted(path):
-        build.compile_to(SOURCE, path)
-    return ctypes.CDLL(str(path))
+    return build.load(SOURCE)
 
 
 class Products:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from longlag.kernels.compiler.plan import make_plan
-from longlag.kernels.targets.c import build
+from longlag.kernels.targets.c import build, cache, cc
 from longlag.kernels.targets.c.source import source
 
 from tests.kernels.zoo import CELLS
@@ -47,6 +47,64 @@ def test_built_once_and_found_again(folder, text, monkeypatch):
     assert build.library_path(text + " ") != path
 
 
+def faked(monkeypatch, folder, **lines):
+    """A machine of another processor."""
+    description = folder / "cpuinfo"
+    description.write_text("".join(f"{key}\t: {value}\n" for key, value in lines.items()))
+    monkeypatch.setattr(cc, "CPUINFO", description)
+    cc.processor.cache_clear()
+    cc.accepted_flags.cache_clear()
+
+
+@pytest.fixture
+def undo():
+    yield
+    cc.processor.cache_clear()
+    cc.accepted_flags.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "other", [{"model name": "Xeon", "flags": "fpu sse2 avx2"}, {"model name": "EPYC", "flags": "fpu sse2"}]
+)
+def test_another_processor_gets_a_library_of_its_own(folder, text, tmp_path, monkeypatch, undo, other):
+    faked(monkeypatch, tmp_path, **{"model name": "Xeon", "flags": "fpu sse2", "cpu MHz": "2100.000"})
+    build.load(text)
+    path = build.library_path(text)
+    faked(monkeypatch, tmp_path, **{"model name": "Xeon", "flags": "fpu sse2", "cpu MHz": "2812.345"})
+    assert build.library_path(text) == path  # the same, at another clock rate
+    faked(monkeypatch, tmp_path, **other)
+    built = []
+    monkeypatch.setattr(build, "compile_to", lambda source, path: built.append(path))
+    with pytest.raises(build.BuildError):
+        build.load(text)
+    assert built == [build.library_path(text)] and built != [path]
+
+
+def test_where_the_system_describes_no_processor_the_compiler_does(tmp_path, monkeypatch, undo):
+    monkeypatch.setattr(cc, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(cc, "from_sysctl", lambda: "")
+    cc.processor.cache_clear()
+    assert "#define __STDC__ 1" in cc.processor()
+
+
+def script(path, *lines):
+    path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    path.chmod(0o755)
+    return cc.Compiler(str(path), path.name)
+
+
+def test_a_flag_that_a_compiler_does_not_know_is_left_out_and_the_answer_kept(tmp_path, monkeypatch):
+    real, asked = cc.compiler(), tmp_path / "asked"
+    refuses = 'for flag; do case "$flag" in -fvect-cost-model*|-march=*) exit 1;; esac; done'
+    narrow = script(tmp_path / "narrow-cc", f"echo >> {asked}", refuses, f'exec {real.path} "$@"')
+    found = cc.accepted_flags(narrow, tmp_path)
+    assert "-O2" in found and "-fopenmp-simd" in found and "-fvect-cost-model=dynamic" not in found
+    assert not any(flag.startswith("-march") for flag in found)
+    asked.unlink()
+    cc.accepted_flags.cache_clear()
+    assert cc.accepted_flags(narrow, tmp_path) == found and not asked.exists()
+
+
 def test_a_damaged_library_is_built_again(folder, text):
     build.load(text)
     path = build.library_path(text)
@@ -60,17 +118,17 @@ def test_what_others_could_write_is_not_loaded(folder, text):
     build.load(text)
     path = build.library_path(text)
     path.chmod(0o777)
-    assert not build.trusted(path)
+    assert not cache.trusted(path)
     path.chmod(0o700)
-    assert build.trusted(path)
+    assert cache.trusted(path)
     folder.chmod(0o777)
-    assert not build.trusted(path)
-    assert build.cache_folder() != folder  # a private temporary folder serves
+    assert not cache.trusted(path)
+    assert cache.cache_folder() != folder  # a private temporary folder serves
     target = folder / "elsewhere.so"
     path.replace(target)
     path.symlink_to(target)
     folder.chmod(0o700)
-    assert not build.trusted(path)
+    assert not cache.trusted(path)
 
 
 def test_without_a_writable_cache_a_private_folder_serves(tmp_path, monkeypatch, text):
@@ -78,7 +136,7 @@ def test_without_a_writable_cache_a_private_folder_serves(tmp_path, monkeypatch,
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     path = build.library_path(text)
-    assert tmp_path not in path.parents and build.private(path.parent)
+    assert tmp_path not in path.parents and cache.private(path.parent)
     assert build.load(text).longlag_call_size() > 0
 
 
@@ -88,16 +146,16 @@ def test_many_processes_at_once(folder):
     answers = {process.communicate(timeout=120)[0] for process in started}
     assert [process.returncode for process in started] == [0] * 3
     assert len(answers) == 1
-    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".c", ".so", ".so"]  # the cell and its products
+    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".c", ".flags", ".so", ".so"]  # the cell, its products
 
 
 def test_a_compiler_error_says_what_the_compiler_said(folder):
     with pytest.raises(build.BuildError, match="nonsense"):
         build.load("int nonsense = ;")
-    assert list(folder.iterdir()) == []
+    assert [p.suffix for p in folder.iterdir()] == [".flags"]
 
 
-def test_of_many_who_want_it_one_builds(folder, text, monkeypatch):
+def test_of_many_threads_that_need_it_one_builds(folder, text, monkeypatch):
     builds, build_it = [], build.compile_to
 
     def slow(source, path):
@@ -110,11 +168,11 @@ def test_of_many_who_want_it_one_builds(folder, text, monkeypatch):
         found = list(pool.map(build.load, [text] * 4))
     assert len(builds) == 1
     assert all(library.longlag_call_size() > 0 for library in found)
-    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".so"]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".flags", ".so"]
 
 
-def test_a_builder_that_hangs_holds_nobody_up_for_ever(folder, text, monkeypatch):
+def test_a_builder_that_hangs_delays_others_only_for_a_while(folder, text, monkeypatch):
     path = build.library_path(text)
-    monkeypatch.setattr(build, "WAIT_SECONDS", 0.1)
-    with build.turn(path):  # somebody else's, who does not come to an end
+    monkeypatch.setattr(cache, "WAIT_SECONDS", 0.1)
+    with cache.build_lock(path):  # held by a builder that never ends
         assert build.load(text).longlag_call_size() > 0

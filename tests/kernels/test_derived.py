@@ -14,7 +14,7 @@ from longlag.kernels import Derived, embedded, skew
 from longlag.kernels.recurrence import Weights
 from longlag.kernels.skew import Cayley, Damped, Exponential, composed
 from longlag.kernels.targets import maps_for
-from longlag.kernels.targets.c import build, maps
+from longlag.kernels.targets.c import cc, maps
 
 from tests.kernels.zoo import compiled
 
@@ -27,7 +27,7 @@ def path(request, monkeypatch):
     if request.param == "plain":
         for module in (skew, embedded):
             monkeypatch.setattr(module, "maps_for", lambda like: None)
-    elif build.compiler() is None:
+    elif cc.compiler() is None:
         pytest.skip("there is no C compiler on this machine")
     return request.param
 
@@ -190,7 +190,7 @@ def test_other_tensors_are_not_for_c(other):
 
 
 def test_without_a_compiler_torch_serves(monkeypatch):
-    monkeypatch.setattr(build, "compiler", lambda: None)
+    monkeypatch.setattr(cc, "compiler", lambda: None)
     maps.made.cache_clear()
     try:
         assert maps_for(torch.zeros(3)) is None

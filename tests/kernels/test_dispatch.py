@@ -9,7 +9,7 @@ import torch
 from longlag import kernels
 from longlag.cells.base import GatedCell
 from longlag.kernels import Gate
-from longlag.kernels.targets.c import blas, build
+from longlag.kernels.targets.c import blas, cc
 
 from tests.kernels.zoo import Peephole, compiled
 
@@ -65,7 +65,7 @@ def test_a_refusal_is_one_sentence_that_says_why(cell, dtype, device, words):
 
 def test_no_compiler_and_no_blas(monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(build, "compiler", lambda: None)
+        patch.setattr(cc, "compiler", lambda: None)
         assert "needs a C compiler" in str(kernels.refusal(Peephole()))
         assert run(Peephole())[0].shape == (5, 3, 4)
     monkeypatch.setattr(blas, "find", lambda: None)

@@ -6,10 +6,10 @@ import ctypes
 
 import numpy as np
 import pytest
-from longlag.kernels.targets.c import build
+from longlag.kernels.targets.c import cc
 from longlag.kernels.targets.c.tiles import tiles
 
-pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C compiler on this machine")
+pytestmark = pytest.mark.skipif(cc.compiler() is None, reason="there is no C compiler on this machine")
 
 KINDS: dict[str, type[np.float32 | np.float64]] = {"float": np.float32, "double": np.float64}
 LONG, POINTER = ctypes.c_long, ctypes.c_void_p

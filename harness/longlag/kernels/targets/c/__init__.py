@@ -4,7 +4,8 @@ emit.py, source.py             the graph and the plan as C: cell.h
 resources.py                   the C that is not printed: elementary.h, timeloop.c, and what these include
 call.py, call.h                what a call passes
 tiles.py, tiles.c, blas.py     the matrix products
-build.py, kernel.py            a loaded library
+cc.py, cache.py, build.py      the compiler, the folder of built libraries, a library in it
+kernel.py                      a loaded library
 passes.py                      a pass over a batch: addresses and calls
 maps.py, maps.c                weights that cells derive from other tensors
 supported.py                   dtypes
@@ -18,7 +19,7 @@ from typing import ClassVar
 import torch
 
 from longlag.kernels.compiler.plan import Plan
-from longlag.kernels.targets.c import blas, build
+from longlag.kernels.targets.c import blas, cc
 from longlag.kernels.targets.c.kernel import build_library
 from longlag.kernels.targets.c.maps import Maps, maps_for
 from longlag.kernels.targets.c.passes import CKernel
@@ -37,7 +38,7 @@ class C(Target):
             return f"compiled kernels run in float32 and float64, not in {str(dtype).removeprefix('torch.')}"
         if blas.find() is None:
             return "a compiled kernel needs a BLAS, and neither torch nor scipy exports one"
-        if build.compiler() is None:
+        if cc.compiler() is None:
             return "a compiled kernel needs a C compiler (cc, gcc or clang), and this machine has none"
         return None
 
@@ -46,10 +47,10 @@ class C(Target):
 
     def tags(self, device: torch.device) -> Mapping[str, str]:
         """The compiler, its flags, and the BLAS of wide products."""
-        cc, found = build.compiler(), blas.find()
+        compiler, found = cc.compiler(), blas.find()
         return {
-            "compiler": "none" if cc is None else cc.version,
-            "flags": " ".join(build.flags()),
+            "compiler": "none" if compiler is None else compiler.version,
+            "flags": " ".join(cc.flags()),
             "blas": "none" if found is None else found.name,
         }
 

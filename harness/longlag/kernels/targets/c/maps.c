@@ -165,7 +165,7 @@ static void invert(long n, real *M, real *times, long *pivots) {
         long j = 0;
         for (; j + LANES <= n; j += LANES) {
             const lanes own = *(const lanes *)(row + j);
-            UNROLL(4)
+            UNROLL_BY(4)
             for (long i = 0; i < n; i++) *(lanes *)(M + i * n + j) -= times[i] * own;
         }
         for (; j < n; j++)

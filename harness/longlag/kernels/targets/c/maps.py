@@ -13,7 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from longlag.kernels.targets.c import build
+from longlag.kernels.targets.c import build, cc
 from longlag.kernels.targets.c.resources import assemble
 from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.c.tiles import tiles
@@ -129,7 +129,7 @@ def check(failed: bool | int) -> None:
 
 @cache
 def made(real: str) -> Maps | None:
-    if build.compiler() is None:
+    if cc.compiler() is None:
         return None
     try:
         return Maps(real)

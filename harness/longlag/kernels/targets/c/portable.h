@@ -6,13 +6,15 @@
 /* A function of a header that a cell may do without */
 #define HELPER static inline __attribute__((unused))
 
-/* Before a loop: unroll it, completely where it has at most n rounds */
 #define PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
-#define UNROLL(n) PRAGMA(clang loop unroll_count(n))
+#define UNROLL_ALL(n) PRAGMA(clang loop unroll(full))
+#define UNROLL_BY(n) PRAGMA(clang loop unroll_count(n))
 #else
-#define UNROLL(n) PRAGMA(GCC unroll n)
+#define UNROLL_ALL(n) PRAGMA(GCC unroll n)
+#define UNROLL_BY(n) PRAGMA(GCC unroll n)
 #endif
+/* UNROLL_ALL(n): before a loop of a constant number of rounds, at most n; UNROLL_BY(n): before any loop */
 
 /* Before a loop whose rounds do not depend on each other, or only through a sum: make it vector code */
 #define SIMD PRAGMA(omp simd)

@@ -59,7 +59,7 @@ ALWAYS_INLINE void project(const long n, real *to, const real *from, const real 
     SIMD
     for (long k = 0; k < count; k++) {
         real sum = from[k];
-        UNROLL(4)
+        UNROLL_ALL(4)
         for (long i = 0; i < n; i++) sum += x[i] * w[i * W + k];
         to[k] = sum;
     }
@@ -80,13 +80,13 @@ ALWAYS_INLINE void sum_rows(const long rows, const long n, real *sum, const real
     SIMD
     for (long k = 0; k < count; k++) {
         real v[4];
-        UNROLL(4)
+        UNROLL_ALL(4)
         for (long r = 0; r < rows; r++) v[r] = d[r * W + k];
         sum[k] += rows == 4 ? (v[0] + v[1]) + (v[2] + v[3]) : v[0];
-        UNROLL(2)
+        UNROLL_ALL(2)
         for (long i = 0; i < n; i++) {
             real part = 0;
-            UNROLL(4)
+            UNROLL_ALL(4)
             for (long r = 0; r < rows; r++) part += x[r * I + i] * v[r];
             sum[(1 + i) * W + k] += part;
         }

@@ -36,20 +36,20 @@ typedef real unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(
 ALWAYS_INLINE void tile(const int rows, const int wide, const int fresh, long k, const real *A, const long row_stride,
                         const long column_stride, const real *panel, const long panel_stride, real *C, long ldc) {
     vector left[ROWS], right[ROWS];
-    UNROLL(12)
+    UNROLL_ALL(12)
     for (int r = 0; r < rows; r++) {
         left[r] = right[r] = (vector){0};
         if (!fresh) left[r] = *(const unaligned *)(C + r * ldc);
         if (!fresh && wide) right[r] = *(const unaligned *)(C + r * ldc + LANES);
     }
     for (long i = 0; i < k; i++, panel += panel_stride) {
-        UNROLL(12)
+        UNROLL_ALL(12)
         for (int r = 0; r < rows; r++) {
             left[r] += A[r * row_stride + i * column_stride] * *(const unaligned *)panel;
             if (wide) right[r] += A[r * row_stride + i * column_stride] * *(const unaligned *)(panel + LANES);
         }
     }
-    UNROLL(12)
+    UNROLL_ALL(12)
     for (int r = 0; r < rows; r++) {
         if (fresh) left[r] += *(const unaligned *)(C + r * ldc);
         if (fresh && wide) right[r] += *(const unaligned *)(C + r * ldc + LANES);

@@ -58,12 +58,12 @@ ALWAYS_INLINE void project_small(const Call *c, real *pre, const real *row, cons
         memcpy(pre, row, BYTES(W));
         return;
     }
-    UNROLL(8)
+    UNROLL_ALL(8)
     for (int r = 0; r < N_INPUTS; r++) {
         const long first = inputs[r].slot * H;
         project_row(c->I, pre + first, row + first, x, W, inputs[r].count * H);
     }
-    UNROLL(8)
+    UNROLL_ALL(8)
     for (int r = 0; r < N_WITHOUT_INPUT; r++) {
         const long first = without_input[r].slot * H;
         memcpy(pre + first, row + first, BYTES(without_input[r].count * H));
