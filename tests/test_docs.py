@@ -123,6 +123,17 @@ def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, str]) 
     assert all(1 <= values[f"dimension/layer1/{state}"] <= 64 for state in "hc")
 
 
+def test_adding_a_target(tmp_path: Path) -> None:
+    environment = install("adding-a-target.md", tmp_path)
+    rows = {row["name"]: row for row in json.loads(longlag(environment, "list", "targets", "--json"))}
+    assert rows["exact"]["from"] == "longlag-exact 1.0" and rows["c"]["devices"] == ["cpu"]
+    (block,) = [text for text in PYTHON.findall((ROOT / "docs/adding-a-target.md").read_text()) if "Stack(" in text]
+    subprocess.run([sys.executable, "-c", block], env=environment, cwd=tmp_path, check=True)
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "target/test_exact.py")]
+    done = subprocess.run(suite, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and " passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-3000:]
+
+
 def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGLAG_HOME", str(tmp_path / "home"))
     blocks = PYTHON.findall((ROOT / "README.md").read_text())
