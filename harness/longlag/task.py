@@ -23,12 +23,12 @@ __all__ = [
     "Array",
     "Baseline",
     "Batch",
-    "Both",
     "DataError",
     "Loss",
     "MappingKind",
     "Metric",
-    "Nothing",
+    "Mixed",
+    "NoInput",
     "Options",
     "Reals",
     "Signature",
@@ -71,7 +71,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Both:
+class Mixed:
     """Real vectors of `reals` features and one of `tokens` symbols a step, side by side."""
 
     reals: int
@@ -83,7 +83,7 @@ class Both:
 
 
 @dataclass(frozen=True)
-class Nothing:
+class NoInput:
     """No input sequence: generation starts from the context alone."""
 
     size: int = 0
@@ -112,7 +112,7 @@ class Signature:
         mixtures: components of ``mixture-density``.
     """
 
-    input: Reals | Tokens | Both | Nothing
+    input: Reals | Tokens | Mixed | NoInput
     outputs: int
     mapping: MappingKind
     loss: Loss
@@ -127,8 +127,8 @@ class Signature:
         return self.mapping is not MappingKind.CLASSIFICATION
 
     @property
-    def numbers(self) -> int:
-        """Numbers that a model gives for one output: logits, features, or the parameters of a mixture."""
+    def values(self) -> int:
+        """How many values a model gives for one output: logits, features, or the parameters of a mixture."""
         return 6 * self.mixtures + 1 if self.loss == "mixture-density" else self.outputs
 
 
@@ -137,15 +137,15 @@ class Batch:
     """Sequences, time-major.
 
     Args:
-        inputs: float32 ``[T, B, I]`` for `Reals`, int64 ``[T, B]`` for `Tokens`; the reals of `Both`;
-            ``[0, B, 0]`` for `Nothing`.
+        inputs: float32 ``[T, B, I]`` for `Reals`, int64 ``[T, B]`` for `Tokens`; the reals of `Mixed`;
+            ``[0, B, 0]`` for `NoInput`.
         targets: per example (classification) ``[B, ...]``, per step (labelling) ``[T, B, ...]``, or a sequence of
             its own length (generation, translation, ``ctc``) ``[U, B, ...]``: float32 with a last axis of features
             for ``mse``, ``bernoulli`` and ``mixture-density``, int64 without one for ``cross-entropy`` and ``ctc``.
         lengths: int64 ``[B]``, the steps that exist in each sequence; None when all of them do. Steps past the
             length are padding: the model skips them and they count in no loss or metric.
         counted: bool ``[T, B]``, the outputs that count in loss and metrics (labelling); None when all existing do.
-        tokens: int64 ``[T, B]``, the symbols of `Both`.
+        tokens: int64 ``[T, B]``, the symbols of `Mixed`.
         context: float32 ``[B, C]``, the static vector of generation.
         target_lengths: int64 ``[B]``, the same as `lengths` for targets of their own length.
     """

@@ -57,7 +57,7 @@ def drawn(size: int | None, training_scenes: int, combinations: bool) -> tuple[A
 
 
 @cache
-def loaded(path: str, features_path: str, sha256: str, most_words: int, share: float) -> Album:
+def loaded(path: str, features_path: str, sha256: str, most_words: int, fraction: float) -> Album:
     """The captions and features of files.
 
     Args:
@@ -65,7 +65,7 @@ def loaded(path: str, features_path: str, sha256: str, most_words: int, share: f
         features_path: of the features.
         sha256: of both.
         most_words: of the vocabulary.
-        share: of the pictures that is held out where the file has no splits.
+        fraction: of the pictures that is held out where the file has no splits.
     """
     if digest([path, features_path]) != sha256:
         raise DataError(f"{path} or {features_path} has changed; leave sha256 out to take them as they are")
@@ -80,7 +80,7 @@ def loaded(path: str, features_path: str, sha256: str, most_words: int, share: f
             name: np.flatnonzero([split == name for split in splits]) for name in ("training", "validation", "test")
         }
     else:
-        rows = held_out(len(names), share)
+        rows = held_out(len(names), fraction)
     empty = next((name for name, each in rows.items() if not len(each)), None)
     if empty is not None:
         raise DataError(f"{path}: no picture is left for {empty}")

@@ -147,7 +147,7 @@ def _table(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield number, dict(zip(header, row, strict=False))
 
 
-def divided(recordings: Sequence[Recording], share: float) -> list[str]:
+def divided(recordings: Sequence[Recording], fraction: float) -> list[str]:
     """The split of every recording. Where nothing says, groups drawn at random are held out, always the same ones.
 
     Raises:
@@ -158,7 +158,7 @@ def divided(recordings: Sequence[Recording], share: float) -> list[str]:
         if name in splits:
             continue
         left = sorted({r.group for r, split in zip(recordings, splits, strict=True) if split == "training"})
-        count = max(round(share * len(left)), 1)
+        count = max(round(fraction * len(left)), 1)
         chosen = {left[k] for k in np.random.default_rng(index).permutation(len(left))[:count]}
         splits = [name if r.group in chosen else split for r, split in zip(recordings, splits, strict=True)]
     if set(splits) != {"training", "validation", "test"}:

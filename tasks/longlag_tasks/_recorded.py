@@ -14,17 +14,17 @@ SPLIT_SEED = 0
 """Of the draw that holds pairs out: the same ones on every machine, whatever the run's seed."""
 
 
-def held_out(count: int, share: float, held: Array | None = None) -> dict[str, Array]:
+def held_out(count: int, fraction: float, held: Array | None = None) -> dict[str, Array]:
     """Rows for training, validation and test.
 
     Args:
         count: pairs there are.
-        share: of them that is held out at random.
+        fraction: of them that is held out at random.
         held: bool ``[count]``, those held out instead; half for validation, half for the test.
     """
     order = np.random.default_rng(SPLIT_SEED).permutation(count)
     if held is None:
-        out, training = order[: round(share * count)], order[round(share * count) :]
+        out, training = order[: round(fraction * count)], order[round(fraction * count) :]
     else:
         out, training = order[held[order]], order[~held[order]]
     return {"training": np.sort(training), "validation": out[: len(out) // 2], "test": out[len(out) // 2 :]}

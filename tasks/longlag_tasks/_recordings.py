@@ -127,9 +127,9 @@ class RecordedTask(SpeechTask[RecordedOptionsT_co]):
         noisy: Array = (np.log(power) - mean) / spread
         return noisy
 
-    def shares(self) -> Array:
+    def frequencies(self) -> Array:
         labels = self.speech.splits["training"].labels
         assert labels is not None
         counts = np.bincount(labels.values, minlength=len(self.names))
-        shares: Array = counts / counts.sum()
-        return shares
+        frequencies: Array = counts / counts.sum()
+        return frequencies

@@ -67,7 +67,7 @@ class SpeechTask(Task[SpeechOptionsT_co]):
         """Features of a frame."""
 
     @abstractmethod
-    def shares(self) -> Array:
+    def frequencies(self) -> Array:
         """How often each class is the label of a frame in training, ``[C]``; asked only where labels: frames."""
 
     @property
@@ -93,17 +93,17 @@ class SpeechTask(Task[SpeechOptionsT_co]):
     def baseline(self) -> Baseline:
         if not self.by_frame:
             return Baseline(1.0, "says nothing", "every phone is deleted, none inserted: 1, exactly")
-        shares = self.shares()
+        frequencies = self.frequencies()
         return Baseline(
-            float(shares.max()),
-            f"always {self.names[int(shares.argmax())]!r}, the most frequent class",
+            float(frequencies.max()),
+            f"always {self.names[int(frequencies.argmax())]!r}, the most frequent class",
             "its share of the training frames, counted",
         )
 
     def trivial(self, batch: Batch) -> Array:
         if not self.by_frame:
             return certain(np.full((batch.steps, batch.size), BLANK), len(self.names))
-        logits = np.log(np.maximum(self.shares(), 1e-9)).astype(np.float32)
+        logits = np.log(np.maximum(self.frequencies(), 1e-9)).astype(np.float32)
         return np.broadcast_to(logits, (batch.steps, batch.size, len(logits))).copy()
 
     def oracle(self, batch: Batch) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Nothing, Options, Signature, Task
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, NoInput, Options, Signature, Task
 from pydantic import Field, model_validator
 
 from longlag_tasks import _albums, _scenes
@@ -120,7 +120,7 @@ class Captioning(Task[CaptioningOptions]):
         size = given.size if given.encoder == "projection" else None
         return _albums.drawn(size, given.training_scenes, given.held_out == "combinations")
 
-    def _shares(self) -> tuple[Array, float]:
+    def _frequencies(self) -> tuple[Array, float]:
         return self.album.unigrams(self.options.captions == "first")
 
     @property
@@ -128,7 +128,7 @@ class Captioning(Task[CaptioningOptions]):
         album = self.album
         longest = album.captions.values.shape[1]
         return Signature(
-            Nothing(),
+            NoInput(),
             len(album.captions.symbols),
             MappingKind.GENERATION,
             "cross-entropy",
@@ -158,13 +158,13 @@ class Captioning(Task[CaptioningOptions]):
 
     def baseline(self) -> Baseline:
         return Baseline(
-            self._shares()[1],
+            self._frequencies()[1],
             "every word as often as in the training captions",
             "-sum_s p(s) ln p(s), p the shares of the words of the training captions, ends included",
         )
 
     def trivial(self, batch: Batch) -> Array:
-        return np.tile(self._shares()[0], (*batch.targets.shape, 1)).astype(np.float64)
+        return np.tile(self._frequencies()[0], (*batch.targets.shape, 1)).astype(np.float64)
 
     def oracle(self, batch: Batch) -> Array:
         """At every step the shares of the symbols that the picture's captions have there."""

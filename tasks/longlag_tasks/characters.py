@@ -120,13 +120,13 @@ class Characters(Task[CharactersOptions]):
         return Batch(self._symbols[steps], self._symbols[steps + 1], counted=counted)
 
     @cached_property
-    def _shares(self) -> Array:
+    def _frequencies(self) -> Array:
         """Of every class among the targets of training windows."""
         weights = self._windows.weights()
         return np.bincount(self._symbols[: len(weights)], weights, minlength=len(self.alphabet) + 1)
 
     def baseline(self) -> Baseline:
-        shares = self._shares[self._shares > 0]
+        shares = self._frequencies[self._frequencies > 0]
         return Baseline(
             float(-np.sum(shares * np.log2(shares))),
             "every character by its share of the training text",
@@ -134,7 +134,7 @@ class Characters(Task[CharactersOptions]):
         )
 
     def trivial(self, batch: Batch) -> Array:
-        logits = np.log(np.maximum(self._shares, 1e-9)).astype(np.float32)
+        logits = np.log(np.maximum(self._frequencies, 1e-9)).astype(np.float32)
         return np.broadcast_to(logits, (*batch.targets.shape, len(logits))).copy()
 
     def oracle(self, batch: Batch) -> Array:

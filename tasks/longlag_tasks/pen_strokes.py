@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Nothing, Reals, Signature, Task
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, NoInput, Reals, Signature, Task
 from pydantic import Field, model_validator
 
 from longlag_tasks import _letters as letters
@@ -102,7 +102,7 @@ class PenStrokes(Task[PenStrokesOptions]):
         if not self._synthesis:
             return Signature(Reals(3), 3, MappingKind.LABELLING, "mixture-density", mixtures=options.mixtures)
         return Signature(
-            Nothing(), 3, MappingKind.GENERATION, "mixture-density",
+            NoInput(), 3, MappingKind.GENERATION, "mixture-density",
             context=context, max_steps=letters.longest(options.letters), mixtures=options.mixtures,
         )  # fmt: skip
 

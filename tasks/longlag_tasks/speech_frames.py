@@ -90,14 +90,14 @@ class SpeechFrames(SpeechTask[SpeechFramesOptions]):
         phones, count = said.spoken()
         return Batch(inputs, phones, said.lengths, target_lengths=count)
 
-    def shares(self) -> Array:
-        return _shares(self.options.syllables)
+    def frequencies(self) -> Array:
+        return _frequencies(self.options.syllables)
 
 
 @cache
-def _shares(syllables: int) -> Array:
+def _frequencies(syllables: int) -> Array:
     """The share of every class among the frames after the opening, over `COUNTED` utterances of a seed of their own."""
     said = plan(np.random.default_rng(0), COUNTED, (syllables + 1) // 2, syllables)
     counts = np.bincount(said.phones.ravel(), said.frames.ravel(), minlength=len(NAMES))
-    shares: Array = counts / counts.sum()
-    return shares
+    frequencies: Array = counts / counts.sum()
+    return frequencies

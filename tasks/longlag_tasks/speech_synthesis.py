@@ -9,7 +9,7 @@ from math import ceil, exp, log, sqrt
 from typing import Any, Literal
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, Both, MappingKind, Metric, Nothing, Options, Signature, Task
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Mixed, NoInput, Options, Signature, Task
 from pydantic import Field
 
 from longlag_tasks._speaker import NAMES, RATE, SLOTS, Plan, pack, plan
@@ -73,10 +73,10 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
         bands, slots = self.options.bands, SLOTS * self.options.syllables
         most = ceil(SYLLABLE * self.options.syllables * exp(RATE)) + slots
         if self.options.source == "phones":
-            reading = Both(1, len(NAMES))
+            reading = Mixed(1, len(NAMES))
             return Signature(reading, bands, MappingKind.TRANSLATION, "mse", context=VOICE, max_steps=most)
         size = slots * (len(NAMES) + 1) + VOICE
-        return Signature(Nothing(), bands, MappingKind.GENERATION, "mse", context=size, max_steps=most)
+        return Signature(NoInput(), bands, MappingKind.GENERATION, "mse", context=size, max_steps=most)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         count = self.options.syllables

@@ -14,7 +14,7 @@ from longlag.models import Model, Tensors, build, loss
 from longlag.models.decoder import Memory
 from longlag.models.losses import ctc, mixture_density, per_output
 from longlag.spec import ModelSpec
-from longlag.task import Batch, Both, MappingKind, Nothing, Reals, Signature, Tokens
+from longlag.task import Batch, MappingKind, Mixed, NoInput, Reals, Signature, Tokens
 from scipy import stats
 
 B = 5
@@ -154,7 +154,7 @@ def test_attention_makes_a_difference_and_ignores_padding() -> None:
 
 
 def test_generation_depends_on_its_context() -> None:
-    signature = Signature(Nothing(), 3, MappingKind.GENERATION, "mse", context=2, max_steps=6)
+    signature = Signature(NoInput(), 3, MappingKind.GENERATION, "mse", context=2, max_steps=6)
     rng = np.random.default_rng(0)
     context = rng.normal(size=(B, 2)).astype(np.float32)
     batch = Batch(np.zeros((0, B, 0), np.float32), rng.normal(size=(6, B, 3)).astype(np.float32), context=context)
@@ -167,7 +167,7 @@ def test_generation_depends_on_its_context() -> None:
 
 
 def test_both_inputs_stand_side_by_side() -> None:
-    signature = Signature(Both(2, 3), 4, MappingKind.LABELLING, "cross-entropy")
+    signature = Signature(Mixed(2, 3), 4, MappingKind.LABELLING, "cross-entropy")
     rng = np.random.default_rng(0)
     reals, tokens = rng.normal(size=(6, B, 2)).astype(np.float32), rng.integers(0, 3, (6, B))
     targets = rng.integers(0, 4, (6, B))

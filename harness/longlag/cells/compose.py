@@ -41,20 +41,20 @@ class Dropout(nn.Module):
     """Inverted dropout that draws from a generator of its own, so that it is repeatable and resumable.
 
     Args:
-        share: probability that a number becomes zero; the others are divided by ``1 - share``.
+        probability: that a value becomes zero; the others are divided by ``1 - probability``.
         seed: of the generator.
     """
 
-    def __init__(self, share: float, seed: int) -> None:
+    def __init__(self, probability: float, seed: int) -> None:
         super().__init__()
-        self.share = share
+        self.probability = probability
         self.generator = torch.Generator().manual_seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.share == 0:
+        if not self.training or self.probability == 0:
             return x
-        keep = torch.rand(x.shape, generator=self.generator).to(x.device) >= self.share
-        return x * keep / (1 - self.share)
+        keep = torch.rand(x.shape, generator=self.generator).to(x.device) >= self.probability
+        return x * keep / (1 - self.probability)
 
 
 class Bidirectional(Layer):
@@ -84,8 +84,8 @@ class Bidirectional(Layer):
         state = self.initial_state(x.shape[1]) if state is None else state
         records = (None, None) if record is None else (record.part("forward."), record.part("backward."))
         first, ahead = self.ahead(x, _only("forward", state), mask, records[0])
-        turned = reverse(x, mask)
-        second, back = self.back(turned, _only("backward", state), mask, records[1])
+        reversed_x = reverse(x, mask)
+        second, back = self.back(reversed_x, _only("backward", state), mask, records[1])
         outputs = torch.cat([first, reverse(second, mask)], -1)
         return outputs, {**_named("forward", ahead), **_named("backward", back)}
 

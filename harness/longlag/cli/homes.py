@@ -37,7 +37,7 @@ def studies(home: Path | None, storage: str | None = None) -> list[dict[str, Any
     for name in built_in.names():
         fields = specfile.parse(built_in.text(name), name)
         rows[name] = _row(name, str(fields.get("description", "")), "built in", "not begun", fields.get("space", {}))
-    url = kept(home, storage)
+    url = studies_url(home, storage)
     if url is not None:
         from optuna.trial import TrialState
 
@@ -54,7 +54,7 @@ def studies(home: Path | None, storage: str | None = None) -> list[dict[str, Any
     return list(rows.values())
 
 
-def kept(home: Path | None, storage: str | None) -> str | None:
+def studies_url(home: Path | None, storage: str | None) -> str | None:
     """Where studies are kept: the storage given, else the home's; None where there is none yet."""
     if storage is not None:
         from longlag.study.storage import address

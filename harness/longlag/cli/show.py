@@ -116,7 +116,7 @@ def study(name: str, home: Path | None) -> dict[str, Any]:
 
         from longlag.study.store import StudyStore
 
-        url = homes.kept(home, None)
+        url = homes.studies_url(home, None)
         assert url is not None  # it was found there
         spec = StudyStore.stored(name, url).spec
         text = yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=True), sort_keys=False)

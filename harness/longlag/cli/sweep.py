@@ -233,9 +233,9 @@ def find(target: str, home: Path | None, storage: str | None = None) -> tuple[di
 
 def _begun(name: str, home: Path | None, storage: str | None) -> dict[str, Any] | list[str]:
     """The fields of a study begun before under this home, or in this storage, or the names of those that were."""
-    from longlag.cli.homes import kept
+    from longlag.cli.homes import studies_url
 
-    url = kept(home, storage)
+    url = studies_url(home, storage)
     if url is None:
         return []
     from longlag.study.store import StudyStore, names

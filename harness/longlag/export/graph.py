@@ -16,7 +16,7 @@ from longlag.cells.compose import Bidirectional
 from longlag.errors import UserError
 from longlag.export.operators import NoOperator, Operator, of_layer
 from longlag.models.labeller import Labeller
-from longlag.task import Array, Batch, Both, MappingKind, Tokens
+from longlag.task import Array, Batch, MappingKind, Mixed, Tokens
 from longlag.training.trained import Trained
 
 OPSET, IR = 17, 8
@@ -105,7 +105,7 @@ class _Graph:
             kind = TensorProto.FLOAT if like.dtype.kind == "f" else TensorProto.INT64
             shape = [*AXES[name], *like.shape[len(AXES[name]) :]]
             inputs.append(helper.make_tensor_value_info(name, kind, shape))
-        shape = ["batch" if classification else "steps", *([] if classification else ["batch"]), signature.numbers]
+        shape = ["batch" if classification else "steps", *([] if classification else ["batch"]), signature.values]
         output = helper.make_tensor_value_info("outputs", TensorProto.FLOAT, shape)
         graph = helper.make_graph(self.nodes, "longlag", inputs, [output], self.constants)
         opset = helper.make_opsetid("", OPSET)
@@ -140,7 +140,7 @@ class _Graph:
         kind = self.trained.signature.input
         if isinstance(kind, Tokens):
             return self.one_hot("inputs", kind.size)
-        if isinstance(kind, Both):
+        if isinstance(kind, Mixed):
             return self.node("Concat", ["inputs", self.one_hot("tokens", kind.tokens)], axis=-1)
         return "inputs"
 

@@ -88,9 +88,9 @@ def _inputs(trained: Trained) -> str:
     }
     shapes = [f"{said[k]}: {v.dtype} `{_shape(k, v.shape)}`" for k, v in trained.inputs.items()]
     what = "answers of its own length and their lengths" if trained.signature.mapping in FREE else (
-        f"`outputs`: `[B, {trained.signature.numbers}]`, at the last step"
+        f"`outputs`: `[B, {trained.signature.values}]`, at the last step"
         if trained.signature.mapping is MappingKind.CLASSIFICATION
-        else f"`outputs`: `[T, B, {trained.signature.numbers}]`, at every step"
+        else f"`outputs`: `[T, B, {trained.signature.values}]`, at every step"
     )  # fmt: skip
     meaning = "values" if trained.signature.loss == "mse" else "logits or raw parameters"
     loss = trained.signature.loss

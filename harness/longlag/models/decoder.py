@@ -74,7 +74,7 @@ class Decoder(nn.Module):
         width = self.stack.output_size
         self.attention = Attention(kind, width, attended, generator) if kind != "none" else None
         self.merge = affine(width + attended, width, generator) if kind == "luong" else None
-        self.readout = readout_of(width, signature.numbers, model, generator)
+        self.readout = readout_of(width, signature.values, model, generator)
 
     @property
     def symbols(self) -> bool:

@@ -24,7 +24,7 @@ class Labeller(Model):
     def __init__(self, signature: Signature, cell: Cell, model: ModelSpec, generator: torch.Generator) -> None:
         super().__init__(signature)
         self.stack = stack_of(cell, signature.input.size, model, generator)
-        self.readout = readout_of(self.stack.output_size, signature.numbers, model, generator)
+        self.readout = readout_of(self.stack.output_size, signature.values, model, generator)
         self.watched = f"layer{self.stack.depth}"
 
     def forward(self, batch: Tensors, records: Records | None = None) -> Tensor:

@@ -24,7 +24,7 @@ class Answering(Model):
     def __init__(self, signature: Signature, spec: DecoderSpec) -> None:
         super().__init__(signature)
         self.spec = spec
-        self.share = spec.teacher_forcing
+        self.fraction = spec.teacher_forcing
         self.sampling = torch.Generator()
 
     def seed_sampling(self, generator: torch.Generator) -> None:
@@ -33,12 +33,12 @@ class Answering(Model):
 
     def set_progress(self, progress: float) -> None:
         end = self.spec.teacher_forcing if self.spec.teacher_forcing_end is None else self.spec.teacher_forcing_end
-        self.share = self.spec.teacher_forcing + progress * (end - self.spec.teacher_forcing)
+        self.fraction = self.spec.teacher_forcing + progress * (end - self.spec.teacher_forcing)
 
     @property
     def forcing(self) -> float:
-        """Share of examples shown the true history now: all of them outside of training."""
-        return self.share if self.training else 1.0
+        """Fraction of examples shown the true history now: all of them outside of training."""
+        return self.fraction if self.training else 1.0
 
 
 def outputs_of(
@@ -46,18 +46,18 @@ def outputs_of(
     batch: Tensors,
     memory: Memory,
     state: StackState | None,
-    share: float,
+    fraction: float,
     sampling: torch.Generator,
     records: Records | None,
 ) -> Tensor:
-    """The decoder's numbers for every target step, ``[U, B, N]``.
+    """The decoder's values for every target step, ``[U, B, N]``.
 
     Args:
         decoder: what answers.
         batch: its targets are the true history.
         memory: what the decoder looks at.
         state: its initial state.
-        share: of examples that are shown the true history (teacher forcing); the others read back the likeliest
+        fraction: of examples that are shown the true history (teacher forcing); the others read back the likeliest
             outputs of their own, through which no gradient flows.
         sampling: decides which examples those are.
         records: one for each layer of the decoder, in order.
@@ -65,25 +65,25 @@ def outputs_of(
     like = next(decoder.parameters())
     start = decoder.start(batch.batch, like)
     told = list(records.values()) if records is not None else None
-    if share >= 1 and not decoder.early:
+    if fraction >= 1 and not decoder.early:
         history = torch.cat([start.unsqueeze(0), decoder.encode(batch.targets[:-1], like.dtype)])
         return decoder.whole(history, memory, state, batch.answered, told)
-    taught = (torch.rand(batch.batch, generator=sampling) < share).to(start.device).unsqueeze(-1)
+    taught = (torch.rand(batch.batch, generator=sampling) < fraction).to(start.device).unsqueeze(-1)
     if not decoder.early and not decoder.stack.composition.dropout:
         history = mixed(decoder, batch, memory, state, taught)
         return decoder.whole(history, memory, state, batch.answered, told)
-    previous, output, numbers = start, None, []
+    previous, output, values = start, None, []
     for record, layer in zip(told or [], decoder.stack.initial_state(1), strict=False):
         record.allocate(tuple(layer), len(batch.targets), batch.batch)
     for step, target in enumerate(batch.targets):
         now, state, output = decoder.step(previous, memory, state, output)
         for layer, record in zip(state, told or [], strict=False):
             watch(layer, record, step)
-        numbers.append(now)
+        values.append(now)
         true = decoder.encode(target, like.dtype)
         own = decoder.encode(decoder.likeliest(now.detach()), like.dtype)
         previous = torch.where(taught, true, own)
-    return torch.stack(numbers)
+    return torch.stack(values)
 
 
 @torch.no_grad()
@@ -99,8 +99,8 @@ def mixed(decoder: Decoder, batch: Tensors, memory: Memory, state: StackState | 
         return torch.cat([previous.unsqueeze(0), true])
     history = [previous]
     for target in true:
-        numbers, state, output = decoder.step(previous, memory, state, output)
-        previous = torch.where(taught, target, decoder.encode(decoder.likeliest(numbers), like.dtype))
+        values, state, output = decoder.step(previous, memory, state, output)
+        previous = torch.where(taught, target, decoder.encode(decoder.likeliest(values), like.dtype))
         history.append(previous)
     return torch.stack(history)
 

@@ -14,15 +14,15 @@ TINY_SHARE = 1e-6
 Norms = NDArray[np.float64]
 
 
-def horizon(by_lag: Norms, share: float) -> int:
-    """The longest lag, in steps, at which the norm is still at least `share` of that at lag 0.
+def horizon(by_lag: Norms, fraction: float) -> int:
+    """The longest lag, in steps, at which the norm is still at least `fraction` of that at lag 0.
 
     0 when no earlier state has so much, and when the gradient at lag 0 is zero or not finite.
     """
     last = by_lag[0]
     if not (math.isfinite(last) and last > 0):
         return 0
-    return int(np.flatnonzero(by_lag >= share * last)[-1])
+    return int(np.flatnonzero(by_lag >= fraction * last)[-1])
 
 
 def slope(by_lag: Norms) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from pydantic import ValidationError
 
 from longlag.models import Tensors, loss
-from longlag.task import Array, Batch, Both, MappingKind, Nothing, Reals, Task, Tokens
+from longlag.task import Array, Batch, MappingKind, Mixed, NoInput, Reals, Task, Tokens
 
 SIZE = 37  # of no other dimension
 PARTS = ("inputs", "targets", "lengths", "counted", "tokens", "context", "target_lengths")
@@ -119,11 +119,11 @@ class TaskConformance:
                 assert batch.inputs.shape == (batch.steps, size, features) and batch.inputs.dtype == np.float32
             case Tokens(symbols):
                 check_symbols(batch.inputs, (batch.steps, size), symbols)
-            case Both(features, symbols):
+            case Mixed(features, symbols):
                 assert batch.inputs.shape == (batch.steps, size, features) and batch.inputs.dtype == np.float32
                 assert batch.tokens is not None
                 check_symbols(batch.tokens, (batch.steps, size), symbols)
-            case Nothing():
+            case NoInput():
                 assert batch.inputs.shape == (0, size, 0)
         if signature.context:
             assert batch.context is not None
@@ -138,7 +138,7 @@ class TaskConformance:
             assert batch.targets.shape == (*where, signature.outputs) and batch.targets.dtype == np.float32
         given = (batch.steps, size) if signature.loss == "ctc" else where
         for outputs in (task.trivial(batch), task.oracle(batch)):
-            assert outputs.shape == (*given, signature.numbers)
+            assert outputs.shape == (*given, signature.values)
             assert np.isfinite(outputs).all()
 
     def test_lengths_and_counted_steps_are_right_and_padding_is_zero(self, task: Task) -> None:

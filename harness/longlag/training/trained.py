@@ -11,7 +11,7 @@ from torch import Tensor
 from longlag.errors import UserError, suggestion
 from longlag.models import Model, Tensors, build
 from longlag.spec import RunSpec
-from longlag.task import Array, Batch, MappingKind, Nothing
+from longlag.task import Array, Batch, MappingKind, NoInput
 from longlag.training.environment import numerics
 from longlag.training.loop import DTYPES
 from longlag.training.seeding import numpy_generator, torch_generator
@@ -53,7 +53,7 @@ class Trained:
     def fed(self, batch: Batch) -> dict[str, Array]:
         """What of a batch goes into the network, by name."""
         values = {"inputs": batch.inputs, "tokens": batch.tokens, "context": batch.context, "lengths": batch.lengths}
-        if isinstance(self.signature.input, Nothing):
+        if isinstance(self.signature.input, NoInput):
             del values["inputs"]
         return {name: value for name, value in values.items() if value is not None}
 
