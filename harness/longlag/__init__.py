@@ -1,78 +1,74 @@
 """longlag: which recurrent cell learns a long time lag, at what cost, and why?
 
-`run` and `sweep` do what the commands of the same names do and return typed results. Nothing heavy is imported until
-one of them is called.
+The functions do what the commands of the same names do, and return typed results. Importing longlag imports none of
+them: each is imported, with torch and whatever else it needs, when it is first used.
+
+Examples:
+    >>> import longlag
+    >>> fields = {"task": {"name": "adding", "length": 50}, "cell": "lstm", "clip": {"norm": 1}}
+    >>> result = longlag.run(fields, home="/tmp/longlag-home")  # doctest: +SKIP
+    >>> result.outcome, result.solved_at, result.gradient["final_horizon"]  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from longlag.analysis.probe import ProbeResult, probe
+    from longlag.cells import layer
+    from longlag.errors import UserError
     from longlag.spec import RunSpec, StudySpec
-    from longlag.study import Dask, StudyCallback, StudyResult
+    from longlag.study import Dask, run
+    from longlag.study.report import report
+    from longlag.study.result import StudyCallback, StudyResult
+    from longlag.study.sweep import sweep
     from longlag.training import RunCallback, RunResult
 
-__all__ = ["run", "sweep"]
+__all__ = [
+    "Dask",
+    "ProbeResult",
+    "RunCallback",
+    "RunResult",
+    "RunSpec",
+    "StudyCallback",
+    "StudyResult",
+    "StudySpec",
+    "UserError",
+    "layer",
+    "probe",
+    "report",
+    "run",
+    "sweep",
+]
+
+_HOMES = {
+    "Dask": "longlag.study",
+    "ProbeResult": "longlag.analysis.probe",
+    "RunCallback": "longlag.training",
+    "RunResult": "longlag.training",
+    "RunSpec": "longlag.spec",
+    "StudyCallback": "longlag.study.result",
+    "StudyResult": "longlag.study.result",
+    "StudySpec": "longlag.spec",
+    "UserError": "longlag.errors",
+    "layer": "longlag.cells",
+    "probe": "longlag.analysis.probe",
+    "report": "longlag.study.report",
+    "run": "longlag.study",
+    "sweep": "longlag.study.sweep",
+}
+"""The module that each name is imported from when it is first used."""
+
+if not TYPE_CHECKING:  # a type checker would take it for a promise that every name exists
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
 
 
-def run(
-    spec: RunSpec | Mapping[str, Any],
-    *,
-    home: Path | str | None = None,
-    tracking_uri: str | None = None,
-    force: bool = False,
-    threads: int = 1,
-    callbacks: Sequence[RunCallback] = (),
-) -> RunResult:
-    """Train one run, or return the result of the same run if it has finished before; see `longlag.study.run`.
-
-    Examples:
-        >>> import longlag
-        >>> fields = {"task": {"name": "adding", "length": 50}, "cell": "lstm", "clip": {"norm": 1}}
-        >>> result = longlag.run(fields, home="/tmp/longlag-home")  # doctest: +SKIP
-        >>> result.outcome, result.solved_at, result.gradient["final_horizon"]  # doctest: +SKIP
-    """
-    from longlag.study import run as implementation
-
-    return implementation(spec, home=home, tracking_uri=tracking_uri, force=force, threads=threads, callbacks=callbacks)
-
-
-def sweep(
-    spec: StudySpec | Mapping[str, Any],
-    *,
-    home: Path | str | None = None,
-    tracking_uri: str | None = None,
-    storage: str | None = None,
-    threads: int = 1,
-    workers: int | Literal["auto"] = 1,
-    executor: Dask | None = None,
-    callbacks: Sequence[StudyCallback] = (),
-) -> StudyResult:
-    """Run a study, or what remains of it; see `longlag.study.sweep`.
-
-    Examples:
-        >>> import longlag
-        >>> study = {
-        ...     "name": "lags",
-        ...     "base": {"task": "adding"},
-        ...     "space": {"cell": ["rnn", "lstm", "gru"]},
-        ...     "sampler": {"name": "grid"},
-        ... }
-        >>> for trial in longlag.sweep(study).trials:  # doctest: +SKIP
-        ...     print(trial.point["cell"], trial.objective)
-    """
-    from longlag.study import sweep as implementation
-
-    return implementation(
-        spec,
-        home=home,
-        tracking_uri=tracking_uri,
-        storage=storage,
-        threads=threads,
-        workers=workers,
-        executor=executor,
-        callbacks=callbacks,
-    )
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,6 +16,14 @@ def suggestion(word: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def one_line(error: BaseException) -> str:
+    """Any exception in one line: its message, behind its type where the message alone would not do."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UserError | ImportError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def explain(error: Any, where: str, model: Any = None) -> str:
     """One sentence for a pydantic ``ValidationError``: the field, what was wrong, what would be right."""
     problems = []

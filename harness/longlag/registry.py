@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, get_args
 
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, one_line, suggestion
 
 Kind = Literal["task", "cell", "optimizer", "probe", "sampler", "objective", "target"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -14,16 +14,13 @@ GROUPS: dict[Kind, str] = {kind: f"longlag.{kind}s" for kind in KINDS}
 
 
 @cache
-def _points(kind: Kind) -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
+def _points(kind: Kind) -> dict[str, list[EntryPoint]]:
+    """By name; more than one where packages collide, which is the business of whoever asks for that name."""
+    found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUPS[kind]):
-        other = found.get(point.name)
-        if other is not None and other.value != point.value:
-            raise UserError(
-                f"two packages register a {kind} named {point.name!r} ({other.value} and {point.value}); "
-                "uninstall one of them or rename its entry point"
-            )
-        found[point.name] = point
+        same = found.setdefault(point.name, [])
+        if all(other.value != point.value for other in same):
+            same.append(point)
     return dict(sorted(found.items()))
 
 
@@ -34,20 +31,26 @@ def names(kind: Kind) -> list[str]:
 
 def origin(kind: Kind, name: str) -> str:
     """The distribution that brought a component, with its version."""
-    distribution = _points(kind)[name].dist
-    return f"{distribution.name} {distribution.version}" if distribution else "unknown"
+    distributions = [point.dist for point in _points(kind)[name]]
+    return ", ".join(f"{found.name} {found.version}" if found else "unknown" for found in distributions)
 
 
 def load(kind: Kind, name: str) -> Any:
     """The class registered under `name`.
 
     Raises:
-        UserError: when there is none, naming the nearest, or when its package cannot be imported.
+        UserError: when there is none, naming the nearest, when two packages bring one, or when it cannot be imported.
     """
     points = _points(kind)
     if name not in points:
         raise UserError(f"there is no {kind} named {name!r}{suggestion(name, list(points))} (`longlag list {kind}s`)")
+    point, *others = points[name]
+    if others:
+        values = " and ".join(other.value for other in points[name])
+        raise UserError(
+            f"two packages register a {kind} named {name!r} ({values}); uninstall one of them or rename its entry point"
+        )
     try:
-        return points[name].load()
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{kind} {name!r} ({points[name].value}) cannot be imported: {error}") from error
+        return point.load()
+    except (Exception, SystemExit) as error:  # a plug-in's module may fail in any way
+        raise UserError(f"{kind} {name!r} ({point.value}) cannot be imported: {one_line(error)}") from error

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from longlag.errors import UserError
 from longlag.options import Configurable, Options, OptionsT_co
+from longlag.packages import Package
 
 __all__ = [
     "Answer",
@@ -30,6 +31,7 @@ __all__ = [
     "Mixed",
     "NoInput",
     "Options",
+    "Package",
     "Reals",
     "Signature",
     "Task",
@@ -249,12 +251,20 @@ class Task(Configurable[OptionsT_co], ABC):
         exact: whether the targets follow from the inputs, so that the oracle is perfect; where they do not, the
             oracle is the best predictor there is.
         hindsight: whether the oracle reads the targets, because no law gives them from the inputs (recordings).
+
+    Neither the module of a task nor its constructor imports an optional package: name it in `needs`, import it where
+    it is used.
     """
 
     version: ClassVar[int] = 1
     metrics: tuple[Metric, ...]
     exact: ClassVar[bool] = True
     hindsight: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> tuple[Package, ...]:
+        """Optional packages that a run with these options imports or reads."""
+        return ()
 
     @property
     @abstractmethod

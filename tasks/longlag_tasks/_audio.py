@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from longlag.task import Array, DataError
 
-from longlag_tasks._packages import package
-from longlag_tasks._speech import EXTRA
+from longlag_tasks._packages import SOUNDFILE
 
 SUFFIXES = frozenset({".wav", ".flac", ".sph", ".ogg", ".aiff"})
 STREAMED = (0, 0xFFFFFFFF)
@@ -23,7 +21,7 @@ def read_audio(path: Path, rate: int) -> Array:
     Raises:
         DataError: where it is missing, cut off, empty, of another rate, in several channels, or not finite.
     """
-    soundfile: Any = package("soundfile", EXTRA)
+    soundfile = SOUNDFILE.load()
     try:
         promised, there = _promised(path), path.stat().st_size
     except OSError as error:

@@ -14,8 +14,7 @@ from typing import IO, Any
 import numpy as np
 from longlag.task import Array, DataError
 
-from longlag_tasks._packages import package
-from longlag_tasks._speech import EXTRA
+from longlag_tasks._packages import ESPEAK
 
 USUAL = 175
 """eSpeak's own rate, words a minute."""
@@ -44,7 +43,7 @@ def say(jobs: Sequence[tuple[str, int, str]]) -> Iterator[Said]:
     Raises:
         DataError: where the package is missing, or eSpeak knows no such voice.
     """
-    loader = package("espeakng_loader", EXTRA)
+    loader = ESPEAK.load()
     asked = {"library": loader.get_library_path(), "data": loader.get_data_path(), "jobs": jobs}
     with TemporaryFile() as question, TemporaryFile() as complaint:
         question.write(json.dumps(asked).encode())

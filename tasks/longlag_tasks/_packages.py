@@ -1,22 +1,14 @@
-"""Optional packages: imported when a task needs them, and named with their extra where they are missing."""
+"""The optional packages of the built-in tasks."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from longlag.task import Package
 
-from longlag.task import DataError
-
-
-def package(name: str, extra: str) -> Any:
-    """The module `name`, which the extra `extra` of longlag brings.
-
-    Raises:
-        DataError: where it is not installed, naming the extra.
-    """
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
-            raise
-        raise DataError(f"this needs the package {error.name}: pip install 'longlag[{extra}]'") from None
+ESPEAK = Package("espeakng_loader", "longlag[speech]", "eSpeak NG, which speaks for spoken-words,")
+SOUNDFILE = Package("soundfile", "longlag[speech]", "reading recordings")
+TOKENIZERS = Package("tokenizers", "longlag[text]", "a vocabulary of subwords")
+SKTIME = Package("sktime", "longlag[vowels]", "japanese-vowels without task.path=FOLDER")
+# a base dependency: only its files are read
+SKLEARN = Package("sklearn", "longlag", "pixel-digits")
+STATSMODELS = Package("statsmodels", "longlag[series]", "a recorded series of forecasting")
+MUSIC21 = Package("music21", "longlag[music]", "the corpus of chorales")

@@ -14,7 +14,6 @@ from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Op
 from typing_extensions import TypeVar
 
 from longlag_tasks._classes import certain
-from longlag_tasks._packages import package
 from longlag_tasks._scores import (
     BLEU,
     CHRF,
@@ -169,14 +168,10 @@ PairOptionsT_co = TypeVar("PairOptionsT_co", bound=PairOptions, default=PairOpti
 class PairTask(Task[PairOptionsT_co]):
     """Base of the translation tasks: their signature, trivial predictor, oracle, metrics and descriptions."""
 
+    mapping = MappingKind.TRANSLATION
     metrics: tuple[Metric, ...] = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY, BLEU, CHRF)
     tokenize = "none"
     """How sacrebleu cuts text into words."""
-
-    def __init__(self, options: PairOptionsT_co | None = None) -> None:
-        super().__init__(options)
-        if BLEU in self.metrics:
-            package("sacrebleu", "text")  # missed now rather than at the first evaluation
 
     @property
     @abstractmethod

@@ -15,7 +15,7 @@ import numpy as np
 from longlag.task import Array, DataError
 
 from longlag_tasks._harmony import LOWEST
-from longlag_tasks._packages import package
+from longlag_tasks._packages import MUSIC21
 from longlag_tasks._textfiles import whole
 
 KEYS = 88
@@ -143,7 +143,7 @@ def from_music21() -> Rolls:
 
     Parsing takes minutes; the rolls are kept in ``$XDG_CACHE_HOME/longlag`` (``~/.cache/longlag``).
     """
-    music21 = package("music21", "music")
+    music21 = MUSIC21.load()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longlag"
     kept = cache / f"chorales-music21-{music21.__version__}-{STEPS_A_QUARTER}.npz"
     if kept.is_file():

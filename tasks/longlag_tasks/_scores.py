@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from longlag.task import Answer, Array, Batch, Metric
 
 from longlag_tasks._classes import log_likelihood
-from longlag_tasks._packages import package
 
 END = 0
 """The class that ends an answer, in every task that uses these scores."""
@@ -71,9 +71,10 @@ def text_scores(answers: Sequence[str], references: Sequence[Sequence[str]], tok
         references: of each answer, one or more.
         tokenize: ``none`` where words stand apart by spaces already, ``13a`` (BLEU's usual) for plain text.
     """
-    sacrebleu = package("sacrebleu", "text")
+    import sacrebleu
+
     most = max(len(each) for each in references)
-    streams = [[each[k] if k < len(each) else None for each in references] for k in range(most)]
+    streams: list[Any] = [[each[k] if k < len(each) else None for each in references] for k in range(most)]
     if not any(answers):
         return {BLEU.name: 0.0, CHRF.name: 0.0}
     bleu = sacrebleu.BLEU(tokenize=tokenize, force=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib.util import find_spec
 from math import isfinite
-from pathlib import Path
 
 import numpy as np
 from longlag.task import Array, DataError
 
+from longlag_tasks._packages import STATSMODELS
 from longlag_tasks._textfiles import rows
 
 PACKAGED = {
@@ -27,11 +26,8 @@ def packaged(name: str) -> Array:
     ``sunspots``: yearly mean sunspot numbers, 1700 to 2008; ``co2``: parts per million above Mauna Loa, every week
     from March 1958 to December 2001; the 59 weeks without a value lie on a straight line between their neighbours.
     """
-    spec = find_spec("statsmodels")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"the series {name} comes with the package statsmodels: pip install 'longlag[series]'")
     column, digest = PACKAGED[name]
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / name / f"{name}.csv"
+    path = STATSMODELS.folder() / "datasets" / name / f"{name}.csv"
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise DataError(f"{path} is not the file that is known: its SHA-256 should be {digest}")
     return column_of(str(path), column, gaps=True)

@@ -12,10 +12,8 @@ from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Op
 from typing_extensions import TypeVar
 
 from longlag_tasks._classes import certain, log_likelihood
-from longlag_tasks._packages import package
 
 Labels = Literal["frames", "sequence"]
-EXTRA = "speech"
 BLANK = 0
 """Class 0: silence where every frame has a label, the blank of CTC where the sequence alone is known."""
 
@@ -259,6 +257,7 @@ def alignment(batch: Batch) -> Array:
 
 def error_rate(wanted: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> float:
     """Substitutions, deletions and insertions over the number of true phones, all utterances together."""
-    jiwer = package("jiwer", EXTRA)
-    texts = [[" ".join(map(str, phones)) for phones in each] for each in (wanted, said)]
-    return float(jiwer.wer(*texts))
+    import jiwer
+
+    reference, hypothesis = ([" ".join(map(str, phones)) for phones in each] for each in (wanted, said))
+    return float(jiwer.wer(reference, hypothesis))

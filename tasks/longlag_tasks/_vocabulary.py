@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from longlag.task import DataError
 
-from longlag_tasks._packages import package
+from longlag_tasks._packages import TOKENIZERS
 from longlag_tasks._pairs import UNKNOWN, Join
 
 Units = Literal["subwords", "words", "characters"]
@@ -39,7 +39,7 @@ def vocabulary(texts: Sequence[str], unit: Units, size: int, first: Sequence[str
 
 
 def _subwords(texts: Sequence[str], size: int, first: Sequence[str]) -> tuple[list[str], Cut, Join]:
-    library: Any = package("tokenizers", "text")
+    library = TOKENIZERS.load()
     alphabet = len({letter for text in texts for letter in text} | {SPACE}) + len(first)
     if alphabet > size:
         raise DataError(f"vocabulary: the texts have {alphabet} characters alone; take more than {size} subwords")

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from longlag_tasks import _albums, _scenes
 from longlag_tasks._album import Album
 from longlag_tasks._classes import certain
-from longlag_tasks._packages import package
 from longlag_tasks._scores import (
     BLEU,
     CHRF,
@@ -94,11 +93,11 @@ class Captioning(Task[CaptioningOptions]):
     which caption was drawn.
     """
 
+    mapping = MappingKind.GENERATION
     exact = False
 
     def __init__(self, options: CaptioningOptions | None = None) -> None:
         super().__init__(options)
-        package("sacrebleu", "text")  # missed now rather than at the first evaluation
         drawn = CORRECT if self.options.path is None else ()
         self.metrics = (CROSS_ENTROPY, TOKEN_ACCURACY, EXACT, BLEU, CHRF, *drawn)
 

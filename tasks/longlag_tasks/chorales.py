@@ -8,18 +8,19 @@ from functools import cache
 from typing import Any, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Task
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Package, Reals, Signature, Task
 from pydantic import Field, model_validator
 
 from longlag_tasks._harmony import LOWEST, composed
 from longlag_tasks._local import LocalOptions, local
+from longlag_tasks._packages import MUSIC21
 from longlag_tasks._rolls import KEYS, SPLITS, Rolls, from_music21, read_rolls
 from longlag_tasks._utterances import Ragged, first
 
 CERTAIN = 30.0
 """The logit of a key that is sure to sound, and with the other sign, of one that is not."""
 
-MUSIC21 = "music21"
+CORPUS = "music21"
 HELD_OUT = 200
 """Generated chorales for validation, and as many for the test."""
 
@@ -42,7 +43,7 @@ class ChoralesOptions(LocalOptions):
 
     @classmethod
     def files(cls, path: str) -> list[str]:
-        return [] if path == MUSIC21 else [path]
+        return [] if path == CORPUS else [path]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -75,6 +76,10 @@ class Chorales(Task[ChoralesOptions]):
         Metric("bernoulli", "min", "nats", "a step: summed over the keys, mean over all steps of all pieces"),
         Metric("frame_accuracy", "max", "share", "hits / (hits + misses + false alarms), keys above 1/2", best=1.0),
     )
+
+    @property
+    def needs(self) -> tuple[Package, ...]:
+        return (MUSIC21,) if self.options.path == CORPUS else ()
 
     @property
     def signature(self) -> Signature:
@@ -197,7 +202,7 @@ def _corpus(options: ChoralesOptions) -> Corpus:
 
 
 def _rolls(options: ChoralesOptions) -> Rolls:
-    if options.path == MUSIC21:
+    if options.path == CORPUS:
         return from_music21()
     if options.path is not None:
         return read_rolls(local(options)[0])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import cache
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from longlag.task import DataError
 from pydantic import Field, model_validator
 
 from longlag_tasks._cut import Unit
-from longlag_tasks._packages import package
 from longlag_tasks._pairs import Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
 
@@ -83,8 +82,9 @@ def days(first: int, last: int) -> list[date]:
 
 def texts(locale: str, style: str, years: tuple[int, int]) -> list[str]:
     """Every day of the years as a locale writes it."""
-    babel: Any = package("babel", "text")
-    dates: Any = package("babel.dates", "text")
+    import babel
+    from babel import dates
+
     try:
         known = babel.Locale.parse(locale)
     except (ValueError, babel.UnknownLocaleError) as error:

@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Package, Reals, Signature, Task
 from pydantic import Field, model_validator
 
 from longlag_tasks._local import LocalOptions, local
 from longlag_tasks._mackey import mackey_glass
-from longlag_tasks._series import column_of, packaged
+from longlag_tasks._packages import STATSMODELS
+from longlag_tasks._series import PACKAGED, column_of, packaged
 from longlag_tasks._windows import Windows
 
 
@@ -99,6 +100,10 @@ class Forecasting(Task[ForecastingOptions]):
         Metric("persistence_ratio", "min", "share", "of the squared error of saying that nothing will change"),
         Metric("rmse", "min", "units of the series", "root mean squared error"),
     )
+
+    @property
+    def needs(self) -> tuple[Package, ...]:
+        return (STATSMODELS,) if self.options.path is None and self.options.series in PACKAGED else ()
 
     @property
     def signature(self) -> Signature:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cache, cached_property
-from importlib.util import find_spec
 from math import log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Package, Reals, Signature, Task
 from pydantic import Field
 
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._local import LocalOptions, local
+from longlag_tasks._packages import SKTIME
 from longlag_tasks._speech import sketch
 from longlag_tasks._ts import Series, read
 from longlag_tasks._utterances import Ragged, first
@@ -64,6 +64,10 @@ class JapaneseVowels(Task[JapaneseVowelsOptions]):
         Metric("cross_entropy", "min", "nats", "of the speaker"),
         Metric("accuracy", "max", "share", "utterances whose speaker is recognised", best=1.0),
     )
+
+    @property
+    def needs(self) -> tuple[Package, ...]:
+        return (SKTIME,) if self.options.path is None else ()
 
     @property
     def signature(self) -> Signature:
@@ -171,13 +175,7 @@ def _packaged() -> list[Path]:
     Raises:
         DataError: where it is missing, or its files are not those known.
     """
-    spec = find_spec("sktime")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError(
-            "japanese-vowels needs the recordings that the package sktime brings: pip install 'longlag[vowels]' "
-            "(or only its files, pip install --no-deps sktime); or say where they lie: task.path=FOLDER"
-        )
-    folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "JapaneseVowels"
+    folder = SKTIME.folder() / "datasets" / "data" / "JapaneseVowels"
     paths = [Path(file) for file in JapaneseVowelsOptions.files(str(folder))]
     for path, expected in zip(paths, DIGESTS.values(), strict=True):
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:

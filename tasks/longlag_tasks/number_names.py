@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from longlag.task import DataError
 from pydantic import Field, model_validator
 
 from longlag_tasks._cut import Unit
-from longlag_tasks._packages import package
 from longlag_tasks._pairs import Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
 
@@ -73,7 +72,8 @@ def names(language: str, highest: int) -> list[str]:
     """The numbers 0 ... highest in a language."""
     if language == DIGITS:
         return [str(number) for number in range(highest + 1)]
-    num2words: Any = package("num2words", "text")
+    import num2words
+
     known = sorted(num2words.CONVERTER_CLASSES)
     if language not in known:
         raise DataError(f"num2words knows no language {language!r}; it has {', '.join(known)}, and there is {DIGITS}")

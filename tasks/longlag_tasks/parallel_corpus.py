@@ -8,11 +8,12 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from longlag.task import Answer, Batch, DataError
+from longlag.task import Answer, Batch, DataError, Package
 from pydantic import Field, field_validator, model_validator
 
 from longlag_tasks import _textfiles as files
 from longlag_tasks._options import year_as_text
+from longlag_tasks._packages import TOKENIZERS
 from longlag_tasks._pairs import ENDING, UNKNOWN, Coded, Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out
 from longlag_tasks._scores import SEQUENCE_ACCURACY, text_scores
@@ -101,6 +102,10 @@ class ParallelCorpus(PairTask[ParallelCorpusOptions]):
     """
 
     tokenize = "13a"
+
+    @property
+    def needs(self) -> tuple[Package, ...]:
+        return (TOKENIZERS,) if self.options.unit == "subwords" else ()
 
     @property
     def corpus(self) -> Corpus:

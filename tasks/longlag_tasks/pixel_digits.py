@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from math import log
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pydantic import Field
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._idx import MNIST, read_mnist
 from longlag_tasks._local import LocalOptions, local
+from longlag_tasks._packages import SKLEARN
 
 DIGITS = 10
 TEST = 300
@@ -175,10 +175,7 @@ def _mnist(options: PixelDigitsOptions) -> tuple[Images, Images]:
 
 def _packaged() -> tuple[Images, Images]:
     """The images of scikit-learn. The package is looked for, not imported: that would take a second."""
-    spec = find_spec("sklearn")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError("pixel-digits needs the images that scikit-learn brings: pip install 'longlag[digits]'")
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    path = SKLEARN.folder() / "datasets" / "data" / "digits.csv.gz"
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         raise DataError(f"{path} is not the file that is known: its SHA-256 should be {SHA256}")
     rows = np.loadtxt(gzip.decompress(path.read_bytes()).decode("ascii").splitlines(), delimiter=",")

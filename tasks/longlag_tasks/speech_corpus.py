@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Array, DataError
+from longlag.task import Array, DataError, Package
 from pydantic import Field, model_validator
 
 from longlag_tasks._audio import read_audio
 from longlag_tasks._corpus import READ, SILENT, Recording, divided, timit, transcribed
 from longlag_tasks._local import LocalOptions, local
 from longlag_tasks._mel import HOP, log_mel
+from longlag_tasks._packages import SOUNDFILE
 from longlag_tasks._prepared import lists, prepared
 from longlag_tasks._recordings import RecordedOptions, RecordedTask, Speech, Utterances
 from longlag_tasks._speech import Labels
@@ -84,6 +85,10 @@ class SpeechCorpus(RecordedTask[SpeechCorpusOptions]):
     @property
     def by_frame(self) -> bool:
         return bool(self.options.layout == "timit" and self.options.labels != "sequence")
+
+    @property
+    def needs(self) -> tuple[Package, ...]:
+        return (SOUNDFILE,)
 
     @property
     def speech(self) -> Speech:

@@ -10,15 +10,15 @@ from importlib.metadata import version
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Array
+from longlag.task import Array, Package
 from pydantic import Field, model_validator
 
 from longlag_tasks._espeak import USUAL, say
 from longlag_tasks._mel import HOP, log_mel
-from longlag_tasks._packages import package
+from longlag_tasks._packages import ESPEAK
 from longlag_tasks._prepared import lists, prepared
 from longlag_tasks._recordings import RecordedOptions, RecordedTask, Speech, Utterances
-from longlag_tasks._speech import EXTRA, Labels
+from longlag_tasks._speech import Labels
 from longlag_tasks._utterances import Ragged
 
 TEST = ("f2", "m3", "Annie", "robert", "linda", "Michael", "klatt4", "steph")
@@ -94,6 +94,10 @@ class SpokenWords(RecordedTask[SpokenWordsOptions]):
     """
 
     @property
+    def needs(self) -> tuple[Package, ...]:
+        return (ESPEAK,)
+
+    @property
     def speech(self) -> Speech:
         given = self.options
         return _speech(
@@ -124,7 +128,7 @@ def _jobs(
 @lru_cache(maxsize=4)
 def _speech(content: str, language: str, words: int, voices: int, utterances: int, tempo: float, bands: int) -> Speech:
     """The utterances; spoken once for all processes of this user."""
-    package("espeakng_loader", EXTRA)
+    ESPEAK.require()
     jobs = _jobs(content, language, words, voices, utterances, tempo)
     front = ["spoken-words 1", version("espeakng-loader"), bands, jobs]
     mark = f"spoken-words-{hashlib.sha256(json.dumps(front).encode()).hexdigest()[:24]}"

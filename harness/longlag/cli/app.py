@@ -66,7 +66,7 @@ def longlag(
         bool, typer.Option("--verbose", "-v", help="Show every failure that was handled, with its traceback.")
     ] = False,
 ) -> None:
-    log.show(verbose or None)
+    log.show(verbose or errors.debugging() or None)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from longlag.cli import options
+from longlag.packages import DASHBOARD
 
 
 def dashboard(
@@ -30,6 +31,7 @@ def dashboard(
       longlag dashboard
       longlag dashboard quickstart --port 8081
     """
+    DASHBOARD.require()
     from longlag.cli.homes import existing, none_begun
 
     opened = existing(home)

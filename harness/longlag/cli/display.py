@@ -307,7 +307,7 @@ def _rho(relation: Relation) -> str:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """A table of mappings; a row with an ``error`` shows it in place of the rest."""
+    """A table of mappings; a row shows its ``error`` in place of the rest, and what it ``needs``."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for key, title in columns.items():
         table.add_column(title, overflow="fold", no_wrap=key == "name")
@@ -315,6 +315,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) ->
         shown = []
         for key in columns:
             entry = row.get(key, row.get("error", "") if key == "about" else "")
-            shown.append(", ".join(map(str, entry)) if isinstance(entry, list) else str(entry))
+            text = ", ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
+            shown.append(f"{text}\nneeds: {row['needs']}" if key == "about" and row.get("needs") else text)
         table.add_row(*(text.replace("[", "\\[") for text in shown))
     console().print(table)

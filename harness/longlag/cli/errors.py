@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from longlag.errors import UserError, suggestion
+from longlag.log import log
 
 USER_ERROR, OUR_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
@@ -52,6 +53,8 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except UserError as error:
+        if error.__cause__ is not None:
+            log.info("what was reported in one sentence:", exc_info=error.__cause__)
         return complain(str(error), USER_ERROR)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
@@ -62,10 +65,15 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # a command line that typer refuses
             return complain(refusal(error), USER_ERROR)
-        if os.environ.get("LONGLAG_DEBUG") == "1":
+        if debugging():
             raise
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return complain(f"unexpected {what} (traceback in {keep_traceback()})", OUR_ERROR)
+
+
+def debugging() -> bool:
+    """Whether ``LONGLAG_DEBUG=1`` asks for every traceback."""
+    return os.environ.get("LONGLAG_DEBUG") == "1"
 
 
 def complain(sentence: str, code: int) -> int:

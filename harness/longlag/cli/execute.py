@@ -20,8 +20,9 @@ from longlag.study.result import StudyResult
 from longlag.study.sweep import sweep
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
+from longlag.training.environment import torch_threads
 from longlag.workers.cluster import Dask
-from longlag.workers.runner import NOTE, RUNS, Place, check, execute, open_home, torch_threads
+from longlag.workers.runner import NOTE, RUNS, Place, check, execute, open_home
 from longlag.workers.stopping import graceful
 
 AGAIN = "the same command goes on from the last checkpoint"

@@ -97,6 +97,9 @@ def horizon(
     if cell is None:
         raise UserError(f"which cells? For example: longlag horizon {task} --cell lstm,gru (`longlag list cells`)")
 
+    from longlag.spec import require_for_fields
+
+    require_for_fields({"task": task})
     from longlag.cli import horizon_study
     from longlag.cli.execute import How
 

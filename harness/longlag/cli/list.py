@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json as json_
+from collections.abc import Callable
 from typing import Any
 
 import typer
 
 from longlag import registry
 from longlag.cli import options
-from longlag.errors import UserError
+from longlag.errors import UserError, one_line
+from longlag.log import log
 from longlag.registry import Kind
 
 HELP = "List tasks, cells, optimizers, probes, samplers, objectives, kernel targets or studies."
@@ -26,31 +28,22 @@ def list_(context: typer.Context) -> None:
 @app.command()
 def tasks(json: options.Json = False) -> None:
     """List the installed tasks, third parties' included."""
-    rows = []
-    for name in registry.names("task"):
-        row = _component("task", name)
-        if "error" not in row:
-            task = registry.load("task", name)()
-            row |= {"mapping": task.mapping.value, "solved": task.criterion, "metric": task.metrics[0].name}
-            if json:  # recordings may have to be read for it
-                row |= _baseline(task)
-        rows.append(row)
     columns = {"name": "task", "mapping": "mapping", "about": "what it asks", "solved": "solved when", "from": "from"}
-    _show(rows, columns, json)
+    _show(_rows("task", _task), columns, json)
 
 
 @app.command()
 def cells(json: options.Json = False) -> None:
     """List the installed cells, third parties' included."""
-    rows = [_with_options("cell", name) for name in registry.names("cell")]
-    _show(rows, {"name": "cell", "about": "what it is", "options": "options", "from": "from"}, json)
+    columns = {"name": "cell", "about": "what it is", "options": "options", "from": "from"}
+    _show(_rows("cell", _options), columns, json)
 
 
 @app.command()
 def optimizers(json: options.Json = False) -> None:
     """List the installed optimizers, third parties' included."""
-    rows = [_with_options("optimizer", name) for name in registry.names("optimizer")]
-    _show(rows, {"name": "optimizer", "about": "what it is", "options": "options", "from": "from"}, json)
+    columns = {"name": "optimizer", "about": "what it is", "options": "options", "from": "from"}
+    _show(_rows("optimizer", _options), columns, json)
 
 
 @app.command()
@@ -59,16 +52,16 @@ def probes(json: options.Json = False) -> None:
     from longlag.spec import WhenSpec
 
     when = WhenSpec().moments()
+    found = _rows("probe", lambda probe: {"cost": probe.cost, "examples": probe.examples, "version": probe.version})
+    installed = {row["name"]: row for row in found}
     rows = []
-    for name in dict.fromkeys([*when, *registry.names("probe")]):
-        if name in registry.names("probe"):
-            row = _component("probe", name)
-            if "error" not in row:
-                probe = registry.load("probe", name)
-                row |= {"cost": probe.cost, "examples": probe.examples}
-        else:  # of the whole network, measured by the training loop itself
-            row = {"name": name, "from": registry.origin("probe", "jacobian")}
-            row["about"] = str(WhenSpec.model_fields[name].description)
+    for name in dict.fromkeys([*when, *installed]):
+        # one that is not installed is of the whole network, measured by the training loop itself
+        row = installed.get(name) or {
+            "name": name,
+            "from": registry.origin("probe", "jacobian"),
+            "about": str(WhenSpec.model_fields[name].description),
+        }
         rows.append({**row, "when": [str(moment) for moment in when.get(name, ())] or ["never"]})
     columns = {"name": "probe", "about": "what it measures", "cost": "cost", "when": "by default", "from": "from"}
     _show(rows, columns, json)
@@ -77,46 +70,26 @@ def probes(json: options.Json = False) -> None:
 @app.command()
 def samplers(json: options.Json = False) -> None:
     """List the installed samplers, third parties' included."""
-    from importlib.util import find_spec
-
-    rows = []
-    for name in registry.names("sampler"):
-        row = _with_options("sampler", name)
-        if "error" not in row:
-            needs = registry.load("sampler", name).needs
-            row["needs"] = "" if needs is None or find_spec(needs[0]) else needs[1]
-        rows.append(row)
-    columns = {"name": "sampler", "about": "what it is", "options": "options", "needs": "needs", "from": "from"}
-    _show(rows, columns, json)
+    columns = {"name": "sampler", "about": "what it is", "options": "options", "from": "from"}
+    _show(_rows("sampler", lambda sampler: {**_options(sampler), **_needs(sampler)}), columns, json)
 
 
 @app.command()
 def objectives(json: options.Json = False) -> None:
     """List the installed objectives, third parties' included."""
-    rows = []
-    for name in registry.names("objective"):
-        row = _component("objective", name)
-        if "error" not in row:
-            row["direction"] = registry.load("objective", name).direction
-        rows.append(row)
-    _show(rows, {"name": "objective", "about": "what it is", "direction": "direction", "from": "from"}, json)
+    columns = {"name": "objective", "about": "what it is", "direction": "direction", "from": "from"}
+    _show(
+        _rows("objective", lambda objective: {"version": objective.version, "direction": objective.direction}),
+        columns,
+        json,
+    )
 
 
 @app.command()
 def targets(json: options.Json = False) -> None:
     """List the installed kernel targets, third parties' included."""
-    rows = []
-    for name in registry.names("target"):
-        row: dict[str, Any] = {"name": name, "from": registry.origin("target", name)}
-        try:
-            target = registry.load("target", name)
-        except UserError as error:
-            rows.append({**row, "error": str(error)})
-            continue
-        chosen = "automatically" if target.automatic else "where a layer names it"
-        rows.append({**row, "about": about(target), "devices": list(target.devices), "runs": chosen})
     columns = {"name": "target", "about": "what it is", "devices": "devices", "runs": "runs", "from": "from"}
-    _show(rows, columns, json)
+    _show(_rows("target", _target), columns, json)
 
 
 @app.command()
@@ -128,26 +101,40 @@ def studies(json: options.Json = False, home: options.Home = None, storage: opti
     _show(known(home, storage), columns, json)
 
 
-def _baseline(task: Any) -> dict[str, Any]:
-    """The trivial predictor's score, or what the task needs before it can tell."""
-    try:
-        return {"baseline": task.baseline().value}
-    except UserError as error:
-        return {"baseline": None, "needs": str(error)}
+def _rows(kind: Kind, facts: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each component of a kind. Where a plug-in fails, its row says why."""
+    rows = []
+    for name in registry.names(kind):
+        row: dict[str, Any] = {"name": name, "from": registry.origin(kind, name)}
+        try:
+            definition = registry.load(kind, name)
+            row |= {"about": about(definition), **facts(definition)}
+        except Exception as error:  # a plug-in may be broken in any way
+            row["error"] = one_line(error)
+            log.info("%s %r cannot be used", kind, name, exc_info=True)
+        rows.append(row)
+    return rows
 
 
-def _component(kind: Kind, name: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "from": registry.origin(kind, name)}
-    try:
-        definition = registry.load(kind, name)
-    except UserError as error:
-        return {**row, "error": str(error)}
-    return {**row, "about": about(definition), "version": definition.version}
+def _task(definition: Any) -> dict[str, Any]:
+    """Without its data: reading them may take seconds, or a package that is not installed."""
+    task = definition()
+    facts = {"version": task.version, "mapping": task.mapping.value, "solved": task.criterion}
+    return {**facts, "metric": task.metrics[0].name, **_needs(task)}
 
 
-def _with_options(kind: Kind, name: str) -> dict[str, Any]:
-    row = _component(kind, name)
-    return row if "error" in row else {**row, "options": list(registry.load(kind, name).Options.model_fields)}
+def _options(definition: Any) -> dict[str, Any]:
+    return {"version": definition.version, "options": list(definition.Options.model_fields)}
+
+
+def _target(target: Any) -> dict[str, Any]:
+    chosen = "automatically" if target.automatic else "where a layer names it"
+    return {"devices": list(target.devices), "runs": chosen}
+
+
+def _needs(component: Any) -> dict[str, Any]:
+    """What installs the package that is missing; None where none is."""
+    return {"needs": next((package.command for package in component.needs if not package.installed), None)}
 
 
 def about(definition: Any) -> str:

@@ -10,6 +10,7 @@ import typer
 from longlag import registry
 from longlag.cli import studies
 from longlag.errors import UserError
+from longlag.packages import PSYCOPG
 
 
 def complete_task(incomplete: str) -> list[str]:
@@ -75,6 +76,15 @@ TrackingUri = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _with_driver(storage: str | None) -> str | None:
+    """Report a missing driver before anything is imported that takes seconds."""
+    if storage is not None and storage.startswith("postgres"):
+        PSYCOPG.require()
+    return storage
+
+
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -82,6 +92,7 @@ Storage = Annotated[
         envvar="LONGLAG_STORAGE",
         help="Where studies are kept, such as postgresql://user@host/database, so that many machines work on one; "
         "instead of the home's own.",
+        callback=_with_driver,
         rich_help_panel=WHERE,
         show_default=False,
     ),

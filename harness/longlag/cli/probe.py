@@ -49,7 +49,11 @@ def probe(
     ] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Where the picture goes; gradient-flow-TASK.png if not given.", rich_help_panel=SHOWN),
+        typer.Option(
+            metavar="FILE.png",
+            help="Write a picture of the curves to this file: .png, .pdf or .svg.",
+            rich_help_panel=SHOWN,
+        ),
     ] = None,
     threads: options.Threads = 1,
     json: options.Json = False,
@@ -67,6 +71,10 @@ def probe(
     Where there is a loss at every step, the gradient of the loss at one step is followed back; elsewhere the whole
     loss's. docs/gradient-flow.md says what the numbers mean.
     """
+    from longlag.spec import require_for_fields
+
+    require_for_fields({"task": task})
+    from longlag.analysis.probe import check_picture
     from longlag.cli import probing
 
     axes = {"cell": cell, "init": init, "depth": depth, "hidden_size": hidden_size, "length": length}
@@ -78,9 +86,9 @@ def probe(
         settings=tuple(set_ or ()),
         state=state,
         dynamics=dynamics,
+        threads=threads,
     )
-    if run is None:
-        points, title = probing.points(task, asked), str(task)
-    else:
-        points, title = probing.trained(run, task, asked, home, tracking_uri)
-    probing.show(points, asked, title, plot, threads=threads, json=json)
+    if plot is not None:
+        check_picture(plot)
+    result = probing.of_task(task, asked) if run is None else probing.of_run(run, task, asked, home, tracking_uri)
+    probing.show(result, asked, plot, json=json)

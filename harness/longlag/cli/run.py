@@ -83,8 +83,9 @@ def run(
     given |= {"updates": updates, "batch_size": batch_size, "device": device, "seed": seed}
     fields = fields_of(task, spec, given, set_ or [])
 
-    from longlag.spec import load_run
+    from longlag.spec import load_run, require_for_fields
 
+    require_for_fields(fields)
     checked = load_run(fields, "run" if spec is None else str(spec))
 
     from longlag.cli import execute

@@ -10,6 +10,7 @@ import typer
 
 from longlag import registry
 from longlag.errors import UserError, suggestion
+from longlag.log import log
 
 if TYPE_CHECKING:
     from longlag.spec import Component
@@ -100,9 +101,10 @@ def component(spec: type[Component], definitions: dict[str, Any]) -> dict[str, A
     for name in registry.names(kind):
         try:
             options = registry.load(kind, name).Options
-        except UserError:
-            continue  # `longlag list` says what is wrong with it
-        described = options.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+            described = options.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+        except Exception:  # a plug-in may be broken in any way; `longlag list` says what is wrong with it
+            log.info("%s %r has no schema", kind, name, exc_info=True)
+            continue
         for inner, definition in described.pop("$defs", {}).items():
             definitions[f"{kind}.{name}.{inner}"] = definition
         variants.append(

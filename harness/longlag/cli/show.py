@@ -12,6 +12,7 @@ import typer
 from longlag import registry
 from longlag.cli import options, studies
 from longlag.errors import UserError, suggestion
+from longlag.log import log
 from longlag.registry import Kind
 
 EXAMPLE_INPUT, EXAMPLE_HIDDEN = 2, 64
@@ -58,12 +59,15 @@ def task(name: str) -> dict[str, Any]:
     built = definition()
     facts: dict[str, Any] = {"loss": None, "baseline": None, "sample": None, "needs": None}
     try:
+        for package in built.needs:
+            package.require()
         baseline = built.baseline()
         facts["loss"] = built.signature.loss
         facts["sample"] = built.describe(built.sample(np.random.default_rng(0), 1), 0)
         facts["baseline"] = {"value": baseline.value, "predictor": baseline.predictor, "formula": baseline.formula}
     except UserError as error:  # a package or a file that it needs
         facts["needs"] = str(error)
+        log.info("no sample of task %r", name, exc_info=True)
     return {
         **_common("task", name, definition),
         "mapping": built.mapping.value,

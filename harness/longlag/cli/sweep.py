@@ -13,6 +13,7 @@ from longlag import registry
 from longlag.cli import options, studies
 from longlag.cli.options import FIELDS, LOOP
 from longlag.errors import UserError, suggestion
+from longlag.packages import DISTRIBUTED
 
 if TYPE_CHECKING:
     from longlag.workers.cluster import Dask
@@ -141,8 +142,10 @@ def sweep(
     --set reaches the study's own fields (trials, seeds, space.PATH ...) and those of its base run (task.length ...).
     """
     from longlag import specfile
-    from longlag.spec import load_study
+    from longlag.spec import load_study, require_for_fields
 
+    if executor == "dask":
+        DISTRIBUTED.require()
     given = {"cell": cell, "depth": depth, "hidden_size": hidden_size, "optimizer": optimizer, "lr": lr}
     axes = {AXES[key]: specfile.parse(f"[{text}]", option(key)) for key, text in given.items() if text is not None}
     settings = list(set_ or [])
@@ -170,6 +173,7 @@ def sweep(
         fields["name"] = _name(study, fields)
     if is_task and "cell" not in fields["base"] and "cell" not in fields["space"]:
         raise UserError(f"which cells? For example: longlag sweep {study} --cell rnn,lstm,gru (`longlag list cells`)")
+    require_for_fields(fields)
     spec = load_study(fields, study if not is_task else "sweep")
 
     from longlag.cli import execute

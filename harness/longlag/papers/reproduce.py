@@ -19,7 +19,8 @@ from longlag.study.sweep import sweep
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training.checkpoint import SECONDS
-from longlag.workers.runner import FINAL, torch_threads
+from longlag.training.environment import torch_threads
+from longlag.workers.runner import FINAL
 
 
 @dataclass(frozen=True)

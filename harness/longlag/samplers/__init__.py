@@ -1,5 +1,5 @@
 """Samplers: how a study chooses its points. Each is found by an entry point; docs/adding-a-sampler.md."""
 
-from longlag.samplers.base import Sampler, SamplerOptions, build, check
+from longlag.samplers.base import Sampler, SamplerOptions, build
 
-__all__ = ["Sampler", "SamplerOptions", "build", "check"]
+__all__ = ["Sampler", "SamplerOptions", "build"]

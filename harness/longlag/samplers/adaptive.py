@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from longlag.packages import Package
 from longlag.samplers.base import Sampler
 from longlag.spec import Space
 from longlag.spec.axes import condition
@@ -41,7 +42,7 @@ class CMAES(Sampler):
 
     adaptive = True
     several_objectives = False
-    needs = ("cmaes", "pip install 'longlag[search]'")
+    needs = (Package("cmaes", "longlag[search]", "the cmaes sampler"),)
 
     def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
         import optuna

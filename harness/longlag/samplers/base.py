@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 from typing_extensions import TypeVar
 
-from longlag.errors import UserError
 from longlag.options import Configurable, Options
+from longlag.packages import Package
 from longlag.spec import Space, StudySpec
 
 if TYPE_CHECKING:
@@ -33,14 +32,14 @@ class Sampler(Configurable[SamplerOptionsT_co], ABC):
         exhaustive: whether it visits every point of a space without open ranges once, and then ends the study.
         adaptive: whether later points depend on the results of earlier ones.
         several_objectives: whether it can search for more than one objective.
-        needs: the package that it imports, and how to install it; None when the base install is enough.
+        needs: optional packages that it imports when it is built.
     """
 
     version: ClassVar[int] = 1
     exhaustive: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
     several_objectives: ClassVar[bool] = True
-    needs: ClassVar[tuple[str, str] | None] = None
+    needs: ClassVar[tuple[Package, ...]] = ()
 
     @abstractmethod
     def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
@@ -57,14 +56,3 @@ def build(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
     """Optuna's sampler for trial `number` of a study."""
     sampler: Sampler[SamplerOptions] = spec.sampler.build()
     return sampler.build(spec.space, (spec.sampler.seed + number) % 2**32)
-
-
-def check(spec: StudySpec) -> None:
-    """Refuse a sampler whose package is not installed, before anything is written.
-
-    Raises:
-        UserError: naming the package and how to install it.
-    """
-    needs: tuple[str, str] | None = spec.sampler.definition.needs
-    if needs is not None and find_spec(needs[0]) is None:
-        raise UserError(f"the {spec.sampler.name} sampler needs the package {needs[0]}: {needs[1]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from longlag.spec.axes import Axis, Range, Space, Values, label, labels
 from longlag.spec.component import RECORDED, CellSpec, Component, OptimizerSpec, SamplerSpec, Spec, TaskSpec
+from longlag.spec.needs import require_for_fields, require_for_run, require_for_study
 from longlag.spec.run import (
     ClipSpec,
     DataSpec,
@@ -56,4 +57,7 @@ __all__ = [
     "load_run",
     "load_study",
     "recorded_study",
+    "require_for_fields",
+    "require_for_run",
+    "require_for_study",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from longlag.errors import UserError
+from longlag.packages import DASHBOARD
 from longlag.study.storage import connect, where
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
@@ -42,10 +43,9 @@ def server(
     Raises:
         UserError: when optuna-dashboard is not installed, there is no such study, or the port is in use.
     """
-    try:
-        from optuna_dashboard import wsgi
-    except ImportError as error:
-        raise UserError("the dashboard needs the package optuna-dashboard: pip install 'longlag[dashboard]'") from error
+    DASHBOARD.require()
+    from optuna_dashboard import wsgi
+
     if storage is None and not (home.root / "optuna.db").exists():
         raise UserError(f"no study has been begun in {home.root} yet; run a sweep first")
     database = connect(where(home, storage))

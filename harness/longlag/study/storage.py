@@ -7,7 +7,6 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from longlag.errors import UserError
 from longlag.optuna_private import stale_trial_numbers
+from longlag.packages import PSYCOPG
 from longlag.tracking.home import Home
 
 HEARTBEAT = 60
@@ -81,8 +81,7 @@ def address(url: str) -> str:
         raise UserError(
             f"storage {masked(url)!r}: should be postgresql://user@host/database, or on one machine sqlite:///file.db"
         )
-    if find_spec("psycopg") is None:
-        raise UserError("a study in PostgreSQL needs the package psycopg: pip install 'longlag[postgresql]'")
+    PSYCOPG.require()
     return f"{POSTGRESQL}{rest}"
 
 

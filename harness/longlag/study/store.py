@@ -51,7 +51,6 @@ class StudyStore:
         Raises:
             UserError: when the study of this name is another search, or has another heartbeat.
         """
-        samplers.check(spec)
         storage = connect(url)
         storage.heartbeat_stale_trial_callback = requeue
         with no_experimental_warnings(), storage.closed_if_refused(), storage.lock(_lock_name(spec.name)):

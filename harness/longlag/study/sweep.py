@@ -14,7 +14,7 @@ import psutil
 from longlag.analysis import pictures
 from longlag.analysis.best import best_run
 from longlag.errors import UserError
-from longlag.spec import StudySpec, load_study
+from longlag.spec import StudySpec, load_study, require_for_study
 from longlag.study import space
 from longlag.study.faults import translate_errors
 from longlag.study.report import collect, note, parameters, summary
@@ -27,9 +27,10 @@ from longlag.tracking.home import Home
 from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store
 from longlag.training.checkpoint import SECONDS
+from longlag.training.environment import torch_threads
 from longlag.workers.cluster import Cluster, Dask
 from longlag.workers.pool import Pool
-from longlag.workers.runner import RUNS, Interrupted, check, open_home, torch_threads
+from longlag.workers.runner import RUNS, Interrupted, check, open_home
 from longlag.workers.stopping import graceful
 
 MEMORY = 1e9
@@ -82,6 +83,7 @@ def sweep(
     if spec.name == RUNS:
         raise UserError(f"the name {RUNS!r} is taken by the single runs; choose another name for the study")
     space.check(spec.space, spec.sampler.definition.exhaustive)
+    require_for_study(spec)
     check(spec.first())
     opened = open_home(home)
     url = where(opened, storage)

@@ -16,12 +16,13 @@ import torch
 from torch.utils import deterministic
 
 from longlag import kernels
+from longlag.errors import UserError
 
 
 @cache
 def git_commit() -> str:
     """The commit of the checkout the harness runs from (``-dirty`` if files differ), or nothing outside of one."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
@@ -79,3 +80,16 @@ def frozen_imports() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads, then as many as before."""
+    if threads < 1:
+        raise UserError(f"threads: at least 1, not {threads}")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longlag.errors import UserError
+from longlag.packages import DISTRIBUTED
 from longlag.study.result import StudyCallback
 from longlag.study.store import StudyStore
 from longlag.study.worker import Job
@@ -39,10 +39,17 @@ class Dask:
     Args:
         scheduler: address, such as ``tcp://host:8786``, or path of a scheduler file.
         resources: that each of our workers takes of what Dask's workers were started with, such as ``{"GPU": 1}``.
+
+    Raises:
+        MissingPackage: when Dask is not installed.
     """
 
     scheduler: str
     resources: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse early, before a study is created."""
+        DISTRIBUTED.require()
 
 
 class Cluster:
@@ -230,10 +237,8 @@ def connected(scheduler: str) -> Iterator[Client]:
     """A client of the cluster.
 
     Raises:
-        UserError: when Dask is missing, or the scheduler does not answer.
+        UserError: when the scheduler does not answer.
     """
-    if find_spec("distributed") is None:
-        raise UserError("the dask executor needs the package distributed: pip install 'longlag[cluster]'")
     from distributed import Client
 
     place = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}

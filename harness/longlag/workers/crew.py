@@ -25,8 +25,9 @@ from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import RunResult
 from longlag.training.checkpoint import SECONDS
+from longlag.training.environment import torch_threads
 from longlag.workers.events import dispatch
-from longlag.workers.runner import FINAL, Execution, Interrupted, Place, execute, torch_threads
+from longlag.workers.runner import FINAL, Execution, Interrupted, Place, execute
 
 DEATHS = 3  # of processes in one run, after which the crew gives up
 LOOK = 0.2  # seconds between two looks at whether to stop

@@ -17,10 +17,10 @@ from longlag.errors import UserError
 from longlag.study.faults import translate_errors
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
-from longlag.training.environment import frozen_imports
+from longlag.training.environment import frozen_imports, torch_threads
 from longlag.workers.crew import Asked, Bench, carry_out
 from longlag.workers.events import Teller
-from longlag.workers.runner import Interrupted, torch_threads
+from longlag.workers.runner import Interrupted
 from longlag.workers.stopping import graceful
 
 DONE, FAILED, MISTAKE, STOPPED = 0, 1, 2, 130

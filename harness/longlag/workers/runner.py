@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import torch
 
 from longlag.errors import UserError
-from longlag.spec import RunSpec, load_run
+from longlag.spec import RunSpec, load_run, require_for_run
 from longlag.study.faults import translate_errors
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import RunCallback, RunResult, train
 from longlag.training.checkpoint import SECONDS, claimed, forget
+from longlag.training.environment import torch_threads
 
 FINAL = ("solved", "budget", "diverged")
 RUNS = "runs"
@@ -145,8 +145,9 @@ def check(spec: RunSpec) -> None:
     """Refuse a run that this machine cannot do.
 
     Raises:
-        UserError: when the device is not there.
+        UserError: when the device is not there, or a package that its task needs.
     """
+    require_for_run(spec)
     device = spec.training.device
     try:
         torch.empty(1, device=device)
@@ -156,16 +157,3 @@ def check(spec: RunSpec) -> None:
 
 def open_home(home: Home | Path | str | None) -> Home:
     return home if isinstance(home, Home) else Home.open(None if home is None else Path(home))
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Let torch use so many threads, then as many as before."""
-    if threads < 1:
-        raise UserError(f"threads: at least 1, not {threads}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -15,9 +15,9 @@ from longlag.study.store import StudyStore
 from longlag.study.worker import Job, Worker
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
+from longlag.training.environment import torch_threads
 from longlag.workers.events import Teller
 from longlag.workers.process import DONE, MISTAKE, STOPPED
-from longlag.workers.runner import torch_threads
 from longlag.workers.stopping import graceful
 
 

@@ -1,0 +1,143 @@
+"""Optional packages: nothing that lists, shows or completes imports one, and one that is missing is reported first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OPTIONAL = (
+    *("espeakng_loader", "soundfile", "tokenizers", "sktime", "statsmodels", "music21"),
+    *("cmaes", "distributed", "psycopg", "optuna_dashboard", "onnx", "onnxruntime"),
+)
+HEAVY = ("torch", "mlflow", "optuna", "datasets")
+CODE = """
+import json, sys
+from importlib.abc import MetaPathFinder
+
+blocked, watched, commands = json.loads(sys.argv[1])
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from longlag.cli.app import app
+from longlag.cli.errors import invoke
+
+told = []
+for command in commands:
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = invoke(app, command)
+    told.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps([told, [name for name in watched if name in sys.modules]]))
+"""
+
+
+def run(folder: Path, blocked: tuple[str, ...], *commands: list[str]) -> tuple[list[tuple[int, str, str]], list[str]]:
+    """Exit code, stdout and stderr of each command where some packages are absent; which others were imported."""
+    asked = json.dumps([blocked, [name for name in (*OPTIONAL, *HEAVY) if name not in blocked], commands])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LONGLAG")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CODE, asked],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told, imported = json.loads(done.stdout)
+    return [(code, out, err) for code, out, err in told], imported
+
+
+def test_listing_imports_no_optional_package(tmp_path: Path) -> None:
+    told, imported = run(tmp_path, (), ["list", "tasks"], ["list", "tasks", "--json"], ["list", "studies"])
+    assert [code for code, _, _ in told] == [0, 0, 0] and imported == []
+    told, imported = run(tmp_path, (), ["list", "cells"], ["schema", "run"], ["show", "lstm"], ["show", "captioning"])
+    assert [code for code, _, _ in told] == [0, 0, 0, 0] and set(imported) <= set(HEAVY)
+
+
+TASKS = {
+    "spoken-words": "longlag[speech]",
+    "speech-corpus": "longlag[speech]",
+    "parallel-corpus": "longlag[text]",
+    "japanese-vowels": "longlag[vowels]",
+}
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """What commands say where every optional package is absent, and everything that takes seconds to import as well."""
+    folder = tmp_path_factory.mktemp("bare")
+    commands = {" ".join(command): command for command in COMMANDS}
+    told, _ = run(folder, (*OPTIONAL, *HEAVY), *commands.values())
+    assert list(folder.iterdir()) == []
+    return dict(zip(commands, told, strict=True))
+
+
+MISSED: dict[str, str] = {
+    **{f"run {task} --cell lstm": extra for task, extra in TASKS.items()},
+    "run forecasting --cell lstm --set task.series=co2": "longlag[series]",
+    "run chorales --cell lstm --set task.path=music21": "longlag[music]",
+    "sweep spoken-words --cell lstm": "longlag[speech]",
+    "sweep forecasting --cell lstm --set space.task.series=[mackey-glass,co2]": "longlag[series]",
+    "sweep adding --cell lstm --sampler cmaes --trials 2": "longlag[search]",
+    "sweep adding --cell lstm --executor dask --scheduler tcp://localhost:1": "longlag[cluster]",
+    "sweep adding --cell lstm --storage postgresql://localhost/x": "longlag[postgresql]",
+    "probe spoken-words --cell lstm": "longlag[speech]",
+    "horizon spoken-words --cell lstm": "longlag[speech]",
+    "dashboard quickstart": "longlag[dashboard]",
+}
+COMMANDS = [command.split() for command in MISSED]
+COMMANDS += [["list", "tasks"], ["list", "tasks", "--json"], *(["show", task] for task in TASKS)]
+
+
+@pytest.mark.parametrize("command", MISSED)
+def test_a_missing_package_is_reported_before_anything_else(command: str, bare: dict[str, Any]) -> None:
+    code, _, said = bare[command]
+    assert code == 2 and said.startswith("error: ") and said.count("\n") == 1
+    assert f"pip install '{MISSED[command]}'" in said
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_without_its_package_is_listed_and_shown(task: str, bare: dict[str, Any]) -> None:
+    rows = {row["name"]: row for row in json.loads(bare["list tasks --json"][1])}
+    assert rows[task]["needs"] == f"pip install '{TASKS[task]}'" and rows[task]["solved"]
+    assert rows["translation"]["needs"] is None and rows["speech-frames"]["needs"] is None
+    assert "needs: pip install" in bare["list tasks"][1]
+    code, shown, _ = bare[f"show {task}"]
+    assert code == 0 and TASKS[task] in shown and "Options" in shown
+
+
+@pytest.mark.parametrize("executor", [False, True])
+def test_a_study_that_cannot_run_is_not_created(executor: bool, tmp_path: Path) -> None:
+    asked = "executor=longlag.Dask('tcp://localhost:1')" if executor else "home='home'"
+    sampler = "grid" if executor else "cmaes"
+    code = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("cmaes", "distributed"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import longlag
+study = dict(name="s", base=dict(task="adding", cell="rnn"), sampler=dict(name={sampler!r}), trials=1,
+             space={{"optimizer.lr": [0.1, 0.2]}})
+try:
+    longlag.sweep(study, {asked})
+except longlag.UserError as error:
+    print(error)
+"""
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "pip install 'longlag[" in done.stdout and list(tmp_path.iterdir()) == []
