@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from longlag.tracking import connection
 
 from tests.serving import PostgreSQL, missing_postgresql, mlflow_server
 
@@ -26,28 +25,6 @@ TINY: dict[str, Any] = {
     "data": {"validation": 8, "test": 8},
     "probe": {"log_every": 2, "curves": False},  # a picture takes a second
 }
-
-MAKE_TABLES = connection._create
-
-
-@pytest.fixture(scope="session")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables and no runs."""
-    folder = tmp_path_factory.mktemp("tables")
-    MAKE_TABLES(folder / "mlflow.db", folder / "artifacts")
-    return folder / "mlflow.db"
-
-
-@pytest.fixture(autouse=True)
-def new_homes_get_a_copy_of_the_tables(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """MLflow needs more than a second of computing for its tables: a test that makes a home of its own copies them."""
-
-    def copied(path: Path, artifacts: Path) -> None:
-        artifacts.mkdir(parents=True, exist_ok=True)
-        shutil.copy(request.getfixturevalue("tables"), path)
-        connection._relocate(path, artifacts)
-
-    monkeypatch.setattr(connection, "_create", copied)
 
 
 @pytest.fixture(scope="session")

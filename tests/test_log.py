@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import longlag_tasks
 import pytest
 from longlag import log
 from longlag.cli.app import app
@@ -61,3 +64,52 @@ def test_importing_longlag_sets_up_no_logging() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[] []\n"
     assert logging.getLogger("longlag") is log.log
+
+
+def dropped(path: Path) -> Iterator[str]:
+    """Where a file catches nearly anything and neither raises, nor logs the exception, nor hands it on."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ExceptHandler) and broad(node.type):
+            inside = [child for statement in node.body for child in ast.walk(statement)]
+            raises = any(isinstance(child, ast.Raise) for child in inside)
+            uses = node.name is not None and any(isinstance(c, ast.Name) and c.id == node.name for c in inside)
+            if not raises and not uses:
+                yield f"{path}:{node.lineno}"
+        if isinstance(node, ast.With) and any(broad_suppress(item.context_expr) for item in node.items):
+            yield f"{path}:{node.lineno}"
+
+
+def broad(kind: ast.expr | None) -> bool:
+    return kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException"))
+
+
+def broad_suppress(call: ast.expr) -> bool:
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == "suppress"
+        and any(broad(argument) for argument in call.args)
+    )
+
+
+ROOMS = ["analysis", "cells", "cli", "export", "kernels", "models", "papers", "probes", "tracking", "training"]
+
+
+FOLDERS = [*(Path(log.__file__).parent / room for room in ROOMS), Path(longlag_tasks.__file__).parent]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_no_failure_is_dropped(folder: Path) -> None:
+    files = sorted(folder.rglob("*.py"))
+    assert files and [line for path in files for line in dropped(path)] == []
+
+
+def test_a_dropped_failure_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "try:\n    f()\nexcept Exception:\n    pass\n"
+        "with suppress(Exception):\n    f()\n"
+        "try:\n    f()\nexcept Exception as error:\n    log.info('%s', error)\n"
+        "try:\n    f()\nexcept BaseException:\n    raise\n"
+    )
+    assert {line.rpartition(":")[2] for line in dropped(path)} == {"3", "5"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from longlag.task import Array, DataError
 from longlag_tasks._harmony import LOWEST
 from longlag_tasks._packages import MUSIC21
 from longlag_tasks._textfiles import whole
+
+log = logging.getLogger("longlag")
 
 KEYS = 88
 SPLITS = ("training", "validation", "test")
@@ -152,9 +154,11 @@ def from_music21() -> Rolls:
     order, held = np.random.RandomState(0).permutation(len(pieces)), round(SHARE * len(pieces))
     rows = {"training": order[2 * held :], "validation": order[:held], "test": order[held : 2 * held]}
     rolls: Rolls = {split: [pieces[n] for n in rows[split]] for split in SPLITS}
-    with suppress(OSError):  # where nothing can be kept, it is parsed again
+    try:
         cache.mkdir(parents=True, exist_ok=True)
         keep(kept, rolls)
+    except OSError as error:
+        log.warning("the chorales cannot be kept in %s, and will be parsed again: %s", cache, error, exc_info=True)
     return rolls
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from longlag.probes import Curve
 from longlag.tracking import figures
-from longlag.tracking.throughtime import Flow, lags, planned, read, series
+from longlag.tracking.lags import lags
+from longlag.tracking.throughtime import Flow, planned, read, series
 from PIL import Image
 from safetensors.numpy import load_file, save
 

@@ -160,16 +160,6 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     assert found is not None and found.update == 1
 
 
-def test_other_threads_or_another_torch_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, saved = load_run(TINY), Checkpoints(tmp_path / "run", 0)
-    with pytest.raises(Killed):
-        train(spec, [Dies(38)], checkpoints=saved)
-    monkeypatch.setattr(torch, "__version__", "9.9.9")
-    notes = Notes()
-    train(spec, [notes], checkpoints=saved)
-    assert min(update for update, _, _ in notes.values) == 0
-
-
 def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
     hold = "import sys, time; from pathlib import Path; from longlag.training.checkpoint import claimed\n"
     hold += "with claimed(Path(sys.argv[1]), 'key'):\n    print('held', flush=True); time.sleep(60)"
@@ -209,3 +199,42 @@ def test_a_listener_goes_on_from_its_own_state(tmp_path: Path) -> None:
     train(spec, [resumed], checkpoints=Checkpoints(tmp_path / "run"))
     assert resumed.count == whole.count == 3
     assert np.array_equal(resumed.norms, whole.norms)
+
+
+class Sibling(Remembers):
+    """Another class with the same methods."""
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["as before", "with another class between"])
+def test_two_callbacks_of_one_class_get_their_own_state_each(order: tuple[int, int], tmp_path: Path) -> None:
+    class Counts(Remembers):
+        """Counts in steps of its own."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
+        def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+            self.count += self.step
+
+    spec = load_run(TINY)
+    with pytest.raises(Killed):
+        train(spec, [Counts(1), Counts(10), Dies(47)], checkpoints=Checkpoints(tmp_path / "run", 0))
+    ones, tens = Counts(1), Counts(10)
+    between = [Sibling()] if order == (1, 0) else []
+    train(spec, [ones, *between, tens], checkpoints=Checkpoints(tmp_path / "run"))
+    assert (ones.count, tens.count) == (3, 30)
+
+
+def test_where_the_callbacks_of_a_class_are_not_as_many_as_before_none_gets_a_state_and_a_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = load_run(TINY)
+    with pytest.raises(Killed):
+        train(spec, [Remembers(), Remembers(), Sibling(), Dies(47)], checkpoints=Checkpoints(tmp_path / "run", 0))
+    one, sibling = Remembers(), Sibling()
+    result = train(spec, [one, sibling], checkpoints=Checkpoints(tmp_path / "run"))
+    assert (one.count, sibling.count) == (1, 3), "only the last of three evaluations is seen by who starts anew"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "2 callbacks of the class" in line and "Remembers" in line and "1 are there now" in line
+    assert numbers(result) == numbers(train(spec))

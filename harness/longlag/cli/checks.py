@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from longlag import kernels, registry
 from longlag.errors import UserError
+from longlag.log import log
 from longlag.study.storage import where
 from longlag.study.store import StudyStore, names
 from longlag.tracking.home import Home
@@ -47,7 +48,7 @@ class Finding(BaseModel):
 def examine(
     home: Home | None, repair: bool = False, storage: str | None = None, tracking_uri: str | None = None
 ) -> Iterator[Finding]:
-    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and spool.
+    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and uploads.
 
     Args:
         home: to look at; None where there is none yet.
@@ -74,13 +75,7 @@ def examine(
         for study_store in study_stores:
             study_store.storage.close()
     yield from _checkpoints(home, repair)
-    pending_uploads = len(Spool(home.spool).pending_uploads())
-    if pending_uploads:
-        yield Finding(
-            what="spool",
-            state="note",
-            about=f"{pending_uploads} runs wait for their tracking server; the next sweep delivers",
-        )
+    yield from _uploads(home, repair)
 
 
 def _machine() -> Iterator[Finding]:
@@ -120,6 +115,7 @@ def _by_kernel() -> dict[str, list[str]]:
             kernel = which(cell, torch.float32, torch.device("cpu"), "auto") if isinstance(cell, GatedCell) else "own"
             cells[kernel].append(name)
         except Exception as error:  # a plug-in may be broken in any way
+            log.info("cell %s: %s", name, error, exc_info=True)
             cells.setdefault("broken", []).append(f"{name} ({error})")
     return cells
 
@@ -180,6 +176,24 @@ def _runs(store: Store, repair: bool, study_stores: dict[StudyStore, set[int]]) 
         yield Finding(what="runs", state="repaired" if repair else "wrong", about=f"{len(dead)} {what}")
     else:
         yield Finding(what="runs", state="ok", about="none is left RUNNING by a dead process")
+
+
+def _uploads(home: Home, repair: bool) -> Iterator[Finding]:
+    """What tracking servers missed: pending, or set aside because it failed again and again."""
+    spool = Spool(home.spool)
+    aside = spool.set_aside()
+    if aside:
+        about = f"{len(aside)} set aside, because they failed again and again"
+        if repair:
+            about += f"; {spool.retry()} are pending again"
+        yield Finding(what="spool", state="repaired" if repair else "wrong", about=about)
+    pending = spool.pending_uploads()
+    if pending:
+        yield Finding(
+            what="spool",
+            state="note",
+            about=f"{len(pending)} runs wait for their tracking server; the next sweep delivers",
+        )
 
 
 def _checkpoints(home: Home, repair: bool) -> Iterator[Finding]:

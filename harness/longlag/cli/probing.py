@@ -21,6 +21,7 @@ from longlag.analysis.probe import probe as measured
 from longlag.cli.display import console, number
 from longlag.errors import UserError
 from longlag.probes import draw
+from longlag.probes.flow import by_layer
 
 PATHS = {
     "cell": "cell",
@@ -138,7 +139,7 @@ def _dynamics_table(result: ProbeResult) -> Table:
     for network in result.networks:
         table.add_column(result.label(network), justify="right", overflow="fold")
         names |= dict.fromkeys(key for row in network.dynamics for key in row)
-    for name in sorted(names):
+    for name in sorted(names, key=by_layer):
         cells = []
         for network in result.networks:
             values = [row[name] for row in network.dynamics if name in row]

@@ -20,6 +20,7 @@ from longlag.papers.plan import Chosen, Entry
 from longlag.papers.quantity import parse
 from longlag.papers.relations import Sample
 from longlag.papers.spec import PaperSpec
+from longlag.probes.flow import by_layer
 from longlag.study.result import StudyResult
 from longlag.tracking.store import Store
 from longlag.training import RunResult, is_solved
@@ -234,7 +235,8 @@ def flow(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
     result: dict[str, list[tuple[int, float]]] = {}
     names = store.series_names(run_id)
     for section, by_lag in (("gradient_by_lag/", True), ("gradient_through_time/", False)):
-        outputs = sorted(name.split("/")[1] for name in names if name.startswith(section) and name.endswith(".h/last"))
+        found = {name.split("/")[1] for name in names if name.startswith(section) and name.endswith(".h/last")}
+        outputs = sorted(found, key=by_layer)
         if not outputs:
             continue
         top = outputs[-1]

@@ -8,6 +8,7 @@ the loss at one step alone is in `longlag.probes.lag`. No clipping touches eithe
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -141,6 +142,12 @@ def curves(
 def top(measured: Sequence[Curve], part: str) -> Curve:
     """The curve that one number of a run is taken from: the output of a part."""
     return next(curve for curve in measured if curve.part == part)
+
+
+def by_layer(name: str) -> tuple[str | int, ...]:
+    """Sort key of names that hold a layer's: ``layer9.h`` comes before ``layer10.h``."""
+    words = re.split(r"(\d+)", name)  # text and digits in turn
+    return tuple(int(word) if word.isdigit() else word for word in words)
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float]:

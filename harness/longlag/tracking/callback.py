@@ -7,10 +7,10 @@ import math
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longlag.log import log
 from longlag.probes import Curve
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
@@ -54,7 +54,7 @@ class MlflowListener(RunCallback):
         spool: Spool | None = None,
     ) -> None:
         self.spool = spool
-        self._parcel: PendingUpload | None = None
+        self._upload: PendingUpload | None = None
         self.client, self.experiment_id, self.parent, self.name = client, experiment_id, parent, name
         self.tags = dict(tags or {})
         self.run_id: str | None = None
@@ -82,7 +82,7 @@ class MlflowListener(RunCallback):
         self._next = time.monotonic() + FLUSH_SECONDS
         if self._before and self._continue({**own, **self.tags}):
             return
-        self._parcel = PendingUpload(
+        self._upload = PendingUpload(
             uri=str(self.client.tracking_uri),
             experiment_id=self.experiment_id,
             run_id=None,
@@ -93,11 +93,11 @@ class MlflowListener(RunCallback):
             inputs=[describe.dataset_fields(split) for split in splits.values()],
         )
         try:
-            self.run_id = self._parcel.begin(self.client)
-        except Exception:
+            self.run_id = self._upload.begin(self.client)
+        except Exception as error:  # a client raises nearly anything, of its own and of what it calls
             if self.spool is None:
                 raise
-            self._next, self._late = time.monotonic() + PATIENCE_SECONDS, True
+            self._is_late("the run cannot be begun there yet", error)
 
     def measured(self, update: int, values: Mapping[str, float]) -> None:
         self._keep((name, update, value) for name, value in values.items())
@@ -158,18 +158,22 @@ class MlflowListener(RunCallback):
                 self._reach()
                 self.client.log_artifacts(self._id, made)
                 self._end(status, result.outcome, result.reason)
-            except Exception:
+            except Exception as error:
                 if self.spool is None:
                     raise
+                log.warning(
+                    "%s does not take the run now, which is kept in %s and delivered later: %s",
+                    self.client.tracking_uri, self.spool.folder, error, exc_info=True,
+                )  # fmt: skip
                 self._put_by(self.spool, folder, status, result)
 
     def _put_by(self, spool: Spool, files: Path, status: str, result: RunResult) -> None:
         """Leave to the spool what the server does not take now."""
-        assert self._parcel is not None
-        self._parcel.metrics = self._buffer
-        self._parcel.status, self._parcel.ended = status, int(time.time() * 1000)
-        self._parcel.last_tags = {"outcome": result.outcome, "reason": result.reason}
-        spool.keep(self._parcel, files)
+        assert self._upload is not None
+        self._upload.metrics = self._buffer
+        self._upload.status, self._upload.ended = status, int(time.time() * 1000)
+        self._upload.last_tags = {"outcome": result.outcome, "reason": result.reason}
+        spool.keep(self._upload, files)
         self._ended = True
 
     def failed(self, error: BaseException) -> None:
@@ -177,13 +181,16 @@ class MlflowListener(RunCallback):
         if self.run_id is None or self._ended:
             return
         by_hand = isinstance(error, KeyboardInterrupt)
-        with suppress(Exception):
+        status, outcome = ("KILLED", "interrupted") if by_hand else ("FAILED", "failed")
+        try:
             self._flush()
+        except Exception as lost:  # the exception that ends the run matters more
+            log.warning("%d points of run %s are lost: %s", len(self._buffer), self.run_id, lost, exc_info=True)
         self._buffer = []  # what could not be written must not keep the run from its end
-        with suppress(Exception):
-            self._end(
-                "KILLED" if by_hand else "FAILED", "interrupted" if by_hand else "failed", describe.sentence(error)
-            )
+        try:
+            self._end(status, outcome, describe.sentence(error))
+        except Exception as lost:
+            log.warning("run %s cannot be marked as %s: %s", self.run_id, status, lost, exc_info=True)
 
     # -- a run that is taken up again ---------------------------------------------------------------------------------
 
@@ -216,7 +223,7 @@ class MlflowListener(RunCallback):
         here = (run.info.experiment_id, run.data.tags.get(describe.PARENT)) == (self.experiment_id, self.parent)
         if here:
             self.run_id = str(run.info.run_id)
-            self._parcel = PendingUpload(
+            self._upload = PendingUpload(
                 uri=str(self.client.tracking_uri),
                 experiment_id=self.experiment_id,
                 run_id=self.run_id,
@@ -277,16 +284,21 @@ class MlflowListener(RunCallback):
                 self._reach()
             self._flush()
             self._next, self._late = now + FLUSH_SECONDS, False
-        except Exception:  # a store that fails for a while ends no run of hours: what is kept is tried again
-            self._next, self._late = now + PATIENCE_SECONDS, True
+        except Exception as error:  # a store that fails for a while ends no run of hours
+            self._is_late(f"{len(self._buffer)} points are tried again", error)
+
+    def _is_late(self, what: str, error: Exception) -> None:
+        """Try again after a while what the store did not take."""
+        self._next, self._late = time.monotonic() + PATIENCE_SECONDS, True
+        log.info("%s fails, %s: %s", self.client.tracking_uri, what, error, exc_info=True)
 
     def _reach(self) -> None:
         """Ask a server that failed before whether it answers, in little time; and tell it of the run, if not done."""
         uri = str(self.client.tracking_uri)
         if self._late and uri.startswith(connection.SERVERS):
             connection.check_health(uri)
-        if self.run_id is None and self._parcel is not None:
-            self.run_id = self._parcel.begin(self.client)
+        if self.run_id is None and self._upload is not None:
+            self.run_id = self._upload.begin(self.client)
 
     def _flush(self, tags: Sequence[RunTag] = ()) -> None:
         """Write what is kept; what was written is kept no more, so that no point is written twice.

@@ -10,11 +10,11 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from longlag.errors import UserError
+from longlag.tracking import mlflow_private
 from longlag.tracking.home import Home
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def connect(home: Home, uri: str | None = None) -> MlflowClient:
             with home.lock():
                 _prepare(where, home.artifacts)
                 if uri is None:
-                    _relocate(home.root / "mlflow.db", home.artifacts)
+                    with closing(sqlite3.connect(home.root / "mlflow.db", timeout=20)) as database, database:
+                        mlflow_private.relocate(database, home.artifacts.as_uri())
         return MlflowClient(tracking_uri=where)
 
 
@@ -101,30 +102,21 @@ def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
 
 def _prepare(uri: str, artifacts: Path) -> None:
     """Create or migrate the tables. Processes that did so at once would break one another: hold the lock."""
-    from alembic.util.exc import CommandError
-
     path = Path(uri.removeprefix(SQLITE))
-    tables: Any = import_module("mlflow.store.db.utils")  # carries no types
-    tables._logger.setLevel(logging.CRITICAL)  # what it logs as an error, with a traceback, it raises as well
     if not path.exists() or path.stat().st_size == 0:
         _create(path, artifacts)
         return
     _keep_in_wal(path, path)
-    engine = tables.create_sqlalchemy_engine_with_retry(uri)
     try:
-        revision = tables._get_schema_version(engine)
-        if revision is None:
-            raise UserError(
-                f"{path} is a database, but not one of MLflow's, or one that was never finished; choose another"
-            )
-        if revision != tables._get_latest_schema_revision():
-            tables._upgrade_db(engine)
-    except CommandError as error:
+        mlflow_private.migrate_tables(uri)
+    except mlflow_private.NoTables as error:
+        raise UserError(
+            f"{path} is a database, but not one of MLflow's, or one that was never finished; choose another"
+        ) from error
+    except mlflow_private.UnknownTables as error:
         raise UserError(
             f"{path} was written by a newer MLflow, or by another program; upgrade mlflow or choose another database"
         ) from error
-    finally:
-        engine.dispose()
 
 
 def _create(path: Path, artifacts: Path) -> None:
@@ -135,8 +127,7 @@ def _create(path: Path, artifacts: Path) -> None:
         left.unlink(missing_ok=True)
     _keep_in_wal(made, path)
     artifacts.mkdir(parents=True, exist_ok=True)
-    stores: Any = import_module("mlflow.store.tracking.sqlalchemy_store")
-    stores.SqlAlchemyStore(f"{SQLITE}{made}", artifacts.as_uri())._dispose_engine()
+    mlflow_private.create_tables(f"{SQLITE}{made}", artifacts)
     with closing(sqlite3.connect(made)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     made.replace(path)
@@ -149,18 +140,3 @@ def _keep_in_wal(file: Path, meant: Path) -> None:
             database.execute("PRAGMA journal_mode=WAL")
     except sqlite3.Error as error:
         raise UserError(f"{meant} cannot be used as MLflow's database: {error}") from error
-
-
-def _relocate(path: Path, artifacts: Path) -> None:
-    """Let the addresses of artifacts, which MLflow keeps whole, follow a home that was moved or copied."""
-    new = artifacts.as_uri()
-    with closing(sqlite3.connect(path, timeout=20)) as database, database:
-        row = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0").fetchone()
-        old = row[0].removesuffix("/0") if row else new
-        if old != new:
-            places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
-            for table, column in places.items():
-                database.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                    (new, len(old) + 1, len(old), old),
-                )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longlag.task import Answer, Array, Batch, Task
-from longlag.tracking import svg, throughtime
+from longlag.tracking import svg
+from longlag.tracking.lags import lags as chosen_lags
 
 CURVES = 8
 EXAMPLES = 4
@@ -78,7 +79,7 @@ def _curves(
     legend: bool,
 ) -> list[str]:
     """Some of the rows of ``[evaluations, lags]`` as lines."""
-    lags = throughtime.lags(values.shape[1], LINE_LAGS)
+    lags = chosen_lags(values.shape[1], LINE_LAGS)
     chosen = np.unique(np.linspace(0, len(updates) - 1, CURVES).round().astype(int))
     drawn = values[chosen][:, lags]
     some = np.isfinite(drawn).any()
@@ -99,7 +100,7 @@ def _map(
     frame = svg.Frame(left, top, 360, PLOT, svg.linear(updates[0], updates[-1]), svg.lags(count))
     if len(updates) < 2 or count < 2 or not np.isfinite(values).any():
         return [frame.note("too few measurements for a map")]
-    lags = throughtime.lags(count, LINE_LAGS)
+    lags = chosen_lags(count, LINE_LAGS)
     drawn = np.log10(values[:, lags])
     scale = svg.linear(np.nanmin(drawn), np.nanmax(drawn))
     bar = svg.Frame(left + 370, top, 15, PLOT, svg.Scale(0, 1, [], lambda v: v, lambda v: v), scale)

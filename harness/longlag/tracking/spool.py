@@ -1,4 +1,4 @@
-"""What a tracking server that went away was not told: kept in the home, delivered when it answers again."""
+"""Pending uploads: what a tracking server missed while it was away, kept in the home and delivered when it answers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from longlag.errors import UserError
+from longlag.log import log
+from longlag.tracking import connection
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
 BATCH, PARAMETERS = 1000, 100  # as many as MLflow takes at once
+ATTEMPTS = 3
+"""Deliveries of one upload that may fail before it is set aside."""
 
 
 class Logged(NamedTuple):
@@ -60,6 +65,7 @@ class PendingUpload:
         status: MLflow's, at its end.
         ended: when, in ms.
         last_tags: outcome and reason.
+        attempts: deliveries that have failed.
     """
 
     uri: str
@@ -75,6 +81,7 @@ class PendingUpload:
     status: str = ""
     ended: int = 0
     last_tags: dict[str, str] = field(default_factory=dict)
+    attempts: int = 0
 
     def begin(self, client: MlflowClient) -> str:
         """Make the run, and say what it is, if that is not done yet; returns its id."""
@@ -103,7 +110,10 @@ def missing(client: MlflowClient, run_id: str, points: list[Logged]) -> list[Log
 
 
 class Spool:
-    """Parcels in a folder, each with the files of its run.
+    """Pending uploads in a folder, each with the files of its run.
+
+    An upload that fails while the server answers does not hold up those after it. After `ATTEMPTS` failures it is set
+    aside, with a warning, in the folder ``set-aside``; `retry` makes it pending again.
 
     Args:
         folder: of the home.
@@ -111,9 +121,10 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._aside = folder / "set-aside"
 
     def keep(self, upload: PendingUpload, files: Path) -> None:
-        """Put a upload by, whole or not at all."""
+        """Write an upload, whole or not at all."""
         self.folder.mkdir(exist_ok=True)
         draft = self.folder / f".{uuid.uuid4().hex}"
         shutil.copytree(files, draft / "files")
@@ -126,32 +137,82 @@ class Spool:
     def pending_uploads(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
 
+    def set_aside(self) -> list[Path]:
+        """The uploads that are not tried any more."""
+        return sorted(path for path in self._aside.glob("[0-9]*") if path.is_dir())
+
+    def retry(self) -> int:
+        """Make the uploads that were set aside pending again; returns how many those are."""
+        paths = self.set_aside()
+        for path in paths:
+            path.rename(self.folder / path.name)
+        return len(paths)
+
     def deliver(self, client: MlflowClient, uri: str) -> int:
         """Tell a store what is kept for it; returns how many runs that were. A store that fails gets it later."""
-        from mlflow.entities import RunTag
-
         delivered = 0
         for path in self.pending_uploads():
-            upload = _read(path)
+            try:
+                upload = _read(path)
+            except (OSError, ValueError, TypeError) as error:
+                self._put_aside(path, error)
+                continue
             if upload.uri != uri:
                 continue
             try:
-                run_id = upload.begin(client)
-                _write(path, upload)  # should delivery stop halfway, it goes on with this run
-                points = missing(client, run_id, upload.metrics)
-                for start in range(0, len(points), BATCH):
-                    client.log_batch(run_id, metrics=metrics(points[start : start + BATCH]))
-                client.log_artifacts(run_id, str(path / "files"))
-                client.log_batch(run_id, tags=[RunTag(key, value) for key, value in upload.last_tags.items()])
-                client.set_terminated(run_id, upload.status, upload.ended)
-            except Exception:  # whatever a store that comes and goes may raise
-                return delivered
+                _upload(client, path, upload)
+            except Exception as error:  # a client raises nearly anything, of its own and of what it calls
+                log.info("pending upload %s is not delivered: %s", path.name, error, exc_info=True)
+                if not _answers(uri):
+                    return delivered
+                upload.attempts += 1
+                last = upload.attempts >= ATTEMPTS
+                upload.attempts %= ATTEMPTS  # one that is pending again has as many
+                _write(path, upload)
+                if last:
+                    self._put_aside(path, error)
+                continue
             gone = path.with_name(f".{path.name}")
-            with suppress(OSError):
+            try:
                 path.rename(gone)
+            except OSError as error:
+                log.warning("pending upload %s is delivered, and cannot be removed: %s", path, error, exc_info=True)
             shutil.rmtree(gone, ignore_errors=True)
             delivered += 1
         return delivered
+
+    def _put_aside(self, path: Path, error: Exception) -> None:
+        self._aside.mkdir(exist_ok=True)
+        target = self._aside / path.name
+        path.rename(target)
+        log.warning(
+            "pending upload %s cannot be delivered and is set aside: %s: %s (`longlag doctor --repair` tries it again)",
+            target, type(error).__name__, error, exc_info=True,
+        )  # fmt: skip
+
+
+def _upload(client: MlflowClient, path: Path, upload: PendingUpload) -> None:
+    from mlflow.entities import RunTag
+
+    run_id = upload.begin(client)
+    _write(path, upload)  # should delivery stop halfway, it continues with this run
+    points = missing(client, run_id, upload.metrics)
+    for start in range(0, len(points), BATCH):
+        client.log_batch(run_id, metrics=metrics(points[start : start + BATCH]))
+    client.log_artifacts(run_id, str(path / "files"))
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in upload.last_tags.items()])
+    client.set_terminated(run_id, upload.status, upload.ended)
+
+
+def _answers(uri: str) -> bool:
+    """Whether a server is there. A database has no such question: it is taken to be there."""
+    if not uri.startswith(connection.SERVERS):
+        return True
+    try:
+        connection.check_health(uri)
+    except UserError:
+        return False
+    return True
 
 
 def _read(path: Path) -> PendingUpload:

@@ -177,13 +177,14 @@ class Store:
     def find(self, run_key: str) -> Recorded | None:
         """A run of this identity that finished, in whatever study; the newest whose result can be read.
 
-        A server that is gone is as good as one that knows nothing: the run is trained, and told to it later.
+        If a server does not answer, the run is trained and uploaded later.
         """
         try:
             return self._find(run_key)
-        except Exception:
+        except Exception as error:  # a client raises nearly anything, of its own and of what it calls
             if self.local:
                 raise
+            log.warning("%s cannot be asked for the run, which is trained: %s", self.uri, error, exc_info=True)
             return None
 
     def _find(self, run_key: str) -> Recorded | None:

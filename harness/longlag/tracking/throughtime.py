@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longlag.probes import Curve
-from longlag.probes.flow import QUANTILES
+from longlag.probes.flow import QUANTILES, by_layer
+from longlag.tracking import figures
+from longlag.tracking.lags import POINTS, lags
 
-POINTS = 32
 BAND_POINTS = 16
 ROWS = 256
 SNAPSHOTS = 4
@@ -40,11 +40,6 @@ def planned(updates: int, eval_every: int) -> tuple[int, ...]:
     if len(powers) > room:
         powers = [powers[round(i)] for i in np.linspace(0, len(powers) - 1, room)]
     return (0, *powers)
-
-
-def lags(steps: int, most: int = POINTS) -> NDArray[np.int64]:
-    """At most so many of the lags of ``steps`` steps, from 0 to the longest, evenly spaced in their logarithm."""
-    return np.unique(np.geomspace(1, steps, most).round().astype(np.int64)) - 1
 
 
 def series_name(curve: Curve, update: int | None) -> str:
@@ -113,9 +108,10 @@ def read(data: bytes) -> dict[str, Values]:
     size = int.from_bytes(data[:8], "little")  # of the header, which `load` leaves out
     told = json.loads(data[8 : 8 + size]).get("__metadata__", {})
     found = [key.removesuffix("/by_lag") for key in arrays if key.endswith("/by_lag")]
-    names: list[str] = sorted(found, key=lambda name: (not name.endswith(".h"), name))
-    with suppress(json.JSONDecodeError, KeyError):  # a sentence stood there
-        names = json.loads(told["longlag"])["curves"]
+    names: list[str] = sorted(found, key=lambda name: (not name.endswith(".h"), by_layer(name)))
+    about = told.get("longlag", "")
+    if about.startswith("{"):  # older files hold a sentence
+        names = json.loads(about).get("curves", names)
     return {name: arrays[f"{name}/by_lag"].astype(np.float64) for name in names}
 
 
@@ -188,8 +184,6 @@ class Flow:
         """The arrays (safetensors) and the picture into `folder`; without the map where there is a denser one."""
         from safetensors.numpy import save
 
-        from longlag.tracking import figures
-
         about = json.dumps({"meaning": MEANING, "curves": list(self._by_lag)})
         # under one key: safetensors writes several in an order that changes from file to file
         (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": about}))
@@ -226,8 +220,6 @@ class Training(Flow):
 
     def write(self, folder: Path, map: bool = True) -> None:
         """The arrays, compressed (``numpy.load``), and the picture into `folder`."""
-        from longlag.tracking import figures
-
         arrays: dict[str, Any] = dict(self.arrays())
         np.savez_compressed(folder / f"{self.name}.npz", **arrays)
         figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.svg", self.norm, lines=False)

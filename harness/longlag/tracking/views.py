@@ -11,6 +11,8 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from longlag.log import log
+from longlag.probes.flow import by_layer
 from longlag.tracking import throughtime
 
 if TYPE_CHECKING:
@@ -35,16 +37,18 @@ def save(client: MlflowClient, experiment_id: str) -> bool:
         state = "deflate;" + base64.b64encode(zlib.compress(json.dumps(view(names)).encode())).decode()
         value = json.dumps({"name": "longlag", "createdAt": now, "updatedAt": now, "state": state})
         client.set_experiment_tag(experiment_id, TAG, value)
-    except MlflowException:
+    except MlflowException as error:
+        log.info("the charts of experiment %s cannot be saved: %s", experiment_id, error, exc_info=True)
         return False
     return True
 
 
 def view(metrics: set[str]) -> dict[str, Any]:
     """The charts that are worth a first look, of those there are metrics for."""
+    ordered = sorted(metrics, key=by_layer)
     outputs_first = sorted((n for n in metrics if n.startswith(f"{throughtime.SECTION}/")), key=_outputs_first)
     last = [n for n in outputs_first if n.endswith(f"/{throughtime.LAST}")]
-    others = sorted(n for n in outputs_first if n not in last)
+    others = [n for n in sorted(outputs_first, key=by_layer) if n not in last]
     by_lag = sorted((n for n in metrics if n.startswith(f"{throughtime.LAG_SECTION}/")), key=_outputs_first)
     reach = [*(n for n in by_lag if n.endswith(f"/{throughtime.LAST}")), *last][:1]
     first = [n for n in ("validation/score", "gradient_norm/global", *reach) if n in metrics]
@@ -58,13 +62,13 @@ def view(metrics: set[str]) -> dict[str, Any]:
         ],
         "Gradient norm through time at earlier updates": [(n, "log") for n in others],
         "Quantiles over the examples, over the lag, last evaluation": [
-            (n, "log") for n in sorted(metrics) if n.startswith(f"{throughtime.QUANTILE_SECTION}/")
+            (n, "log") for n in ordered if n.startswith(f"{throughtime.QUANTILE_SECTION}/")
         ],
         "Gates, memory and states": [
-            (n, "linear") for n in sorted(metrics) if n.split("/")[0] in ("gates", "memory", "states")
+            (n, "linear") for n in ordered if n.split("/")[0] in ("gates", "memory", "states")
         ],
-        "Jacobian of one step": [(n, "linear") for n in sorted(metrics) if n.split("/")[0] in ("jacobian", "lyapunov")],
-        "Size of an update over the weights": [(n, "log") for n in sorted(metrics) if n.startswith("update_ratio/")],
+        "Jacobian of one step": [(n, "linear") for n in ordered if n.split("/")[0] in ("jacobian", "lyapunov")],
+        "Size of an update over the weights": [(n, "log") for n in ordered if n.startswith("update_ratio/")],
     }
     charts: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
@@ -112,9 +116,9 @@ def view(metrics: set[str]) -> dict[str, Any]:
     }
 
 
-def _outputs_first(name: str) -> tuple[bool, str]:
+def _outputs_first(name: str) -> tuple[bool, tuple[str | int, ...]]:
     """``h``, which every cell has, before the other states."""
-    return not name.split("/")[1].endswith(".h"), name
+    return not name.split("/")[1].endswith(".h"), by_layer(name)
 
 
 def _section(uuid: str, name: str, shown: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-FORMAT = 1
+from longlag.log import log
+
+FORMAT = 2
 SECONDS = 30.0
 KEPT = 2
-DECIDING = ("torch", "threads", "kernel", "machine")
-"""Parts of the environment that the last bits of a run depend on: under others it begins anew."""
+HARMLESS = ("longlag", "python", "cores", "git_commit")
+"""Parts of the environment that may differ. A run's bits depend on all others: where one differs, it starts again."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,22 @@ class Checkpoints:
     def read(self) -> Checkpoint | None:
         """The newest that is whole, or None."""
         for stem in reversed(self._stems()):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                held = json.loads((self.folder / f"{stem}.json").read_bytes())
-                body = held["checkpoint"]
-                data = (self.folder / f"{stem}.safetensors").read_bytes()
-                text = json.dumps(body, sort_keys=True).encode()
-                if (held["sha256"], body["tensors"], body["format"]) == (_digest(text), _digest(data), FORMAT):
-                    return Checkpoint(body["update"], body, load(data))
+            try:
+                return self._read(stem)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("checkpoint %s cannot be used: %s", self.folder / f"{stem}.json", error, exc_info=True)
         return None
+
+    def _read(self, stem: str) -> Checkpoint:
+        held = json.loads((self.folder / f"{stem}.json").read_bytes())
+        body = held["checkpoint"]
+        data = (self.folder / f"{stem}.safetensors").read_bytes()
+        if body["format"] != FORMAT:
+            raise ValueError(f"it has format {body['format']}, and this longlag reads format {FORMAT}")
+        text = json.dumps(body, sort_keys=True).encode()
+        if (held["sha256"], body["tensors"]) != (_digest(text), _digest(data)):
+            raise ValueError("it is damaged: its checksum differs")
+        return Checkpoint(body["update"], body, load(data))
 
     def _stems(self) -> list[str]:
         return sorted(path.stem for path in self.folder.glob("????????.json"))

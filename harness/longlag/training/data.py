@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from longlag.spec import RunSpec, TaskSpec
 from longlag.task import Array, Batch, Task
+from longlag.training import arrow
 from longlag.training.seeding import numpy_generator
 
 
@@ -45,7 +45,8 @@ def splits(spec: RunSpec, cache: Path | None = None) -> dict[str, Split]:
 
     Args:
         spec: the run; only its task and data fields matter.
-        cache: folder for the Arrow files, shared between runs; None keeps the tables in memory.
+        cache: folder for the Arrow files, shared between runs: a split that is there is not drawn again. None keeps the
+            tables in memory.
     """
     sizes = {"validation": spec.data.validation, "test": spec.data.test}
     found = {name: _split(spec.task, name, size, spec.data.seed, cache) for name, size in sizes.items()}
@@ -60,24 +61,12 @@ def _split(spec: TaskSpec, name: str, size: int, seed: int, cache: Path | None) 
     per_step = task.signature.per_step
     mark = fingerprint(spec, name, size, seed)
 
-    def columns() -> dict[str, Array]:
-        return _columns(task.split(name, numpy_generator(seed, f"{spec.name}/{name}"), size), per_step)
+    def draw() -> datasets.Dataset:
+        drawn = _columns(task.split(name, numpy_generator(seed, f"{spec.name}/{name}"), size), per_step)
+        return datasets.Dataset.from_dict({k: list(v) for k, v in drawn.items()}, features=_features(drawn))
 
-    def rows() -> Iterator[dict[str, Any]]:
-        drawn = columns()
-        for index in range(len(drawn["targets"])):
-            yield {key: value[index] for key, value in drawn.items()}
-
-    if cache is None:
-        drawn = columns()
-        plain = datasets.Dataset.from_dict({k: list(v) for k, v in drawn.items()}, features=_features(drawn))
-        table = datasets.Dataset(plain.data, info=plain.info, split=plain.split, fingerprint=mark)
-    else:
-        few = {key: value[:1] for key, value in columns().items()}
-        datasets.disable_progress_bars()
-        table = datasets.Dataset.from_generator(
-            rows, features=_features(few), cache_dir=str(cache), fingerprint=mark, split=datasets.NamedSplit(name)
-        )
+    plain = draw() if cache is None else arrow.kept(cache / f"{mark}.arrow", draw)
+    table = datasets.Dataset(plain.data, info=plain.info, split=datasets.NamedSplit(name), fingerprint=mark)
     return Split(name, table, _batch(table, per_step))
 
 

@@ -1,13 +1,15 @@
-"""What a run's numbers also depend on, recorded beside them: versions, threads, kernel, machine kind."""
+"""What a run's numbers also depend on, recorded beside them: versions, threads, kernel, processor, compiler."""
 
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -32,14 +34,49 @@ def git_commit() -> str:
         return ""
 
 
-def environment(kernel: str, device: torch.device | str = "cpu") -> dict[str, str]:
-    """Versions and the like, by name; `kernel` says which loops the layers take on `device`."""
+@cache
+def cpu() -> str:
+    """The model of the processor and the instructions that torch uses on it: ``Intel(R) Xeon(R) ... (AVX512)``."""
+    model = platform.processor()
+    with suppress(OSError):  # only Linux has the file
+        fields = [line.partition(":") for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()]
+        found = {key.strip(): value.strip() for key, _, value in reversed(fields)}
+        arm = " ".join(f"{key} {found[key]}" for key in ("CPU implementer", "CPU part") if key in found)
+        model = found.get("model name") or arm or model
+    return f"{model or platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+@cache
+def torch_build() -> str:
+    """A digest of how torch was built: its compiler, its flags, its BLAS."""
+    return hashlib.sha256(torch.__config__.show().encode()).hexdigest()[:12]
+
+
+def accelerator(device: torch.device) -> str:
+    """The model of the device and its driver library; empty for the CPU."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+    return "" if device.type == "cpu" else device.type
+
+
+def environment(kernel: str, device: torch.device) -> dict[str, str]:
+    """Versions and the like, by name.
+
+    Args:
+        kernel: which loops the layers take.
+        device: that they run on.
+    """
     tools = kernels.tags(device) if "compiled" in kernel else {}
+    accelerated = accelerator(device)
     return {
         "longlag": version("longlag"),
         "torch": torch.__version__,
+        "torch_build": torch_build(),
+        "numpy": version("numpy"),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu(),
+        **({"accelerator": accelerated} if accelerated else {}),
         "threads": str(torch.get_num_threads()),
         "cores": str(os.cpu_count()),
         "git_commit": git_commit(),
@@ -56,6 +93,8 @@ def numerics() -> Iterator[None]:
     torch also fills new memory, which is about to be written to anyway: not here, it takes up to a tenth of a step.
     """
     before = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    flushed = _flushes_denormals()
     filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=True)
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -63,9 +102,14 @@ def numerics() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
         deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+
+
+def _flushes_denormals() -> bool:
+    """Whether this thread flushes denormal numbers to zero; torch sets the processor's flag and cannot be asked."""
+    return sys.float_info.min / 2 == 0
 
 
 @contextmanager

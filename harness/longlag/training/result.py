@@ -56,7 +56,7 @@ class RunResult(BaseModel):
             one step (``initial_lag_...``); medians over the logged updates (``training_horizon``,
             ``training_log10_ratio``) and over the evaluations (``training_lag_horizon``). What is not a number (a
             ratio to a gradient of zero, say) is left out.
-        environment: versions, thread count, kernel, machine kind.
+        environment: versions, threads, kernel, processor, compiler: all that the bits of a run may depend on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")

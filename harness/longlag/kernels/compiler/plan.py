@@ -15,6 +15,7 @@ from torch import Tensor
 from longlag.kernels.compiler.graph import Graph, Node, reachable
 from longlag.kernels.compiler.trace import Traced, Untraceable, trace
 from longlag.kernels.recurrence import Layout, Named, Recurrence
+from longlag.log import log
 
 SAVE_COST = 12
 """What writing and reading one saved value costs, in the units of `Node.cost`."""
@@ -147,6 +148,7 @@ def trace_stage(
     except Untraceable:
         raise
     except Exception as error:  # a core is anybody's code: whatever it raises is a reason not to compile it
+        log.info("tracing a cell raised %s: %s", type(error).__name__, error, exc_info=True)
         raise Untraceable(f"tracing it raised {type(error).__name__}: {error}") from error
 
 

@@ -1,0 +1,86 @@
+"""What a run finds and leaves: torch's switches, and the record of what its bits depend on."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from longlag.spec import load_run
+from longlag.training import environment as environments
+from longlag.training import train
+from longlag.training.checkpoint import Checkpoints
+from longlag.training.environment import environment, numerics
+
+from tests.training.test_checkpoint import Dies, Killed
+from tests.training.test_loop import TINY, Notes, numbers
+
+DECIDING = ("torch", "torch_build", "numpy", "machine", "cpu", "threads", "kernel", "compiler", "flags", "blas")
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("only_warned", [True, False])
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_run_leaves_torchs_switches_as_it_found_them(deterministic: bool, only_warned: bool, flushed: bool) -> None:
+    smallest = torch.tensor([sys.float_info.min], dtype=torch.float64)
+    try:
+        torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
+        torch.set_flush_denormal(flushed)
+        with numerics():
+            assert torch.are_deterministic_algorithms_enabled()
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+            assert float(smallest / 2) == 0
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        assert torch.is_deterministic_algorithms_warn_only_enabled() == only_warned
+        assert (float(smallest / 2) == 0) == flushed
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_flush_denormal(False)
+
+
+def test_everything_that_a_runs_bits_depend_on_is_recorded_with_it() -> None:
+    recorded = environment("compiled", torch.device("cpu"))
+    assert set(DECIDING) <= set(recorded) and all(recorded[key] for key in DECIDING)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and "model name" in cpuinfo.read_text():
+        assert recorded["cpu"].rpartition(" (")[0] in cpuinfo.read_text()
+    if (Path(__file__).resolve().parents[2] / ".git").exists():
+        assert len(recorded["git_commit"].removesuffix("-dirty")) == 40
+
+
+@pytest.mark.parametrize("key", [*DECIDING, "a tag of another target"])
+def test_a_checkpoint_of_another_environment_is_not_continued_and_a_line_says_why(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec, saved = load_run(TINY), Checkpoints(tmp_path / "run", 0)
+    with pytest.raises(Killed):
+        train(spec, [Dies(38)], checkpoints=saved)
+    here = environment("compiled", torch.device("cpu"))
+    there = {**here, key: "another"}
+    monkeypatch.setattr("longlag.training.loop.environment", lambda kernel, device: there)
+    notes = Notes()
+    with caplog.at_level(logging.WARNING, logger="longlag"):
+        result = train(spec, [notes], checkpoints=saved)
+    assert min(update for update, _, _ in notes.values) == 0
+    (line,) = [record.getMessage() for record in caplog.records if "starts again" in record.getMessage()]
+    assert f"{key} was {here.get(key, 'not recorded')}, is another" in line and "checkpoint at update" in line
+    assert numbers(result) == numbers(train(spec))
+
+
+def test_the_same_environment_continues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec, saved = load_run(TINY), Checkpoints(tmp_path / "run", 0)
+    with pytest.raises(Killed):
+        train(spec, [Dies(38)], checkpoints=saved)
+    notes = Notes()
+    train(spec, [notes], checkpoints=saved)
+    assert min(update for update, _, _ in notes.values) > 30
+    assert not caplog.records
+
+
+def test_a_processor_that_names_no_model_is_told_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Arm, where Linux gives numbers."""
+    text = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n\nprocessor\t: 1\nCPU part\t: 0xd41\n"
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
+    assert environments.cpu.__wrapped__().startswith("CPU implementer 0x41 CPU part 0xd40 (")
