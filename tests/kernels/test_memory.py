@@ -1,4 +1,4 @@
-"""Work space that is lent and comes back."""
+"""Work space that is used again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def kept() -> int:
     return sum(len(block) for block in memory._free)
 
 
-def test_a_block_comes_back_with_the_last_view_and_is_lent_again():
+def test_a_block_is_free_after_its_last_view_and_used_again():
     tensor = memory.empty(LARGE, torch.float32).fill_(3)
     place, view = tensor.data_ptr(), tensor[5:]
     del tensor

@@ -16,7 +16,7 @@ Adjoint = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """torch's decorator of that name, but for what it takes where nobody asks for a second derivative."""
+    """torch's decorator of that name, without its cost where no second derivative is needed."""
     guarded = function.once_differentiable(backward)
 
     @wraps(backward)
@@ -30,8 +30,8 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
 class Derived:
     """A weight that is computed from other tensors.
 
-    By itself it is one more node of the autograd graph; the compiled loop takes it into its own, which on small
-    matrices saves as much time as computing it takes.
+    By itself it is one more node of the autograd graph. A compiled kernel computes it within its own node, which on
+    small matrices saves as much time as the computation takes.
 
     Args:
         inputs: what it is computed from; gradients flow to them.

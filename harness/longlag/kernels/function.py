@@ -69,14 +69,14 @@ class Unroll(torch.autograd.Function):
         x, *rest = ctx.saved_tensors
         kept = rest[len(ctx.needs_input_grad) - 2 :]  # behind the sources, which are saved so that torch guards them
         by_outputs, *by_final = [None if g is None else g.contiguous() for g in grads]
-        want_x, want = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
+        need_x, need = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
         if loop.derived:
             indices = {index for index, _ in loop.derived}
-            want = [index in indices or wanted for index, wanted in enumerate(want)]
+            need = [index in indices or needed for index, needed in enumerate(need)]
         by_x, by_weights, by_initial = loop.run.backward(
-            x, rest[:n], rest[n:m], kept, by_outputs, by_final, want_x, want[:n]
+            x, rest[:n], rest[n:m], kept, by_outputs, by_final, need_x, need[:n]
         )
-        if want_x and by_x is None:
+        if need_x and by_x is None:
             by_x = torch.zeros_like(x)
         by_sources: list[Tensor] = []
         for (index, _), adjoint in zip(loop.derived, ctx.adjoints, strict=True):
@@ -84,7 +84,7 @@ class Unroll(torch.autograd.Function):
             assert by_weight is not None, "a target left out the gradient of a derived weight"
             by_sources += adjoint(by_weight)
             by_weights[index] = None
-        by_states = [gradient if wanted else None for gradient, wanted in zip(by_initial, want[n:m], strict=True)]
+        by_states = [gradient if needed else None for gradient, needed in zip(by_initial, need[n:m], strict=True)]
         return (None, by_x, *by_weights, *by_states, *by_sources)
 
 

@@ -1,7 +1,7 @@
-"""Work space that is used again: the system clears every page it hands out, which takes as long as filling it.
+"""Work space that is used again: the system clears every new page, which takes as long as filling it.
 
 What a forward pass keeps for its backward pass (hundreds of megabytes for long sequences) is above the size from
-which the C library asks the system each time. Blocks are lent as tensors and come back when the last of them is gone.
+which the C library maps new memory each time. A block backs a tensor and is free again when its last view is gone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch import Tensor
 SMALLEST = 1 << 22
 """Bytes below which the C library's own heap serves, see `keep`."""
 LARGEST = 1 << 25
-"""Bytes from which on the C library asks the system for every block: the most that glibc lets one set."""
+"""Bytes from which on the C library maps new memory for every block: the most that glibc allows."""
 KEPT = 1 << 29
-"""Bytes that are kept at most while nobody uses them."""
+"""Bytes of free blocks that are kept at most."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
@@ -32,7 +32,7 @@ _free: deque[Any] = deque()  # the oldest first; appending and popping are atomi
 
 @cache
 def keep() -> None:
-    """Have the C library keep what a step of training frees until the next one needs it.
+    """Have the C library keep the memory that a training step frees, for the next step.
 
     Left alone, glibc gives the end of its heap back to the system whenever some hundred kilobytes to a few megabytes
     are free there, depending on what went before; where that happens at every step it takes up to a tenth of it. At
@@ -45,16 +45,16 @@ def keep() -> None:
 
 
 @lru_cache(maxsize=64)
-def lent_type(size: int) -> Any:
-    """A buffer of `size` bytes that gives its block back when it goes."""
+def buffer_type(size: int) -> Any:
+    """A type of buffers of `size` bytes that free their block when they are deleted."""
 
-    def give_back(self: Any, free: deque[Any] = _free) -> None:
+    def release_block(self: Any, free: deque[Any] = _free) -> None:
         if size <= KEPT:
             free.append(self.block)
             while sum(len(block) for block in list(free)) > KEPT:
                 free.popleft()
 
-    return type("Lent", (ctypes.c_char * size,), {"__del__": give_back})
+    return type("Buffer", (ctypes.c_char * size,), {"__del__": release_block})
 
 
 def new_block(size: int) -> mmap.mmap:
@@ -87,11 +87,11 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     grain = 1 << max(12, size.bit_length() - 4)  # an eighth of the size at most: neighbours share their blocks
     size = -(-size // grain) * grain
     block = take(size)
-    lent = lent_type(size).from_buffer(block)
-    lent.block = block
-    return torch.frombuffer(lent, dtype=dtype, count=count).view(shape)
+    buffer = buffer_type(size).from_buffer(block)
+    buffer.block = block
+    return torch.frombuffer(buffer, dtype=dtype, count=count).view(shape)
 
 
 def release() -> None:
-    """Give what is kept back to the system."""
+    """Return all free blocks to the system."""
     _free.clear()

@@ -1,4 +1,4 @@
-"""The plain autograd loop: the oracle that every other path is held to. Any device, any dtype."""
+"""The plain autograd loop: the oracle for every other kernel. Any device, any dtype."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def step(
     return {name: result[name] for name in cell.states}
 
 
-def watch(record: StateGradients, state: State, step: int, rows: Tensor | None) -> None:
-    """Leave the gradients of `state` in `record` during the backward pass, of the examples `rows [B, 1]` only."""
+def record_gradients(record: StateGradients, state: State, step: int, rows: Tensor | None) -> None:
+    """Have the backward pass record the gradients of `state`, of the examples `rows [B, 1]` only."""
     for name, value in state.items():
         if value.requires_grad:
             value.register_hook(lambda grad, name=name: record.put(name, step, grad, rows))
@@ -108,11 +108,11 @@ def unroll(
     for t, (x_t, mask_t) in enumerate(zip(inputs, masks, strict=True)):
         new = step(cell, layout, weights, x_t, biases, state)
         if record is not None:
-            watch(record, new, t, mask_t)
+            record_gradients(record, new, t, mask_t)
         if mask_t is not None:
             new = {name: torch.where(mask_t, new[name], state[name]) for name in cell.states}
             if record is not None:  # where the step does not exist, what counts is the state carried over
-                watch(record, new, t, ~mask_t)
+                record_gradients(record, new, t, ~mask_t)
         state = new
         for name, values in history.items():
             values.append(state[name])

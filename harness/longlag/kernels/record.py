@@ -1,4 +1,4 @@
-"""Where a kernel leaves the gradient norms of the states while it runs backward."""
+"""The gradient norms of the states, which a kernel records while it runs backward."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 class StateGradients:
     """Squared norms of the total gradient of the loss with respect to every state, step by step.
 
-    Hand one to a layer's forward call; after ``loss.backward()`` (or ``torch.autograd.grad``) it holds, for every
+    Pass one to a layer's forward call; after ``loss.backward()`` (or ``torch.autograd.grad``) it has, for every
     state ``s``, ``squares[s]``: float64 ``[T, B]``, the value at ``[t, b]`` being ``||dL/ds_{t+1}||^2`` of example
     ``b``, where ``s_{t+1}`` is the state after step ``t`` and the gradient sums every path, those through later steps
     and those through the output at the same step. A state that the loss does not reach stays at zero.
@@ -28,7 +28,7 @@ class StateGradients:
 
     def allocate(self, states: tuple[str, ...], steps: int, batch: int) -> None:
         """Called by a kernel in its forward pass."""
-        for name in states:  # zeros of torch would wake its threads, which then spin where the time loop wants to run
+        for name in states:  # by numpy: torch.zeros starts threads that busy-wait during the time loop
             self.squares[self.prefix + name] = torch.from_numpy(np.zeros((steps, batch)))
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""What a kernel needs to know of a cell: its gates, its states and its pointwise equations.
+"""The part of a cell that kernels read: its gates, its states and its pointwise equations.
 
 A gated recurrence is a set of dense products plus a pure pointwise core. At step ``t`` every gate ``g`` has the
 pre-activation

@@ -46,11 +46,11 @@ class SkewMap(ABC):
 
     @abstractmethod
     def value(self, skewed: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """f(S) ``[n, n]``, and what `adjoint` wants to know of it; S may be overwritten."""
+        """f(S) ``[n, n]``, and what `adjoint` reads; S may be overwritten."""
 
     @abstractmethod
     def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
-        """A matrix G with <gradient, df(S)[E]> = <G, E> for every skew-symmetric E; its symmetric part says nothing."""
+        """A matrix G with <gradient, df(S)[E]> = <G, E> for every skew-symmetric E; its symmetric part is ignored."""
 
     @abstractmethod
     def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:

@@ -1,7 +1,7 @@
-"""The flat graph of a pointwise function: what the tracer writes and the printer reads.
+"""The flat graph of a pointwise function: the tracer writes it, targets read it.
 
-A `Graph` hands out nodes and never holds the same expression twice, so common sub-expressions are merged as they
-arise; constants are folded on the way, and dead code never shows because only what the roots reach is printed.
+A `Graph` makes nodes and never makes the same expression twice, so common sub-expressions are merged as they
+arise; constants are folded on the way, and dead code never shows because only what the roots reach is read.
 Nothing is rewritten that could lose a NaN or an infinity: ``x * 0`` stays, ``x + 0`` and ``x * 1`` go.
 """
 
@@ -44,7 +44,7 @@ class Node:
 
     @property
     def cost(self) -> int:
-        """Rough cycles a vector: tells what is worth saving in the forward pass."""
+        """Rough cycles a vector, to decide what is worth saving in the forward pass."""
         if self.is_leaf:
             return 0
         return 1 if self.op in CHEAP else 10

@@ -44,7 +44,7 @@ class Lowering:
             return self.graph.number(value)
         if isinstance(value, int | float):
             return self.graph.const(value)
-        raise TypeError(f"a number or a tensor is wanted, not {value!r}")
+        raise TypeError(f"expected a number or a tensor, not {value!r}")
 
     def truth(self, value: Any) -> Node:
         if isinstance(value, Node) and value.is_bool:

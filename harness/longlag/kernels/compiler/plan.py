@@ -47,7 +47,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the printer needs to know of a cell."""
+    """A cell, laid out and traced: everything that a target builds a kernel from."""
 
     name: str
     states: tuple[str, ...]
@@ -120,7 +120,7 @@ def make_plan(cell: Recurrence) -> Plan:
 
 
 def runs(names: list[str], slots: list[str]) -> tuple[Run, ...]:
-    """Group the rows `names` of a packed weight into runs of neighbouring slots."""
+    """The rows `names` of a packed weight, grouped where they belong to neighbouring slots."""
     found: list[Run] = []
     for row, name in enumerate(names):
         slot = slots.index(name)
@@ -147,7 +147,7 @@ def trace_stage(
         return trace(graph, flat, inputs, outputs)
     except Untraceable:
         raise
-    except Exception as error:  # a core is anybody's code: whatever it raises is a reason not to compile it
+    except Exception as error:  # third-party code: whatever it raises is a reason not to compile it
         log.info("tracing a cell raised %s: %s", type(error).__name__, error, exc_info=True)
         raise Untraceable(f"tracing it raised {type(error).__name__}: {error}") from error
 
@@ -161,7 +161,7 @@ def backward_roots(first: Traced | None, core: Traced) -> list[Node]:
 
 
 def free_nodes(core: Traced, states: tuple[str, ...]) -> list[Node]:
-    """Forward values that the backward pass has at hand without saving them: the new states."""
+    """Forward values that the backward pass has without saving them: the new states."""
     return [core.outputs[name] for name in states if not core.outputs[name].is_leaf]
 
 

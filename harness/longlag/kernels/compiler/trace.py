@@ -46,21 +46,21 @@ class Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = graph
         self.rules = Lowering(graph).rules
-        self._known: dict[int, tuple[Tensor, Node]] = {}  # the tensor is kept, so that its id is not used again
+        self._bound: dict[int, tuple[Tensor, Node]] = {}  # the tensor is kept, so that its id is not used again
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """No: torch would import its whole compiler, a second of time, to keep it away from here."""
         return False
 
-    def know(self, tensor: Tensor, node: Node) -> None:
-        self._known[id(tensor)] = (tensor, node)
+    def bind(self, tensor: Tensor, node: Node) -> None:
+        self._bound[id(tensor)] = (tensor, node)
 
     def node(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        if id(value) in self._known:
-            return self._known[id(value)][1]
+        if id(value) in self._bound:
+            return self._bound[id(value)][1]
         if value.numel() == 1:
             return self.graph.const(value.item())
         raise Untraceable("it uses a tensor that is none of its arguments")
@@ -73,7 +73,7 @@ class Recorder(TorchDispatchMode):
         if rule is None and name in ("view", "_unsafe_view", "reshape", "expand_as"):
             rule = self.rules["alias"]
         if rule is None or (kwargs and "out" in kwargs):
-            raise Untraceable(f"it uses {func}, which the compiler does not know")
+            raise Untraceable(f"it uses {func}, which the compiler has no rule for")
         for tensor in result if isinstance(result, tuple | list) else (result,):
             if isinstance(tensor, Tensor) and tensor.numel() != 1 and tuple(tensor.shape) != EXAMPLE_SHAPE:
                 raise Untraceable(f"it uses {func} to make a tensor that has not one value per unit")
@@ -81,12 +81,12 @@ class Recorder(TorchDispatchMode):
         try:
             nodes = rule(*map(self.node, args), **{k: self.node(v) for k, v in kept.items()})
         except TypeError as error:
-            raise Untraceable(f"it uses {func} in a way that the compiler does not know ({error})") from error
+            raise Untraceable(f"it uses {func} in a way that the compiler has no rule for ({error})") from error
         if isinstance(result, Tensor):
-            self.know(args[0] if mutates else result, nodes if isinstance(nodes, Node) else self.graph.const(nodes))
+            self.bind(args[0] if mutates else result, nodes if isinstance(nodes, Node) else self.graph.const(nodes))
         else:
             for tensor, node in zip(result, nodes, strict=True):
-                self.know(tensor, node)
+                self.bind(tensor, node)
         return result
 
 
@@ -107,7 +107,7 @@ def trace(
     }
     recorder = Recorder(graph)
     for name, tensor in examples.items():
-        recorder.know(tensor, graph.input(name))
+        recorder.bind(tensor, graph.input(name))
     cotangents = {name: torch.ones(EXAMPLE_SHAPE, dtype=torch.float64) for name in names}
     with torch.enable_grad(), recorder:
         values = function(examples)
@@ -117,7 +117,7 @@ def trace(
                 raise Untraceable(f"its result {name!r} has not one value per unit")
         outputs = {name: graph.number(recorder.node(value)) for name, value in results.items()}
         for name in results:
-            recorder.know(cotangents[name], graph.input(f"d:{name}"))
+            recorder.bind(cotangents[name], graph.input(f"d:{name}"))
         differentiable = [name for name, value in results.items() if value.requires_grad]
         found: tuple[Tensor | None, ...] = (None,) * (len(inputs) + len(differentiable))
         if differentiable:

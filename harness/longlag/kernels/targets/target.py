@@ -61,8 +61,8 @@ class Pass(ABC):
         kept: Sequence[Maybe],
         by_outputs: Maybe,
         by_final: Sequence[Maybe],
-        want_x: bool,
-        want: Sequence[bool],
+        need_x: bool,
+        need: Sequence[bool],
     ) -> tuple[Maybe, list[Maybe], Sequence[Tensor]]:
         """The gradients, and the squared norms of the states' gradients on the way. May be called more than once.
 
@@ -73,8 +73,8 @@ class Pass(ABC):
             kept: what `forward` returned.
             by_outputs: the gradient by the outputs; None where it is zero.
             by_final: those by the final states; None where one is zero.
-            want_x: whether the gradient by the inputs is needed.
-            want: for every weight, whether its gradient is needed.
+            need_x: whether the gradient by the inputs is needed.
+            need: for every weight, whether its gradient is needed.
 
         Returns:
             The gradients by the inputs, by the weights and by the initial states; None where none is needed.

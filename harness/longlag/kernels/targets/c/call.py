@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 from longlag.kernels.targets.c.resources import resource
 
@@ -43,36 +44,33 @@ class CallLayout:
 
     Args:
         sizes: the array sizes, ``N_STATES`` and so on.
+        constant: fields that are the same in every call.
 
     Attributes:
-        fields: how many numbers or addresses every field holds, by name and in order.
         size: of the struct in bytes.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        self.fields = {name: 1 if times is None else sizes[times] for name, times in declared()}
-        self._absent = [(name, [0] * count) for name, count in self.fields.items()]
-        self._struct = struct.Struct(f"{sum(self.fields.values())}q")
-        self.size = self._struct.size
+    def __init__(self, sizes: Mapping[str, int], constant: Fields = MappingProxyType({})) -> None:
+        fields = {name: times and sizes[times] for name, times in declared()}
+        packed = struct.Struct(f"{sum(1 if count is None else count for count in fields.values())}q")
+        self.size = packed.size
+        self._absent: dict[str, int | Sequence[int]] = {
+            **{name: 0 if count is None else [0] * count for name, count in fields.items()},
+            **constant,
+        }
+        # One expression: a loop over the fields would take several microseconds of every pass.
+        arguments = ", ".join(f"v[{name!r}]" if count is None else f"*v[{name!r}]" for name, count in fields.items())
+        self._pack = eval(f"lambda v: pack({arguments})", {"pack": packed.pack})
 
     def pack(self, values: Fields) -> bytes:
-        """The struct with these fields, a number or as many as the field holds, and zeros in all others.
+        """The struct with these fields, a number or as many as the field holds; all others are constant or zero.
 
         Raises:
             KeyError: when the struct has no such field.
             struct.error: when an array has another length.
         """
-        flat: list[int] = []
-        missing = 0
-        for name, absent in self._absent:
-            value = values.get(name)
-            if value is None:
-                flat += absent
-                missing += 1
-            elif type(value) is int:
-                flat.append(value)
-            else:
-                flat += value  # type: ignore[arg-type]
-        if len(values) != len(self._absent) - missing:
-            raise KeyError(*sorted(values.keys() - self.fields.keys()))
-        return self._struct.pack(*flat)
+        every = {**self._absent, **values}
+        if len(every) != len(self._absent):
+            raise KeyError(*sorted(values.keys() - self._absent.keys()))
+        result: bytes = self._pack(every)
+        return result

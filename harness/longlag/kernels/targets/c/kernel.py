@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import torch
 
@@ -17,10 +18,10 @@ from longlag.kernels.targets.c.tiles import Tiles, tiles
 from longlag.kernels.targets.target import CannotBuild
 
 
-def call_layout(plan: Plan) -> CallLayout:
-    """The C struct ``Call`` of this cell."""
+def call_layout(plan: Plan, constant: Fields = MappingProxyType({})) -> CallLayout:
+    """The C struct ``Call`` of this cell, with the fields that never change."""
     sizes = {"N_STATES": len(plan.states), "N_PRODUCTS": plan.products, "N_UNITS": len(plan.units)}
-    return CallLayout(sizes)
+    return CallLayout(sizes, constant)
 
 
 class Library:
@@ -33,7 +34,6 @@ class Library:
         leads: for every state, how many lie side by side with it, itself counted.
         n_saved: values a unit and step that the forward pass saves besides the states.
         item: bytes of a number.
-        dense: the fields of a ``Call`` for the products and for what limits their threads.
     """
 
     def __init__(self, plan: Plan, dtype: torch.dtype, library: ctypes.CDLL, found: blas.Blas, small: Tiles) -> None:
@@ -43,13 +43,13 @@ class Library:
         self.others = tuple(k for k, inner in enumerate(self.inner) if inner)
         self.leads = tuple(1 if inner else len(self.outputs) for inner in self.inner)
         self.item = dtype.itemsize
-        self.dense = {
+        products = {  # and what limits their threads
             "gemm": found.gemm[REAL[dtype]], "limit_threads": found.limit_threads, "free_buffers": found.free_buffers,
             "multiply": small.multiply, "pack": small.pack, "stream": small.stream, "outer": small.outer,
             "panel": small.panel,
         }  # fmt: skip
         self._products = plan.products
-        self._pack = call_layout(plan).pack
+        self._pack = call_layout(plan, products).pack
         self._forward, self._backward = library.longlag_forward, library.longlag_backward
         for function in (self._forward, self._backward):
             function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]

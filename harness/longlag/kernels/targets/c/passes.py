@@ -144,16 +144,16 @@ class CPass(Pass):
         kept: Sequence[Maybe],
         by_outputs: Maybe,
         by_final: Sequence[Maybe],
-        want_x: bool,
-        want: Sequence[bool],
+        need_x: bool,
+        need: Sequence[bool],
     ) -> tuple[Maybe, list[Maybe], Sequence[Tensor]]:
         steps, batch, inputs = self.shape
         outputs, *inner, last = kept
         assert outputs is not None
         carry = x.new_empty(len(initial), batch, self.hidden)
         carried = [carry.data_ptr() + k * self.row for k in range(len(initial))]
-        by_x = torch.empty_like(x) if want_x and weights[0] is not None else None
-        sums = Gradients(weights, want, self.threads, x)
+        by_x = torch.empty_like(x) if need_x and weights[0] is not None else None
+        sums = Gradients(weights, need, self.threads, x)
         pointers = addresses(weights)
 
         def part(span: tuple[int, int], states: list[int], saved: int, arrived: list[int]) -> None:
@@ -190,7 +190,6 @@ class CPass(Pass):
         _, batch, inputs = self.shape
         return {
             "T": last - first, "B": batch, "H": self.hidden, "I": inputs, "threads": self.threads,
-            **self.library.dense,
             "x": x.data_ptr() + first * batch * inputs * self.library.item,
             **self.library.weight_fields("", weights),
             "state": states, "stride": self.strides if past else self.only_outputs(), "lead": self.leads,
@@ -230,11 +229,11 @@ class CPass(Pass):
 class Gradients:
     """Sums of weight gradients, one set a thread; only what is needed takes space."""
 
-    def __init__(self, weights: Sequence[Maybe], wanted: Sequence[bool], threads: int, like: Tensor) -> None:
+    def __init__(self, weights: Sequence[Maybe], needed: Sequence[bool], threads: int, like: Tensor) -> None:
         places: list[tuple[torch.Size, int] | None] = []
         total = 0
-        for tensor, want in zip(weights, wanted, strict=True):
-            if tensor is None or not want:
+        for tensor, need in zip(weights, needed, strict=True):
+            if tensor is None or not need:
                 places.append(None)
             else:
                 places.append((tensor.shape, total))

@@ -82,8 +82,8 @@ class InterpretedPass(Pass):
         kept: Sequence[Maybe],
         by_outputs: Maybe,
         by_final: Sequence[Maybe],
-        want_x: bool,
-        want: Sequence[bool],
+        need_x: bool,
+        need: Sequence[bool],
     ) -> tuple[Maybe, list[Maybe], Sequence[Tensor]]:
         (starts,) = kept
         assert starts is not None
@@ -101,9 +101,9 @@ class InterpretedPass(Pass):
                         arrived[k] = arrived[k] + part.numpy()
                 by_x[t], arrived, totals = step.backward(inputs[t], old, new, saved, arrived, self.exists(t), sums)
                 self.record(t, totals)
-        found = zip(sums.flat, want, strict=True)
-        by_weights = [None if total is None or not wanted else torch.from_numpy(total) for total, wanted in found]
-        return torch.from_numpy(by_x) if want_x else None, by_weights, [torch.from_numpy(a) for a in arrived]
+        found = zip(sums.flat, need, strict=True)
+        by_weights = [None if total is None or not needed else torch.from_numpy(total) for total, needed in found]
+        return torch.from_numpy(by_x) if need_x else None, by_weights, [torch.from_numpy(a) for a in arrived]
 
     def step(self, weights: Sequence[Maybe], like: Array) -> Step:
         arrays = [None if weight is None else weight.detach().numpy() for weight in weights]
