@@ -34,7 +34,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -59,7 +59,7 @@ QUICK_LARGE = ("lstm", "lstm-peephole", "gru", "rnn")
 LARGE: Size = (750, 50, 128)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset": "before"})}
 """Cells whose options change what a step computes, under a name of their own."""
-Fields = Mapping[str, int | Sequence[int]]
+Fields = dict[str, int | Sequence[int]]
 INPUTS = 2
 LOOP_SECONDS = 0.3
 """How long is looked at what of a step the loop takes."""

@@ -16,7 +16,7 @@ DECLARATION = re.compile(r"(?:const )?(?:unsigned )?\w+ (.+)", re.DOTALL)
 DECLARATOR = re.compile(r"\*?(?P<name>\w+)(?:\[(?P<times>N_\w+)\])?")
 
 
-Fields = Mapping[str, int | Sequence[int]]
+Fields = dict[str, int | Sequence[int]]
 """Some fields of a ``Call``, by name."""
 
 
@@ -50,11 +50,11 @@ class CallLayout:
         size: of the struct in bytes.
     """
 
-    def __init__(self, sizes: Mapping[str, int], constant: Fields = MappingProxyType({})) -> None:
-        fields = {name: times and sizes[times] for name, times in declared()}
+    def __init__(self, sizes: Mapping[str, int], constant: Mapping[str, int] = MappingProxyType({})) -> None:
+        fields = {name: None if times is None else sizes[times] for name, times in declared()}
         packed = struct.Struct(f"{sum(1 if count is None else count for count in fields.values())}q")
         self.size = packed.size
-        self._absent: dict[str, int | Sequence[int]] = {
+        self._absent: Fields = {
             **{name: 0 if count is None else [0] * count for name, count in fields.items()},
             **constant,
         }
@@ -69,7 +69,7 @@ class CallLayout:
             KeyError: when the struct has no such field.
             struct.error: when an array has another length.
         """
-        every = {**self._absent, **values}
+        every = self._absent | values
         if len(every) != len(self._absent):
             raise KeyError(*sorted(values.keys() - self._absent.keys()))
         result: bytes = self._pack(every)

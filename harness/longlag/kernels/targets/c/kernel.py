@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ from longlag.kernels.targets.c.tiles import Tiles, tiles
 from longlag.kernels.targets.target import CannotBuild
 
 
-def call_layout(plan: Plan, constant: Fields = MappingProxyType({})) -> CallLayout:
+def call_layout(plan: Plan, constant: Mapping[str, int] = MappingProxyType({})) -> CallLayout:
     """The C struct ``Call`` of this cell, with the fields that never change."""
     sizes = {"N_STATES": len(plan.states), "N_PRODUCTS": plan.products, "N_UNITS": len(plan.units)}
     return CallLayout(sizes, constant)
@@ -54,7 +54,7 @@ class Library:
         for function in (self._forward, self._backward):
             function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]
 
-    def weight_fields(self, prefix: str, flat: Sequence[int]) -> dict[str, int | Sequence[int]]:
+    def weight_fields(self, prefix: str, flat: Sequence[int]) -> Fields:
         """The fields of a ``Call`` for the weights, or with the prefix ``grad_`` for their gradients."""
         inputs, bias, recurrent_bias, *rest = flat
         return {

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from longlag.kernels import memory
 from longlag.kernels.compiler.plan import Plan
+from longlag.kernels.targets.c.call import Fields
 from longlag.kernels.targets.c.kernel import Library
 from longlag.kernels.targets.target import Kernel, Maybe, Pass
 
@@ -184,7 +185,7 @@ class CPass(Pass):
 
     def common(
         self, x: Tensor, weights: list[int], states: list[int], past: bool, saved: int, span: tuple[int, int]
-    ) -> dict[str, int | Sequence[int]]:
+    ) -> Fields:
         """The fields that both directions share, for the steps of `span`; `past`: whether every state's is kept."""
         first, last = span
         _, batch, inputs = self.shape
