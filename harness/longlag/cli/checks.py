@@ -87,17 +87,37 @@ def _machine() -> Iterator[Finding]:
             yield Finding(what="versions", state="wrong", about=f"{name} is not installed")
     about = f"{', '.join(found)}; Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
     yield Finding(what="versions", state="ok", about=about)
-    tools = kernels.tags()
-    compiler = ", ".join(f"{key} {value}" for key, value in tools.items())
-    cells = _by_kernel()
-    yield Finding(
-        what="compiler",
-        state="ok" if cells["compiled"] else "note",
-        about=compiler or "none: gated cells run on the plain loop, several times slower",
-    )
-    for kernel, members in cells.items():
+    yield _compiler()
+    for kernel, members in _by_kernel().items():
         if members:
             yield Finding(what=f"{kernel} kernel", state="ok", about=", ".join(members))
+
+
+def _compiler() -> Finding:
+    """The compiler, judged by a cell that is built with it and run against the plain loop."""
+    import torch
+
+    from longlag.cells.lstm import LSTM
+
+    tools = kernels.tags()
+    about = ", ".join(f"{key} {value}" for key, value in tools.items()) or "none"
+    slow = "gated cells run on the plain loop, several times slower"
+    cell = LSTM()
+    reason = kernels.refusal(cell)
+    if reason is not None:
+        missing = tools.get("compiler", "none") == "none"
+        return Finding(what="compiler", state="note" if missing else "wrong", about=f"{about}: {reason}; {slow}")
+    layer = cell.layer(2, 17, torch.Generator().manual_seed(0))
+    x, weights = torch.linspace(-1, 1, 30).view(5, 3, 2), tuple(layer.parameters())
+    results = []
+    for kernel in ("plain", "compiled"):
+        layer.kernel = kernel
+        outputs, _ = layer(x)
+        results.append((outputs, *torch.autograd.grad(outputs.square().sum(), weights)))
+    if not all(torch.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in zip(*results, strict=True)):
+        advice = "train with training.kernel=plain, or set CC to another compiler and run longlag doctor again"
+        return Finding(what="compiler", state="wrong", about=f"{about}: a compiled LSTM gives wrong numbers; {advice}")
+    return Finding(what="compiler", state="ok", about=f"{about}; an LSTM was built and run")
 
 
 def _by_kernel() -> dict[str, list[str]]:
