@@ -39,6 +39,9 @@ crash-test: $(TEST) ## fifty random SIGKILLs over sweeps with two workers (about
 check: $(DEV) ## lint, formatting, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then \
+	  clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h'); \
+	  else echo "clang-format 14 is not installed: the formatting of C is not checked"; fi
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

@@ -87,6 +87,17 @@ def test_where_the_system_describes_no_processor_the_compiler_does(tmp_path, mon
     assert "#define __STDC__ 1" in cc.processor()
 
 
+def test_macos_describes_its_processor_by_sysctl(tmp_path, monkeypatch, undo):
+    monkeypatch.setattr(cc, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr("sys.platform", "darwin")
+    found = []
+    for name in ("Apple M1", "Apple M3"):
+        monkeypatch.setattr(cc, "output_of", lambda *_, name=name: f"machdep.cpu.brand_string: {name}")
+        cc.processor.cache_clear()
+        found.append(cc.processor())
+    assert "Apple M1" in found[0] and "Apple M3" in found[1]
+
+
 def script(path, *lines):
     path.write_text("\n".join(("#!/bin/sh", *lines, "")))
     path.chmod(0o755)

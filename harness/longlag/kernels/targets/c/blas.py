@@ -1,17 +1,20 @@
-"""Where the compiled loop gets its matrix product: function pointers out of libraries that are already loaded.
+"""Where the compiled loop gets its matrix product for wide inputs: function pointers of libraries.
 
-torch's x86 wheels export MKL's ``sgemm_`` and ``dgemm_``; anywhere else scipy's `cython_blas` capsules give the same
-Fortran interface (32-bit sizes, column-major, everything by pointer).
+torch's x86 wheels export MKL's ``sgemm_`` and ``dgemm_``; macOS has them in Accelerate; anywhere else scipy's
+`cython_blas` capsules give the same Fortran interface (32-bit sizes, column-major, everything by pointer).
 """
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
+
+ACCELERATE = "/System/Library/Frameworks/Accelerate.framework/Accelerate"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,18 @@ def from_torch() -> Blas | None:
     return None
 
 
+def from_accelerate() -> Blas | None:
+    """The BLAS of macOS, which manages its threads itself: slices run on one thread."""
+    if sys.platform != "darwin":
+        return None
+    try:
+        library = ctypes.CDLL(ACCELERATE)
+    except OSError:
+        return None
+    gemm = {"float": address(library, "sgemm_"), "double": address(library, "dgemm_")}
+    return Blas("Accelerate", gemm, 0, 0) if all(gemm.values()) else None
+
+
 def from_scipy() -> Blas | None:
     """The capsules that scipy exports for Cython."""
     try:
@@ -81,4 +96,4 @@ def from_scipy() -> Blas | None:
 @cache
 def find() -> Blas | None:
     """The BLAS to use, None when there is none."""
-    return from_torch() or from_scipy()
+    return from_torch() or from_accelerate() or from_scipy()
