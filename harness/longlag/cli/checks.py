@@ -114,7 +114,7 @@ def _compiler() -> Finding:
         layer.kernel = kernel
         outputs, _ = layer(x)
         results.append((outputs, *torch.autograd.grad(outputs.square().sum(), weights)))
-    if not all(torch.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in zip(*results, strict=True)):
+    if not all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(*results, strict=True)):
         advice = "train with training.kernel=plain, or set CC to another compiler and run longlag doctor again"
         return Finding(what="compiler", state="wrong", about=f"{about}: a compiled LSTM gives wrong numbers; {advice}")
     return Finding(what="compiler", state="ok", about=f"{about}; an LSTM was built and run")

@@ -47,12 +47,14 @@ class CallLayout:
         constant: fields that are the same in every call.
 
     Attributes:
+        fields: how many numbers or addresses every field holds, by name and in order.
         size: of the struct in bytes.
     """
 
     def __init__(self, sizes: Mapping[str, int], constant: Mapping[str, int] = MappingProxyType({})) -> None:
         fields = {name: None if times is None else sizes[times] for name, times in declared()}
-        packed = struct.Struct(f"{sum(1 if count is None else count for count in fields.values())}q")
+        self.fields = {name: 1 if count is None else count for name, count in fields.items()}
+        packed = struct.Struct(f"{sum(self.fields.values())}q")
         self.size = packed.size
         self._absent: Fields = {
             **{name: 0 if count is None else [0] * count for name, count in fields.items()},
