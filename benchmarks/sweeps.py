@@ -143,7 +143,7 @@ def watched() -> Iterator[dict[str, float]]:
 
 
 def report_overhead(sizes: dict[str, tuple[dict[str, Any], int]]) -> None:
-    from longlag.study.sweep import sweep
+    from longlag import sweep
 
     print(f"\n{'size':<12}{'trials':>7}{'s a trial':>11}{'logging %':>11}{'checkpoints %':>15}{'search %':>10}"
           f"{'kB database':>13}{'kB files':>10}", flush=True)  # fmt: skip
@@ -185,8 +185,8 @@ def size_of(home: Path) -> tuple[int, int]:
 def grow(home: Path, runs: int) -> None:
     """A study of so many trials: one is trained, the others are copies of it in both stores."""
     import optuna
+    from longlag import sweep
     from longlag.study.storage import connect
-    from longlag.study.sweep import sweep
 
     base = {**QUICKSTART, "training": {**QUICKSTART["training"], "updates": 1000}}
     result = sweep(study("bench", base, 1), home=home)
@@ -222,8 +222,8 @@ def grow(home: Path, runs: int) -> None:
 
 
 def report_store(runs: int) -> None:
+    from longlag import report
     from longlag.cli.homes import studies
-    from longlag.study.report import report
     from longlag.tracking.home import Home
     from longlag.tracking.store import Store
 

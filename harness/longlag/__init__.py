@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from longlag.analysis.probe import ProbeResult, probe
+    from longlag.api import horizon, report, reproduce, run, sweep
     from longlag.cells import layer
     from longlag.errors import UserError
     from longlag.spec import RunSpec, StudySpec
-    from longlag.study import Dask, run
-    from longlag.study.report import report
     from longlag.study.result import StudyCallback, StudyResult
-    from longlag.study.sweep import sweep
     from longlag.training import RunCallback, RunResult
+    from longlag.workers.launchers.dask import Dask
 
 __all__ = [
     "Dask",
@@ -36,15 +35,17 @@ __all__ = [
     "StudyResult",
     "StudySpec",
     "UserError",
+    "horizon",
     "layer",
     "probe",
     "report",
+    "reproduce",
     "run",
     "sweep",
 ]
 
 _HOMES = {
-    "Dask": "longlag.study",
+    "Dask": "longlag.workers.launchers.dask",
     "ProbeResult": "longlag.analysis.probe",
     "RunCallback": "longlag.training",
     "RunResult": "longlag.training",
@@ -53,11 +54,13 @@ _HOMES = {
     "StudyResult": "longlag.study.result",
     "StudySpec": "longlag.spec",
     "UserError": "longlag.errors",
+    "horizon": "longlag.api",
     "layer": "longlag.cells",
     "probe": "longlag.analysis.probe",
-    "report": "longlag.study.report",
-    "run": "longlag.study",
-    "sweep": "longlag.study.sweep",
+    "report": "longlag.api",
+    "reproduce": "longlag.api",
+    "run": "longlag.api",
+    "sweep": "longlag.api",
 }
 """The module that each name is imported from when it is first used."""
 

@@ -26,6 +26,14 @@ class FilteredBruteForce(optuna.samplers.BruteForceSampler):
     ) -> None:
         super()._populate_tree(tree, [trial for trial in trials if self.counts(trial)], params)
 
+    def after_trial(self, *_: Any) -> None:
+        """Optuna's would stop its own loop, which is not used: the study store knows when a grid is finished."""
+
+
+def trial_id(trial: optuna.Trial) -> int:
+    """The key of a trial in its storage, which heartbeats are recorded for."""
+    return trial._trial_id
+
 
 def stale_trial_numbers(storage: optuna.storages.RDBStorage, study: optuna.Study) -> set[int]:
     """The numbers of running trials that have missed more heartbeats than the storage's grace period allows."""

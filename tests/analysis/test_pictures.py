@@ -9,8 +9,8 @@ from typing import Any
 import longlag
 import numpy as np
 import pytest
+from longlag import report
 from longlag.analysis.pictures import Seed, curves, gather, legend, scores, watched
-from longlag.study.report import report
 from longlag.tracking import figures, throughtime
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store

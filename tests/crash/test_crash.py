@@ -22,14 +22,14 @@ from typing import Any
 import longlag
 import psutil
 import pytest
-from longlag.study import report
+from longlag import report
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 
 KILLS = int(os.environ.get("LONGLAG_KILLS", "3"))
 SEED = int(os.environ.get("LONGLAG_KILL_SEED", random.randrange(10**6)))
-WORKER = "longlag.workers.study_process"
+WORKER = "longlag.workers.worker"
 PATIENCE = 1800  # seconds for one sweep; the machine may be busy
 TIMES = {"wall_seconds", "cpu_seconds"}
 NO_FIGURES: Any = {**dict.fromkeys(TIMES, True), "environment": {"git_commit"}}  # the tree may change meanwhile
@@ -69,9 +69,9 @@ def workers(home: Path) -> list[psutil.Process]:
 
 def kill(parent: subprocess.Popen[bytes], home: Path, whom: str) -> str:
     """SIGKILL to one of them, or to all; says to whom."""
-    crew = workers(home)
-    victims = {"worker": crew[:1], "parent": [], "all": crew}[whom]
-    if whom != "worker" or not crew:
+    found = workers(home)
+    victims = {"worker": found[:1], "parent": [], "all": found}[whom]
+    if whom != "worker" or not found:
         parent.kill()
         parent.wait()
     for victim in victims:

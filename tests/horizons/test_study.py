@@ -13,11 +13,11 @@ from longlag.horizons import chart, page
 from longlag.horizons.record import CellRecord, Record, RunRecord, read
 from longlag.horizons.relation import agreement
 from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, HorizonSpec, load_horizon
-from longlag.horizons.study import chosen, converse, search
+from longlag.horizons.study import chosen, search
 from longlag.spec import RunSpec
+from longlag.study.generators import GeneratorSearch
 from longlag.training import RunResult
-from longlag.workers.crew import Asked
-from longlag.workers.runner import Execution
+from longlag.workers.requests import Execution, RunRequest
 
 FIELDS: dict[str, Any] = {
     "name": "simulated",
@@ -57,28 +57,21 @@ def pretend(spec: RunSpec) -> RunResult:
     )
 
 
-class Pretending:
-    """A crew that gives runs back in an order of its own."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.waiting: list[tuple[int, Asked]] = []
-        self.asked: list[Asked] = []
-
-    def submit(self, asked: Asked) -> int:
-        self.asked.append(asked)
-        self.waiting.append((len(self.asked), asked))
-        return len(self.asked)
-
-    def next(self) -> tuple[int, Execution]:
-        ticket, asked = self.waiting.pop(self.random.randrange(len(self.waiting)))
-        return ticket, Execution(pretend(asked.spec), "", "", trained=True)
-
-
-def found(spec: HorizonSpec, seed: int = 0) -> tuple[list[CellRecord], Pretending]:
-    crew = Pretending(seed)
-    searches = [search(spec, name, cell) for name, cell in spec.labelled.items()]
-    return converse(searches, crew, []), crew  # type: ignore[arg-type]
+def found(spec: HorizonSpec, seed: int = 0) -> tuple[list[CellRecord], list[RunRequest]]:
+    """What is found by four workers whose runs end in an order drawn from `seed`; and what was asked for."""
+    draw = random.Random(seed)
+    searches = GeneratorSearch([search(spec, name, cell) for name, cell in spec.labelled.items()])
+    asked: list[RunRequest] = []
+    running: dict[int, RunRequest] = {}
+    while not searches.finished():
+        for slot in range(4):
+            request = None if slot in running else searches.ask(slot)
+            if request is not None:
+                running[slot] = request
+                asked.append(request)
+        slot = draw.choice(sorted(running))
+        searches.tell(slot, Execution(pretend(running.pop(slot).spec), "", "", trained=True))
+    return [cell for cell, _ in searches.values], asked
 
 
 def recorded(**changes: Any) -> Record:
@@ -119,13 +112,13 @@ def test_every_cell_comes_to_its_t50_and_its_learning_rate() -> None:
 
 
 def test_every_counted_run_has_a_seed_of_its_own_and_every_run_the_same_size() -> None:
-    cells, crew = found(load_horizon(FIELDS))
+    cells, asked = found(load_horizon(FIELDS))
     for cell in cells:
         assert [run.seed for run in cell.counted] == list(range(10))
         assert {run.seed for run in cell.of_phase("rate")} == {CLIMBING_SEED}
         assert [run.seed for run in cell.of_phase("gradient")] == list(GRADIENT_SEEDS)
-    assert len({asked.spec.run_key for asked in crew.asked}) == len(crew.asked)
-    sizes = {(asked.spec.cell.name, asked.spec.model.hidden_size) for asked in crew.asked}
+    assert len({request.spec.run_key for request in asked}) == len(asked)
+    sizes = {(request.spec.cell.name, request.spec.model.hidden_size) for request in asked}
     assert sizes == {(cell.cell, cell.hidden_size) for cell in cells}
     assert all(abs(cell.parameters - 500) < 60 for cell in cells)
 

@@ -12,15 +12,16 @@ import pytest
 import yaml
 from longlag.errors import UserError
 from longlag.papers import cost, pages, plan, record, report
-from longlag.papers.reproduce import How, costs, run
+from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper_fields
+from longlag.study.queue import Workers
 from longlag.study.result import StudyCallback
-from longlag.tracking.home import Home
 from longlag.tracking.store import Store
+from longlag.workspace import Workspace
 
 from tests.papers.example import CLAIM, FIELDS, measured
 
-Done = tuple[How, report.Report, pages.Pages]
+Done = tuple[Workspace, report.Report, pages.Pages]
 
 
 class Count(StudyCallback):
@@ -38,28 +39,28 @@ def paper() -> PaperSpec:
 
 @pytest.fixture(scope="module")
 def done(paper: PaperSpec, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    how = How(Home.open(tmp_path_factory.mktemp("home")))
+    workspace = Workspace.open(tmp_path_factory.mktemp("home"))
     count = Count()
-    content, written, study = run(paper, "cpu", how, lambda: count)
+    content, written, study = run(paper, "cpu", workspace, Workers(), count)
     assert count.trained == 8, "two of the search, and three arms with two seeds"
     assert study.startswith("example-2000-cpu-")
-    return how, content, written
+    return workspace, content, written
 
 
 def test_runs_bear_the_names_of_their_arms(done: Done) -> None:
-    how, *_ = done
-    store = Store.open(how.home)
+    workspace, *_ = done
+    store = Store.open(workspace.home)
     runs = store.client.search_runs([e.experiment_id for e in store.client.search_experiments()], "tags.run_key != ''")
     names = {run.info.run_name.partition(" ")[2] for run in runs}
     assert {"rnn-8 seed 0", "rnn-8 seed 1", "lstm seed 0", "lstm seed 1"} <= names
 
 
 def test_a_second_call_trains_nothing(paper: PaperSpec, done: Done) -> None:
-    how, content, _ = done
+    workspace, content, _ = done
     count = Count()
-    again, *_ = run(paper, "cpu", how, lambda: count)
+    again, *_ = run(paper, "cpu", workspace, Workers(), count)
     assert count.trained == 0 and again.decisions == content.decisions
-    assert all(item.left == 0 and item.seconds is None for item in costs(paper, "cpu", how))
+    assert all(item.left == 0 and item.seconds is None for item in costs(paper, "cpu", workspace, Workers()))
     assert [(run.run_key, run.values) for run in again.record.runs] == [
         (run.run_key, run.values) for run in content.record.runs
     ]
@@ -78,21 +79,21 @@ def test_an_interrupted_study_goes_on(paper: PaperSpec, tmp_path: Path) -> None:
     small = load_paper_fields(
         {**FIELDS, "arms": {"rnn": {}, "lstm": {"set": {"cell": "lstm"}}}, "claims": [CLAIM]}, "x"
     )
-    how, stopped, rest = How(Home.open(tmp_path / "home")), Stop(), Count()
+    workspace, stopped, rest = Workspace.open(tmp_path / "home"), Stop(), Count()
     with pytest.raises(KeyboardInterrupt):
-        run(small, "cpu", how, lambda: stopped)
-    content, *_ = run(small, "cpu", how, lambda: rest)
+        run(small, "cpu", workspace, Workers(), stopped)
+    content, *_ = run(small, "cpu", workspace, Workers(), rest)
     assert (stopped.trained, rest.trained) == (2, 3)
     assert [len(content.record.of(arm)) for arm in small.arms] == [2, 2]
 
 
 def test_what_is_kept(paper: PaperSpec, done: Done) -> None:
-    how, content, written = done
+    workspace, content, written = done
     kept = record.read(written.data)
     assert kept.model_copy(update={"date": content.record.date}) == content.record, "written again by a later call"
     assert {run.arm for run in kept.runs} == set(paper.arms) and len(kept.runs) == 6
     entry = plan.entries(paper, "cpu", kept.chosen)[0]
-    found = Store.open(how.home).find(entry.spec.run_key)
+    found = Store.open(workspace.home).find(entry.spec.run_key)
     assert found is not None and found.result is not None
     one = next(run for run in kept.runs if run.run_key == entry.spec.run_key)
     assert one.values["score"] == found.result.score and one.drawn == kept.chosen["rnn"]
@@ -101,8 +102,8 @@ def test_what_is_kept(paper: PaperSpec, done: Done) -> None:
 
 
 def test_the_search_takes_the_best_by_validation(done: Done, paper: PaperSpec) -> None:
-    how, content, _ = done
-    store = Store.open(how.home)
+    workspace, content, _ = done
+    store = Store.open(workspace.home)
     scores = {}
     for entry in plan.searched(paper, "cpu"):
         assert entry.seed == 1000
@@ -132,8 +133,8 @@ def test_the_pages(done: Done, tmp_path: Path) -> None:
 
 
 def test_mlflow_has_the_report(done: Done) -> None:
-    how, content, _ = done
-    store = Store.open(how.home)
+    workspace, content, _ = done
+    store = Store.open(workspace.home)
     spec = plan.study(content.paper, "cpu", plan.entries(content.paper, "cpu", content.record.chosen))
     experiment = store.experiment_id(spec.name)
     runs = store.client.search_runs([experiment], "tags.`longlag.study_identity` != ''")
@@ -211,10 +212,10 @@ def test_a_folder_that_cannot_be_written_to(done: Done, tmp_path: Path) -> None:
 
 
 def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
-    how, _, _ = done
+    workspace, _, _ = done
     study = tmp_path / "example.yaml"
     study.write_text(yaml.safe_dump(FIELDS))
-    place = ["--home", str(how.home.root)]
+    place = ["--home", str(workspace.home.root)]
     plan_only = longlag("reproduce", str(study), "--plan", *place)
     assert (
         plan_only.code == 0 and "everything has been run before" in plan_only.out and "judges 2 of 3" in plan_only.out

@@ -12,12 +12,14 @@ from typing import Any
 import longlag
 import optuna
 import pytest
+from longlag import report
 from longlag.errors import UserError
 from longlag.objectives import mean
 from longlag.objectives.cost import NEVER
 from longlag.spec import RunSpec, load_study
-from longlag.study import StudyCallback, StudyResult, budget, report
+from longlag.study import budget
 from longlag.study import store as study_stores
+from longlag.study.result import StudyCallback, StudyResult
 from longlag.tracking.home import Home
 from longlag.training import RunResult
 from longlag.workers import runner

@@ -14,7 +14,7 @@ import longlag
 import pytest
 from longlag.errors import UserError
 from longlag.study import dashboard
-from longlag.tracking.home import Home
+from longlag.workspace import Workspace
 
 
 def ask(address: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
@@ -29,8 +29,8 @@ def ask(address: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
 def test_it_shows_the_study_and_lets_nobody_change_it(tiny: dict[str, Any], shared_home: Path) -> None:
     study = {"name": "on-the-dashboard", "base": tiny, "space": {"model.depth": [1, 2]}, "sampler": {"name": "grid"}}
     longlag.sweep(study, home=shared_home)
-    home = Home.open(shared_home)
-    listening, address = dashboard.server(home, "on-the-dashboard", port=0)
+    workspace = Workspace.open(shared_home)
+    listening, address = dashboard.server(workspace, "on-the-dashboard", port=0)
     assert listening.server_address[0] == "127.0.0.1"
     with listening:
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
@@ -48,11 +48,11 @@ def test_it_shows_the_study_and_lets_nobody_change_it(tiny: dict[str, Any], shar
         finally:
             listening.shutdown()
             thread.join()
-    assert len(longlag.study.report("on-the-dashboard", home=shared_home).trials) == 2
+    assert len(longlag.report("on-the-dashboard", home=shared_home).trials) == 2
 
 
 def test_mistakes_are_one_sentence(shared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = Home.open(tmp_path / "empty")
+    empty = Workspace.open(tmp_path / "empty")
     with pytest.raises(UserError, match="no study has been begun"):
         dashboard.server(empty, port=0)
     imported = builtins.__import__

@@ -17,12 +17,14 @@ from typing import Any
 import longlag
 import optuna
 import pytest
+from longlag import report
 from longlag.errors import UserError
 from longlag.samplers import base as samplers
 from longlag.spec import RunSpec, load_study
-from longlag.study import StudyCallback, StudyResult, report
 from longlag.study import store as study_stores
 from longlag.study.liveness import holder
+from longlag.study.result import StudyCallback, StudyResult
+from longlag.study.run import RUNS
 from longlag.study.storage import no_experimental_warnings
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
@@ -230,7 +232,7 @@ def test_ctrl_c_leaves_nothing_running_and_the_sweep_goes_on_later(study: dict[s
 KILLED = """
 import os, signal, sys, json
 import longlag
-from longlag.study import StudyCallback
+from longlag.study.result import StudyCallback
 
 class Dies(StudyCallback):
     runs = 0
@@ -335,7 +337,7 @@ def test_a_run_that_fails_is_not_left_running_nor_found_later(tiny: dict[str, An
     with pytest.raises(KeyboardInterrupt):
         longlag.run(fields, home=shared_home, callbacks=[Stops()])
     store = Store.open(Home.open(shared_home))
-    runs = store.recorded(store.experiment(runner.RUNS))
+    runs = store.recorded(store.experiment(RUNS))
     assert "RUNNING" not in {entry.status for entry in runs}
     assert longlag.run(fields, home=shared_home).updates == 4
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from longlag import sweep
 from longlag.analysis.best import best_run
-from longlag.study.sweep import sweep
 from longlag.tracking import models
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store

@@ -14,14 +14,15 @@ from typing import Any
 
 import longlag
 import pytest
+from longlag import report
 from longlag.cli.checks import examine
 from longlag.errors import UserError
 from longlag.spec import load_study
-from longlag.study import report
 from longlag.study.storage import Storage, address, connect, masked, no_experimental_warnings
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
+from longlag.workspace import Workspace
 from optuna.trial import FrozenTrial
 
 PATIENCE = 600  # seconds; the machine may be busy
@@ -98,7 +99,7 @@ def test_two_hosts_share_a_study_and_one_is_killed(folder: str, storage: str, tr
     assert (result.remaining, result.failed) == (0, [])
     alone = longlag.sweep(fields, home=tmp_path / "alone")
     assert figures(result) == figures(alone)
-    wrong = [f for f in examine(Home.open(homes[1]), storage=storage, tracking_uri=tracking) if f.state == "wrong"]
+    wrong = [f for f in examine(Workspace.open(homes[1], tracking, storage)) if f.state == "wrong"]
     assert wrong == []
 
 

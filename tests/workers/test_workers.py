@@ -13,16 +13,18 @@ from typing import Any
 
 import longlag
 import pytest
+from longlag import report
 from longlag.cli.checks import examine
 from longlag.errors import UserError
 from longlag.spec import load_study
-from longlag.study import StudyCallback, report
+from longlag.study.result import StudyCallback
 from longlag.study.storage import no_experimental_warnings
 from longlag.study.store import StudyStore
-from longlag.study.sweep import crew
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import RunResult
+from longlag.workers.launchers.local import how_many
+from longlag.workspace import Workspace
 
 STUDY: dict[str, Any] = {
     "name": "side-by-side",
@@ -68,6 +70,22 @@ def test_two_workers_give_the_numbers_of_one(tmp_path: Path) -> None:
     assert [trial.objective for trial in two.trials] == [trial.objective for trial in one.trials]
 
 
+@pytest.mark.slow
+def test_a_folder_full_of_modules_with_common_names_shadows_nothing(tmp_path: Path) -> None:
+    names = ("tasks", "utils", "sweeps", "cells", "queue", "platform", "types", "yaml", "longlag")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py was imported')\n")
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('harness was imported')\n")
+    (tmp_path / "study.json").write_text(json.dumps(STUDY))
+    code = "from longlag.cli import main; main()"
+    command = [sys.executable, "-P", "-c", code, "sweep", "study.json", "--home", "home", "--workers", "2"]
+    environment = {**os.environ, "PYTHONSAFEPATH": "", "PYTHONPATH": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [trial.state for trial in report("side-by-side", home=tmp_path / "home").trials] == ["complete"] * 4
+
+
 class Thief(StudyCallback):
     """Takes the first trial for dead, as another machine does that has seen no heartbeat of it."""
 
@@ -102,10 +120,10 @@ def test_a_worker_whose_trial_was_taken_over_drops_it_and_goes_on(seeds: list[in
 
 @pytest.mark.parametrize(("asked", "trials", "count"), [(1, 9, 1), (4, 9, 4), (4, 2, 2), (3, 0, 1)])
 def test_never_more_workers_than_trials(asked: int, trials: int, count: int) -> None:
-    assert crew(asked, trials) == count
-    assert 1 <= crew("auto", trials) <= len(os.sched_getaffinity(0))
+    assert how_many(asked, trials) == count
+    assert 1 <= how_many("auto", trials) <= len(os.sched_getaffinity(0))
     with pytest.raises(UserError, match="at least 1, or 'auto'"):
-        crew(0, trials)
+        how_many(0, trials)
 
 
 @pytest.mark.slow
@@ -135,7 +153,7 @@ def test_ctrl_c_once_saves_and_the_same_command_goes_on(workers: int, tmp_path: 
     assert "RUNNING" not in states and "WAITING" in states
     saved = [path.stem for path in (home / "checkpoints").glob("*/*.json")]
     assert saved and all(0 < int(stem) < 3000 for stem in saved)
-    assert "wrong" not in {finding.state for finding in examine(opened)}
+    assert "wrong" not in {finding.state for finding in examine(Workspace(opened))}
     result = longlag.sweep(long, home=home)
     assert (result.remaining, len(result.trials)) == (0, 2)
     assert list((home / "checkpoints").iterdir()) == []
@@ -146,7 +164,7 @@ def test_the_doctor_finds_and_repairs_what_a_dead_process_left(tmp_path: Path) -
     home = Home.open(tmp_path / "home")
     study = {**STUDY, "space": {"cell": ["rnn"]}}
     longlag.sweep(study, home=home.root)
-    assert {finding.state for finding in examine(home)} <= {"ok", "note"}
+    assert {finding.state for finding in examine(Workspace(home))} <= {"ok", "note"}
     with no_experimental_warnings():
         StudyStore.stored("side-by-side", home.optuna_url).study.ask()
     store = Store.open(home)
@@ -158,10 +176,10 @@ def test_the_doctor_finds_and_repairs_what_a_dead_process_left(tmp_path: Path) -
     (damaged / "00000001.json").write_text("{")
 
     def wrong() -> dict[str, str]:
-        return {finding.what: finding.about for finding in examine(home) if finding.state == "wrong"}
+        return {finding.what: finding.about for finding in examine(Workspace(home)) if finding.state == "wrong"}
 
     assert set(wrong()) == {"study side-by-side", "runs", "checkpoint abc"}
-    repaired = {finding.what for finding in examine(home, repair=True) if finding.state == "repaired"}
+    repaired = {finding.what for finding in examine(Workspace(home), repair=True) if finding.state == "repaired"}
     assert repaired == {"study side-by-side", "runs", "checkpoint abc"}
     assert wrong() == {}
     (home.root / "optuna.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000)

@@ -24,6 +24,7 @@ from longlag.tracking.home import Home
 from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store
 from longlag.training.checkpoint import Checkpoints
+from longlag.workspace import Workspace
 
 PACKAGES = ("longlag", "torch", "numpy", "mlflow", "optuna", "datasets", "safetensors", "pydantic")
 STALE_DAYS = 30
@@ -45,21 +46,18 @@ class Finding(BaseModel):
     about: str
 
 
-def examine(
-    home: Home | None, repair: bool = False, storage: str | None = None, tracking_uri: str | None = None
-) -> Iterator[Finding]:
+def examine(workspace: Workspace | None, repair: bool = False) -> Iterator[Finding]:
     """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and uploads.
 
     Args:
-        home: to look at; None where there is none yet.
+        workspace: to look at; None where there is none yet.
         repair: put right what can be.
-        storage: database of the studies, instead of the home's own.
-        tracking_uri: an MLflow server or store, instead of the home's own.
     """
     yield from _machine()
-    if home is None:
+    if workspace is None:
         yield Finding(what="home", state="note", about="none yet")
         return
+    home = workspace.home
     yield from _disk(home)
     whole = True
     for database in ("mlflow.db", "optuna.db"):
@@ -68,10 +66,10 @@ def examine(
         yield finding
     if whole:
         study_stores: dict[StudyStore, set[int]] = {}
-        if storage is not None or (home.root / "optuna.db").exists():
-            yield from _trials(where(home, storage), repair, study_stores)
-        if tracking_uri is not None or (home.root / "mlflow.db").exists():
-            yield from _runs(Store.open(home, tracking_uri), repair, study_stores)
+        if workspace.storage is not None or (home.root / "optuna.db").exists():
+            yield from _trials(where(workspace), repair, study_stores)
+        if workspace.tracking_uri is not None or (home.root / "mlflow.db").exists():
+            yield from _runs(workspace.store(), repair, study_stores)
         for study_store in study_stores:
             study_store.storage.close()
     yield from _checkpoints(home, repair)

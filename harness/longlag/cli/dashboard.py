@@ -32,14 +32,13 @@ def dashboard(
       longlag dashboard quickstart --port 8081
     """
     DASHBOARD.require()
-    from longlag.cli.homes import existing, none_begun
+    from longlag.cli.homes import none_begun, workspace
 
-    opened = existing(home)
-    if opened is None and storage is None:
+    place = workspace(home, None, storage)
+    if place is None:
         raise none_begun(study, home)
 
     from longlag.study.dashboard import serve
-    from longlag.workers.runner import open_home
 
     wanted = open_browser and sys.stdout.isatty()
-    serve(opened or open_home(home), study, port, wanted, announce=typer.echo, storage=storage)
+    serve(place, study, port, wanted, announce=typer.echo)

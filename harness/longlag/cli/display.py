@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from longlag.study.result import StudyResult, TrialResult
     from longlag.tracking.home import Home
     from longlag.training import RunResult
-    from longlag.workers.runner import Execution
+    from longlag.workers.requests import Execution
 
 WIDTH = 160  # of tables that go into a file or a pipe
 USUAL = {"cell": "cell", "model.depth": "depth", "optimizer": "optimizer"}

@@ -32,8 +32,9 @@ def doctor(
     opened = existing(home)
 
     from longlag.cli.checks import examine
+    from longlag.workspace import Workspace
 
-    found = list(examine(opened, repair, storage, tracking_uri))
+    found = list(examine(None if opened is None else Workspace(opened, tracking_uri, storage), repair))
     if json:
         typer.echo(json_.dumps([finding.model_dump() for finding in found], indent=2))
     else:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json as json_
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import typer
 
@@ -15,79 +13,48 @@ from longlag.cli import display
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import RunProgress, SweepProgress
 from longlag.spec import RunSpec, StudySpec
-from longlag.study.faults import translate_errors
+from longlag.study.queue import Workers
 from longlag.study.result import StudyResult
+from longlag.study.run import run
 from longlag.study.sweep import sweep
 from longlag.tracking.home import Home
-from longlag.tracking.store import Store
-from longlag.training.environment import torch_threads
-from longlag.workers.cluster import Dask
-from longlag.workers.runner import NOTE, RUNS, Place, check, execute, open_home
+from longlag.workers.faults import translate_errors
 from longlag.workers.stopping import graceful
+from longlag.workspace import Workspace
 
-AGAIN = "the same command goes on from the last checkpoint"
-
-
-@dataclass(frozen=True)
-class How:
-    """How the work is done; none of it changes a run's numbers but the threads, in their last bits."""
-
-    workers: int | Literal["auto"]
-    threads: int
-    checkpoint_seconds: float
-    storage: str | None = None
-    heartbeat_seconds: int | None = None
-    executor: Dask | None = None
+AGAIN = "the same command continues from the last checkpoint"
 
 
-def one_run(spec: RunSpec, home: Path | None, tracking_uri: str | None, how: How, *, force: bool, json: bool) -> None:
-    check(spec)
-    opened = open_home(home)
-    store = Store.open(opened, tracking_uri)
-    place = Place(store.experiment(RUNS, NOTE))
-    with (
-        translate_errors(opened.root),
-        stoppable(AGAIN),
-        torch_threads(how.threads),
-        graceful() as stop,
-        RunProgress(spec) as progress,
-    ):
-        done = execute(
+def one_run(
+    spec: RunSpec, workspace: Workspace, *, threads: int, checkpoint_seconds: float, force: bool, json: bool
+) -> None:
+    with stoppable(AGAIN), graceful() as stop, RunProgress(spec) as progress:
+        done = run(
             spec,
-            store,
-            opened,
-            place,
+            workspace,
             force=force,
+            threads=threads,
+            checkpoint_seconds=checkpoint_seconds,
             callbacks=[progress],
-            interrupted=stop,
-            checkpoint_seconds=how.checkpoint_seconds,
+            stop=stop,
         )
+    uri = workspace.store().uri
     if json:
-        where = {"run_id": done.run_id, "experiment": done.experiment, "tracking_uri": store.uri}
+        where = {"run_id": done.run_id, "experiment": done.experiment, "tracking_uri": uri}
         fields = {**done.result.model_dump(mode="json"), **where, "trained": done.trained}
         typer.echo(json_.dumps(fields, indent=2))
         return
-    typer.echo("\n".join(display.run_lines(done, opened, store.uri)))
+    typer.echo("\n".join(display.run_lines(done, workspace.home, uri)))
 
 
-def study(spec: StudySpec, home: Path | None, tracking_uri: str | None, how: How, *, json: bool) -> None:
-    opened = open_home(home)
+def study(
+    spec: StudySpec, workspace: Workspace, workers: Workers, heartbeat_seconds: int | None = None, *, json: bool
+) -> None:
     kept = "what is finished is kept, the trial in hand was put back, and the same command continues the study"
     with stoppable(kept), SweepProgress() as progress:
-        result = sweep(
-            spec,
-            home=opened,
-            tracking_uri=tracking_uri,
-            storage=how.storage,
-            threads=how.threads,
-            workers=how.workers,
-            executor=how.executor,
-            checkpoint_seconds=how.checkpoint_seconds,
-            heartbeat_seconds=how.heartbeat_seconds,
-            callbacks=[progress],
-        )
-    with translate_errors(opened.root):
-        print_study(result, opened, json)
+        result = sweep(spec, workspace, workers, heartbeat_seconds=heartbeat_seconds, callbacks=[progress])
+    with translate_errors(workspace.home.root):
+        print_study(result, workspace.home, json)
     if result.failed:
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from longlag.errors import UserError
 
 if TYPE_CHECKING:
     from longlag.tracking.home import Home
+    from longlag.workspace import Workspace
 
 DEFAULT = "longlag-home"
 
@@ -26,6 +27,16 @@ def existing(home: Path | None) -> Home | None:
     from longlag.tracking.home import Home
 
     return Home.open(folder(home), create=False)
+
+
+def workspace(home: Path | None, tracking_uri: str | None, storage: str | None) -> Workspace | None:
+    """The workspace, or None where there is neither a home nor a storage to find studies in."""
+    exists = folder(home).exists()
+    if not exists and storage is None:
+        return None
+    from longlag.workspace import Workspace
+
+    return Workspace.open(folder(home), tracking_uri, storage, create=not exists)
 
 
 def studies(home: Path | None, storage: str | None = None) -> list[dict[str, Any]]:

@@ -80,8 +80,8 @@ def horizon(
       longlag horizon --from docs/horizon/adding.json --from docs/horizon/copy-memory.json --page docs/horizon.md
 
     At a fixed budget of updates and an equal parameter count, by an adaptive search over T (the psi method), which
-    gives an interval with it. The learning rate of each cell is chosen beforehand, by a fixed rule. Asking again goes
-    on where it stopped, and trains nothing that is done; more --seeds or another --cell add to what is there.
+    gives an interval with it. The learning rate of each cell is chosen beforehand, by a fixed rule. Asking again
+    continues, and trains nothing that is done; more --seeds or another --cell add to what is there.
     """
     from longlag import specfile
 
@@ -101,7 +101,8 @@ def horizon(
 
     require_for_fields({"task": task})
     from longlag.cli import horizon_study
-    from longlag.cli.execute import How
+    from longlag.study.queue import Workers
+    from longlag.workspace import Workspace
 
     fields = {
         "cells": specfile.parse(f"[{cell}]", "--cell"),
@@ -113,5 +114,5 @@ def horizon(
         "runs": runs,
     }
     spec = horizon_study.specified(task, updates, list(set_ or []), fields, name)
-    how = How(options.workers(workers), threads, checkpoint_seconds)
-    horizon_study.run(spec, home, tracking_uri, how, page, json=json)
+    how = Workers(options.workers(workers), threads, checkpoint_seconds)
+    horizon_study.run(spec, Workspace.open(home, tracking_uri), how, page, json=json)

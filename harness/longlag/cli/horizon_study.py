@@ -19,7 +19,6 @@ from rich.table import Table
 from longlag import registry, specfile
 from longlag.cli import display
 from longlag.cli.errors import stoppable
-from longlag.cli.execute import How
 from longlag.cli.progress import Progress
 from longlag.errors import UserError
 from longlag.horizons import chart, page
@@ -27,9 +26,10 @@ from longlag.horizons.record import Record, read
 from longlag.horizons.spec import BASE, HorizonSpec, load_horizon
 from longlag.horizons.study import horizon
 from longlag.spec import RunSpec
+from longlag.study.queue import Workers
 from longlag.study.result import StudyCallback
 from longlag.training import RunResult
-from longlag.workers.runner import open_home
+from longlag.workspace import Workspace
 
 KEPT = "what is finished is kept, the runs in hand are saved, and the same command goes on"
 
@@ -56,21 +56,10 @@ def specified(
     return spec if name else spec.model_copy(update={"name": f"horizon-{task}-{spec.identity()[:8]}"})
 
 
-def run(
-    spec: HorizonSpec, home: Path | None, tracking_uri: str | None, how: How, where: Path | None, *, json: bool
-) -> None:
-    opened = open_home(home)
+def run(spec: HorizonSpec, workspace: Workspace, workers: Workers, where: Path | None, *, json: bool) -> None:
     with stoppable(KEPT), HorizonProgress(spec) as progress:
-        record, store = horizon(
-            spec,
-            home=opened,
-            tracking_uri=tracking_uri,
-            threads=how.threads,
-            workers=how.workers,
-            checkpoint_seconds=how.checkpoint_seconds,
-            callbacks=[progress],
-        )
-    target = where or opened.root / "reports" / f"{spec.name}.md"
+        record, store = horizon(spec, workspace, workers, callbacks=[progress])
+    target = where or workspace.home.root / "reports" / f"{spec.name}.md"
     beside = target.with_suffix("")
     own = beside / f"{record.task if where else spec.name}.json"
     record.write(own)
@@ -157,7 +146,7 @@ class HorizonProgress(Progress):
     def __init__(self, study: HorizonSpec) -> None:
         super().__init__(Console(stderr=True, highlight=False))
         self.study = study
-        self.lanes: dict[int, _Lane] = {}
+        self.slots: dict[int, _Slot] = {}
         self.trained = 0
         most = len(study.cells) * (study.runs + len(study.rates) * len(study.ladder()))
         self.line(
@@ -165,7 +154,7 @@ class HorizonProgress(Progress):
         )
 
     def worker(self, index: int) -> StudyCallback:
-        return self.lanes.setdefault(index, _Lane(self))
+        return self.slots.setdefault(index, _Slot(self))
 
     def worker_died(self, index: int, how: str) -> None:
         self.line(f"worker {index + 1} died ({how}); its run goes on from its checkpoint")
@@ -176,10 +165,10 @@ class HorizonProgress(Progress):
         self.line(f"[{self.trained}] {_about(result.spec, self.study)}: {at}, {display.duration(result.wall_seconds)}")
 
     def render(self) -> RenderableType:
-        return Group(*(lane.run_line() for _, lane in sorted(self.lanes.items())))
+        return Group(*(slot.run_line() for _, slot in sorted(self.slots.items())))
 
 
-class _Lane(Progress):
+class _Slot(Progress):
     """What one worker has in hand."""
 
     def __init__(self, whole: HorizonProgress) -> None:
@@ -195,6 +184,9 @@ class _Lane(Progress):
     def finished(self, result: RunResult) -> None:
         super().finished(result)
         self.whole.ended(result)
+
+    def worker_died(self, index: int, how: str) -> None:
+        self.whole.worker_died(index, how)
 
 
 def _about(spec: RunSpec, study: HorizonSpec) -> str:

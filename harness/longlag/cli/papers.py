@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 from rich import box
@@ -19,12 +19,13 @@ from longlag.papers import pages, report_markdown
 from longlag.papers.claims import ScaleName
 from longlag.papers.cost import Cost
 from longlag.papers.report import Report
-from longlag.papers.reproduce import How, costs, run
+from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper, names
+from longlag.study.queue import Workers
 from longlag.study.result import StudyResult
-from longlag.study.sweep import crew
 from longlag.tracking.home import Home
-from longlag.workers.runner import open_home
+from longlag.workers.launchers.local import how_many
+from longlag.workspace import Workspace
 
 KEPT = Path("docs/papers")
 AGAIN = "what is finished is kept, and the same command goes on"
@@ -64,7 +65,7 @@ def reproduce(
     scale_name: str,
     home: Path | None,
     tracking_uri: str | None,
-    how: tuple[int | Literal["auto"], int, float],
+    workers: Workers,
     *,
     plan: bool,
     yes: bool,
@@ -74,12 +75,11 @@ def reproduce(
     paper = load_paper(name)
     paper.scale(scale_name)
     scale: ScaleName = scale_name  # type: ignore[assignment]  # `PaperSpec.scale` knows it
-    opened = open_home(home)
-    place = How(opened, tracking_uri, *how)
+    workspace = Workspace.open(home, tracking_uri)
     with stoppable(AGAIN):
-        expected = costs(paper, scale, place)
+        expected = costs(paper, scale, workspace, workers)
         if not json:
-            _print_plan(paper, scale, expected, place)
+            _print_plan(paper, scale, expected, workers)
         if plan:
             if json:
                 typer.echo(json_.dumps([item.__dict__ for item in expected], indent=2))
@@ -89,21 +89,21 @@ def reproduce(
         if asks and not typer.confirm("Begin?", default=True):
             return
         with SweepProgress() as progress:
-            content, written, study = run(paper, scale, place, lambda: progress)
+            content, written, study = run(paper, scale, workspace, workers, progress)
     if write is not None:
         kept = pages.write(content, write, html=False)
         _tell(content, kept.markdown, json)
     else:
         _tell(content, written.html, json)
     if not json:
-        typer.echo(f"Look at the curves: {display.command()} ui {study}{_place(opened, home)}")
+        typer.echo(f"Look at the curves: {display.command()} ui {study}{_place(workspace.home, home)}")
 
 
 def _place(home: Home, given: Path | None) -> str:
     return f" --home {home.root}" if given is not None else ""
 
 
-def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], how: How) -> None:
+def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], workers: Workers) -> None:
     """Arms, runs, budgets and times; then the total for the workers there are."""
     size = paper.scales[scale]
     title = f"{paper.name}, scale {scale}: {paper.citation.authors} ({paper.citation.year})"
@@ -119,10 +119,10 @@ def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], how: H
         if text:
             out.print(f"{word}: {text}", markup=False, soft_wrap=True)
     left = sum(item.left for item in expected)
-    workers = crew(how.workers, left)
-    seconds = sum(item.total for item in expected) / max(1, workers)
+    count = how_many(workers.count, left)
+    seconds = sum(item.total for item in expected) / max(1, count)
     judged = len(paper.judged(scale))
-    time = f"at most {display.duration(seconds)} with {workers} workers" if left else "everything has been run before"
+    time = f"at most {display.duration(seconds)} with {count} workers" if left else "everything has been run before"
     out.print(f"{left} runs to train, {time}; judges {judged} of {len(paper.claims)} claims.", soft_wrap=True)
 
 

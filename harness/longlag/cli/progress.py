@@ -108,8 +108,8 @@ class RunProgress(Progress):
         self.run_started(spec)
 
 
-class Lane(StudyCallback):
-    """What one worker has in hand; everything else goes to the sweep's progress."""
+class WorkerProgress(StudyCallback):
+    """The trial of one worker; what has ended goes to the sweep's progress."""
 
     def __init__(self, sweep: SweepProgress) -> None:
         self.sweep = sweep
@@ -138,8 +138,10 @@ class Lane(StudyCallback):
         self.sweep.ended(self.trial, state, objective, reason)
         self.trial = ""
 
-    def drop(self) -> None:
-        self.trial, self.run.spec = "", None
+    def worker_died(self, index: int, how: str) -> None:
+        self.run.spec = None
+        trial = self.trial.partition(":")[0]
+        self.sweep.line(f"worker {index + 1} died ({how}){f'; {trial} continues from its checkpoint' if trial else ''}")
 
     def render(self) -> RenderableType:
         return Group(Text(self.trial), self.run.run_line()) if self.trial else Text("…", style="dim")
@@ -156,11 +158,11 @@ class SweepProgress(Progress):
         self.updates = self.updates_before = 0
         self.hours_before = 0.0
         self.began = time.monotonic()
-        self.lanes: dict[int, Lane] = {}
+        self.slots: dict[int, WorkerProgress] = {}
         self.latest: list[str] = []
 
     def worker(self, index: int) -> StudyCallback:
-        return self.lanes.setdefault(index, Lane(self))
+        return self.slots.setdefault(index, WorkerProgress(self))
 
     def study_started(self, spec: StudySpec, done: int, total: int | None) -> None:
         self.study, self.done, self.before, self.total = spec, done, done, total
@@ -173,37 +175,10 @@ class SweepProgress(Progress):
             before = f", {self.done} of them done before" if self.done else ""
             self.line(f"study {self.study.name}: {self.bounds()}{before}")
 
-    # a sweep without workers of its own has one lane
-
-    def trial_started(self, number: int, point: Mapping[str, Any]) -> None:
-        self.worker(0).trial_started(number, point)
-
-    def run_started(self, spec: RunSpec) -> None:
-        self.worker(0).run_started(spec)
-
-    def measured(self, update: int, values: Mapping[str, float]) -> None:
-        self.worker(0).measured(update, values)
-
-    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
-        self.worker(0).evaluated(update, metrics, score)
-
-    def finished(self, result: RunResult) -> None:
-        self.worker(0).finished(result)
-
-    def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
-        self.worker(0).trial_ended(number, state, objective, reason)
-
-    def worker_died(self, index: int, how: str) -> None:
-        trial = self.lanes[index].trial if index in self.lanes else ""
-        what = f"; {trial.partition(':')[0]} goes on from its checkpoint" if trial else ""
-        self.line(f"worker {index + 1} died ({how}){what}")
-        if index in self.lanes:
-            self.lanes[index].drop()
-
-    def evaluated_in(self, lane: Lane) -> None:
+    def evaluated_in(self, slot: WorkerProgress) -> None:
         if self.live is None and time.monotonic() - self.last_line > LINE_EVERY:
             self.last_line = time.monotonic()
-            self.line(f"{lane.trial.partition(':')[0]}, {lane.run.state()}")
+            self.line(f"{slot.trial.partition(':')[0]}, {slot.run.state()}")
 
     def ended(self, trial: str, state: State, objective: float | None, reason: str) -> None:
         again = state == "failed" and reason.startswith(INTERRUPTED)  # it was put back, and is still to be done
@@ -262,7 +237,7 @@ class SweepProgress(Progress):
             f"{self.done} of {self.bounds()}, {passed}{still}",
         )
         latest = (Text(f"  {line}", style="dim") for line in self.latest)
-        return Group(head, *latest, *(lane.render() for _, lane in sorted(self.lanes.items())))
+        return Group(head, *latest, *(slot.render() for _, slot in sorted(self.slots.items())))
 
 
 def _short(path: str, given: Any) -> str:

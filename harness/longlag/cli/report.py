@@ -50,30 +50,27 @@ def report(
 
         from_file(Path(study), pictures, json)
         return
-    from longlag.cli.homes import existing, none_begun
+    from longlag.cli.homes import none_begun, workspace
 
-    opened = existing(home)
-    if opened is None and storage is None:
+    place = workspace(home, tracking_uri, storage)
+    if place is None:
         raise none_begun(study, home)
 
     from longlag.analysis.pictures import draw_all
     from longlag.cli.execute import print_study
     from longlag.errors import UserError
     from longlag.study.report import report as stored
-    from longlag.tracking.store import Store
-    from longlag.workers.runner import open_home
 
-    opened = opened or open_home(home)
-    result = stored(study, home=opened, tracking_uri=tracking_uri, storage=storage)
+    result = stored(study, place)
     if compare is not None:
         from longlag.cli.papers import print_comparison
 
-        other = stored(compare, home=opened, tracking_uri=tracking_uri, storage=storage)
+        other = stored(compare, place)
         print_comparison(result, other, json)
         return
-    folder = pictures or opened.reports / result.spec.name
+    folder = pictures or place.home.reports / result.spec.name
     try:
-        draw_all(result, Store.open(opened, tracking_uri), folder)
+        draw_all(result, place.store(), folder)
     except OSError as error:
         raise UserError(f"the pictures cannot be written to {folder}: {error.strerror}; give --pictures") from error
-    print_study(result, opened, json, folder, importance)
+    print_study(result, place.home, json, folder, importance)

@@ -67,5 +67,7 @@ def reproduce(
     elif name is None:
         raise UserError("which paper? For example: longlag reproduce arjovsky-2016 (`longlag reproduce --list`)")
     else:
-        how = (options.workers(workers), threads, checkpoint_seconds)
+        from longlag.study.queue import Workers
+
+        how = Workers(options.workers(workers), threads, checkpoint_seconds)
         papers.reproduce(name, scale, home, tracking_uri, how, plan=plan, yes=yes, write=write, json=json)

@@ -89,9 +89,10 @@ def run(
     checked = load_run(fields, "run" if spec is None else str(spec))
 
     from longlag.cli import execute
+    from longlag.workspace import Workspace
 
-    how = execute.How(1, threads, checkpoint_seconds)
-    execute.one_run(checked, home, tracking_uri, how, force=force, json=json)
+    workspace = Workspace.open(home, tracking_uri)
+    execute.one_run(checked, workspace, threads=threads, checkpoint_seconds=checkpoint_seconds, force=force, json=json)
 
 
 def fields_of(task: str | None, file: Path | None, given: dict[str, Any], settings: list[str]) -> dict[str, Any]:

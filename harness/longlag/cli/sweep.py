@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json as json_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ from longlag.errors import UserError, suggestion
 from longlag.packages import DISTRIBUTED
 
 if TYPE_CHECKING:
-    from longlag.workers.cluster import Dask
+    from longlag.workers.launchers import Executor
 
 AXES = {
     "cell": "cell",
@@ -100,8 +100,10 @@ def sweep(
     ] = None,
     workers: options.Workers = "auto",
     executor: Annotated[
-        Literal["local", "dask"],
-        typer.Option(help="Where workers are: on this machine, or on a Dask cluster.", rich_help_panel=LOOP),
+        str,
+        typer.Option(
+            help="Where workers run: local, dask, or a mapping with a name and settings.", rich_help_panel=LOOP
+        ),
     ] = "local",
     scheduler: Annotated[
         str | None,
@@ -177,31 +179,43 @@ def sweep(
     spec = load_study(fields, study if not is_task else "sweep")
 
     from longlag.cli import execute
+    from longlag.study.queue import Workers
+    from longlag.workspace import Workspace
 
-    placed = _dask(executor, scheduler, resources)
-    how = execute.How(options.workers(workers), threads, checkpoint_seconds, storage, heartbeat_seconds, placed)
-    execute.study(spec, home, tracking_uri, how, json=json)
+    placed = _executor(executor, scheduler, resources)
+    how = Workers(options.workers(workers), threads, checkpoint_seconds, placed)
+    execute.study(spec, Workspace.open(home, tracking_uri, storage), how, heartbeat_seconds, json=json)
 
 
-def _dask(executor: str, scheduler: str | None, resources: str | None) -> Dask | None:
-    """The cluster that is meant; None for this machine."""
-    if executor == "local":
-        if resources is not None:
-            raise UserError("--resources: only with --executor dask")
-        return None
-    if scheduler is None:
-        raise UserError("--executor dask: which cluster? Give --scheduler, such as tcp://host:8786 (docs/scaling.md)")
-    from longlag.workers.cluster import Dask
+def _executor(given: str, scheduler: str | None, resources: str | None) -> Executor:
+    """Where workers run: a name, or a mapping with a name and settings."""
+    from longlag import specfile
+    from longlag.workers import launchers
 
+    fields = specfile.parse(given, "--executor")
+    fields = dict(fields) if isinstance(fields, dict) else {"name": fields}
+    if fields.get("name") == "dask":
+        fields |= {} if scheduler is None else {"scheduler": scheduler}
+        if "scheduler" not in fields:
+            raise UserError(
+                "--executor dask: which cluster? Give --scheduler, such as tcp://host:8786 (docs/scaling.md)"
+            )
+        fields |= {} if resources is None else {"resources": _resources(resources)}
+    elif resources is not None:
+        raise UserError("--resources: only with --executor dask")
+    return launchers.executor(fields)
+
+
+def _resources(text: str) -> dict[str, float]:
     taken: dict[str, float] = {}
-    for part in (resources or "").split(","):
+    for part in text.split(","):
         name, _, number = part.partition("=")
         try:
             if part.strip():
                 taken[name.strip()] = float(number)
         except ValueError:
-            raise UserError(f"--resources: should be NAME=NUMBER,…, such as GPU=1, not {resources!r}") from None
-    return Dask(scheduler, taken)
+            raise UserError(f"--resources: should be NAME=NUMBER,…, such as GPU=1, not {text!r}") from None
+    return taken
 
 
 def option(key: str) -> str:

@@ -34,8 +34,8 @@ def ui(
     if opened is None and tracking_uri is None:
         raise none_begun(study, home)
 
+    from longlag.tracking.home import Home
     from longlag.tracking.ui import serve
-    from longlag.workers.runner import open_home
 
     wanted = open_browser and sys.stdout.isatty()  # a script or a test has no use for a window
-    raise typer.Exit(serve(opened or open_home(home), tracking_uri, port, study, wanted, announce=typer.echo))
+    raise typer.Exit(serve(opened or Home.open(home), tracking_uri, port, study, wanted, announce=typer.echo))

@@ -9,6 +9,7 @@ from longlag.errors import UserError, suggestion
 from longlag.study.report import report
 from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
+from longlag.workspace import Workspace
 
 SHORTEST = 4
 """Letters of a run_key that are enough to ask by."""
@@ -28,7 +29,7 @@ def find(name: str, store: Store) -> Recorded:
     if colon:
         if which != BEST:
             raise UserError(f"{name!r}: of a study, only {study}:{BEST} can be named{suggestion(which, [BEST])}")
-        found = best_run(report(study, home=store.home, tracking_uri=None if store.own else store.uri))
+        found = best_run(report(study, Workspace(store.home, None if store.own else store.uri)))
         if found is None:
             raise UserError(f"no trial of study {study!r} has come to its end without diverging: there is no best one")
         return store.get(found.run_id)

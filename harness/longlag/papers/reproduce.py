@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 from longlag.errors import UserError
 from longlag.papers import cost, pages, plan, record, report
 from longlag.papers.claims import ScaleName
@@ -14,35 +10,24 @@ from longlag.papers.pages import Pages
 from longlag.papers.report import Report
 from longlag.papers.spec import PaperSpec
 from longlag.spec import RunSpec, StudySpec
+from longlag.study.queue import Workers
 from longlag.study.result import StudyCallback, StudyResult
 from longlag.study.sweep import sweep
-from longlag.tracking.home import Home
 from longlag.tracking.store import Store
-from longlag.training.checkpoint import SECONDS
 from longlag.training.environment import torch_threads
 from longlag.workers.runner import FINAL
+from longlag.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class How:
-    """Where and how the runs are made; nothing of it changes a run's numbers but threads, in their last bits."""
-
-    home: Home
-    tracking_uri: str | None = None
-    workers: int | Literal["auto"] = 1
-    threads: int = 1
-    checkpoint_seconds: float | None = SECONDS
-
-
-def costs(paper: PaperSpec, scale: ScaleName, how: How) -> list[Cost]:
+def costs(paper: PaperSpec, scale: ScaleName, workspace: Workspace, workers: Workers) -> list[Cost]:
     """What the study will take: searches first, then the runs that are judged."""
-    store = Store.open(how.home, how.tracking_uri)
+    store = workspace.store()
 
     def done(spec: RunSpec) -> bool:
         found = store.find(spec.run_key)
         return found is not None and found.result is not None and found.result.outcome in FINAL
 
-    with torch_threads(how.threads):
+    with torch_threads(workers.threads):
         searches = cost.estimate(plan.searched(paper, scale), done)
         runs = cost.estimate(plan.entries(paper, scale, _chosen_before(paper, scale, store)), done)
     return [Cost(f"{item.arm} (search)", item.runs, item.left, item.updates, item.seconds) for item in searches] + runs
@@ -61,52 +46,45 @@ def _chosen_before(paper: PaperSpec, scale: ScaleName, store: Store) -> dict[str
 
 
 def run(
-    paper: PaperSpec, scale: ScaleName, how: How, callback: Callable[[], StudyCallback]
+    paper: PaperSpec, scale: ScaleName, workspace: Workspace, workers: Workers, callback: StudyCallback
 ) -> tuple[Report, Pages, str]:
     """Run what has not been run before, judge, write the report, and keep it with the study's own run.
 
     Args:
-        paper, scale: what.
-        how: where.
-        callback: makes what is told of the progress of a sweep.
+        paper: the paper study.
+        scale: its scale.
+        workspace: where the runs and the report are kept.
+        workers: how many, and where.
+        callback: receives the events of its sweeps.
 
     Returns:
         The report, its files, and the study's name in the tracking store.
 
     Raises:
         UserError: when runs failed: nothing is judged on a part of the seeds.
-        KeyboardInterrupt: after Ctrl-C; the same call goes on.
+        KeyboardInterrupt: after Ctrl-C; the same call continues.
     """
     searches = plan.searched(paper, scale)
     chosen: dict[str, dict[str, object]] = {}
     if searches:
-        result = _sweep(plan.study(paper, scale, searches, "-search"), how, callback())
+        result = _sweep(plan.study(paper, scale, searches, "-search"), workspace, workers, callback)
         found = {item.run_key: item for trial in result.trials for item in trial.runs}
         chosen = plan.choose(searches, found)
     entries = plan.entries(paper, scale, chosen)
     spec = plan.study(paper, scale, entries)
-    result = _sweep(spec, how, callback())
-    store = Store.open(how.home, how.tracking_uri)
+    result = _sweep(spec, workspace, workers, callback)
+    store = workspace.store()
     kept = record.collect(paper, scale, entries, result, store, chosen, len(searches))
     content = report.build(paper, kept)
-    folder = how.home.reports / f"{paper.name}-{scale}"
+    folder = workspace.home.reports / f"{paper.name}-{scale}"
     written = pages.write(content, folder)
     tags = {f"verdict.{claim}": decision for claim, decision in content.decisions.items()}
     store.attach(result.experiment, spec.identity(), folder, tags)
     return content, written, spec.name
 
 
-def _sweep(spec: StudySpec, how: How, callback: StudyCallback) -> StudyResult:
-    callbacks: Sequence[StudyCallback] = [callback]
-    result = sweep(
-        spec,
-        home=how.home,
-        tracking_uri=how.tracking_uri,
-        threads=how.threads,
-        workers=how.workers,
-        checkpoint_seconds=how.checkpoint_seconds,
-        callbacks=callbacks,
-    )
+def _sweep(spec: StudySpec, workspace: Workspace, workers: Workers, callback: StudyCallback) -> StudyResult:
+    result = sweep(spec, workspace, workers, callbacks=[callback])
     if result.failed:
         first = result.failed[0]
         raise UserError(

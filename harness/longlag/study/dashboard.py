@@ -12,7 +12,7 @@ from longlag.errors import UserError
 from longlag.packages import DASHBOARD
 from longlag.study.storage import connect, where
 from longlag.study.store import StudyStore
-from longlag.tracking.home import Home
+from longlag.workspace import Workspace
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -29,16 +29,13 @@ class _Quiet(WSGIRequestHandler):
         """A line for every request would bury the address."""
 
 
-def server(
-    home: Home, study: str | None = None, port: int = 8080, storage: str | None = None
-) -> tuple[WSGIServer, str]:
+def server(workspace: Workspace, study: str | None = None, port: int = 8080) -> tuple[WSGIServer, str]:
     """The server, which listens already, and the address to open.
 
     Args:
-        home: whose studies are shown.
+        workspace: where the studies are kept.
         study: to open on; the list of all when not given.
         port: on the loopback interface; 0 takes a free one.
-        storage: where studies are kept, instead of the home.
 
     Raises:
         UserError: when optuna-dashboard is not installed, there is no such study, or the port is in use.
@@ -46,12 +43,12 @@ def server(
     DASHBOARD.require()
     from optuna_dashboard import wsgi
 
-    if storage is None and not (home.root / "optuna.db").exists():
-        raise UserError(f"no study has been begun in {home.root} yet; run a sweep first")
-    database = connect(where(home, storage))
+    if workspace.storage is None and not (workspace.home.root / "optuna.db").exists():
+        raise UserError(f"no study has been begun in {workspace.home.root} yet; run a sweep first")
+    database = connect(where(workspace))
     page = "/dashboard"
     if study is not None:
-        StudyStore.stored(study, where(home, storage)).storage.close()
+        StudyStore.stored(study, where(workspace)).storage.close()
         page += f"/studies/{database.get_study_id_from_name(study)}"
     try:
         listening = make_server(HOST, port, read_only(wsgi(database)), _Server, _Quiet)
@@ -65,15 +62,14 @@ def server(
 
 
 def serve(
-    home: Home,
+    workspace: Workspace,
     study: str | None = None,
     port: int = 8080,
     open_browser: bool = False,
     announce: Callable[[str], None] = print,
-    storage: str | None = None,
 ) -> None:
     """Run it until Ctrl-C; `announce` is told the address, alone in a line."""
-    listening, address = server(home, study, port, storage)
+    listening, address = server(workspace, study, port)
     with listening:
         announce(address)
         announce("Ctrl-C ends it.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 
 import yaml
 from optuna.trial import FrozenTrial, TrialState
@@ -17,10 +16,9 @@ from longlag.study import store as study_stores
 from longlag.study.result import State, StudyResult, TrialResult, ordered
 from longlag.study.storage import where
 from longlag.study.store import StudyStore
-from longlag.tracking.home import Home
 from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
-from longlag.workers.runner import open_home
+from longlag.workspace import Workspace
 
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -31,17 +29,14 @@ STATES: dict[TrialState, State] = {
 }
 
 
-def report(
-    name: str, *, home: Home | Path | str | None = None, tracking_uri: str | None = None, storage: str | None = None
-) -> StudyResult:
-    """A study that was begun before, as it stands.
+def report(name: str, workspace: Workspace) -> StudyResult:
+    """A study that was begun before, as it is now.
 
     Raises:
         UserError: when there is none of this name.
     """
-    opened = open_home(home)
-    study_store = StudyStore.stored(name, where(opened, storage))
-    store = Store.open(opened, tracking_uri)
+    study_store = StudyStore.stored(name, where(workspace))
+    store = workspace.store()
     with closing(study_store.storage):
         return collect(study_store, store, store.experiment_id(name))
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from optuna.study import StudyDirection
 from pydantic import BaseModel, ConfigDict
 
-from longlag.spec import RunSpec, StudySpec
-from longlag.training import RunCallback, RunResult
+from longlag.spec import StudySpec
+from longlag.training import RunResult
+from longlag.workers.requests import WorkerCallback
 
 State = Literal["complete", "pruned", "failed", "running", "lost", "waiting"]
 
@@ -108,8 +109,8 @@ def ordered(
     return tuple(sorted(trials, key=key))
 
 
-class StudyCallback(RunCallback):
-    """What wants to know how a sweep goes on; between `run_started` and `finished` it is told of the run as well."""
+class StudyCallback(WorkerCallback):
+    """Receives the events of a study."""
 
     def study_started(self, spec: StudySpec, done: int, total: int | None) -> None:
         """Before the first trial; `done` of `total` were finished before. None: only a budget ends the study."""
@@ -120,15 +121,22 @@ class StudyCallback(RunCallback):
     def trial_started(self, number: int, point: Mapping[str, Any]) -> None:
         """A point was chosen."""
 
-    def run_started(self, spec: RunSpec) -> None:
-        """One of its runs begins to train; not called for a run that had finished before."""
-
     def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
         """It is finished, pruned, or failed."""
 
     def worker(self, index: int) -> StudyCallback:
-        """Who is told what one of several workers does. They tell less: no `started`, `flow` and `predicted`."""
+        """What receives the events of this worker slot."""
         return self
 
-    def worker_died(self, index: int, how: str) -> None:
-        """A worker process ended; its trial is put back, and another process takes its place."""
+
+class SlotCallbacks:
+    """The callbacks of each worker slot."""
+
+    def __init__(self, callbacks: Sequence[StudyCallback]) -> None:
+        self.callbacks = callbacks
+        self.slots: dict[int, list[StudyCallback]] = {}
+
+    def __call__(self, slot: int) -> list[StudyCallback]:
+        if slot not in self.slots:
+            self.slots[slot] = [callback.worker(slot) for callback in self.callbacks]
+        return self.slots[slot]

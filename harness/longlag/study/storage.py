@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import threading
+import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,19 @@ from typing import Any
 import optuna
 import sqlalchemy
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from longlag.errors import UserError
-from longlag.optuna_private import stale_trial_numbers
+from longlag.log import log
+from longlag.optuna_private import stale_trial_numbers, trial_id
 from longlag.packages import PSYCOPG
-from longlag.tracking.home import Home
+from longlag.workspace import Workspace
 
 HEARTBEAT = 60
 """Seconds between two signs of life of a trial: tells the dead from the living where their processes cannot be seen."""
+ALIVE = 20.0
+"""Seconds between two notes of when a trial was last alive."""
 MISSED = 3
 """Heartbeats that a trial may miss before it counts as dead."""
 SQLITE = "sqlite:///"
@@ -68,6 +73,52 @@ class Storage(optuna.storages.RDBStorage):
             yield
 
 
+class Heartbeat:
+    """Signs of life of the trials that this process runs, given by a thread.
+
+    Args:
+        storage: of the study.
+        seen: attribute of a trial that says when it was last known to live: it outlasts the process.
+    """
+
+    def __init__(self, storage: Storage, seen: str) -> None:
+        self.storage, self.seen = storage, seen
+        self.trials: set[int] = set()
+        self.closed = threading.Event()
+        self.thread: threading.Thread | None = None
+
+    def add(self, trial: optuna.Trial) -> None:
+        self.storage.record_heartbeat(trial_id(trial))
+        self.trials.add(trial_id(trial))
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._beat, daemon=True)
+            self.thread.start()
+
+    def remove(self, trial: optuna.Trial) -> None:
+        self.trials.discard(trial_id(trial))
+
+    def close(self) -> None:
+        """End the thread."""
+        self.closed.set()
+        if self.thread is not None:
+            self.thread.join()
+
+    def _beat(self) -> None:
+        interval = self.storage.get_heartbeat_interval() or HEARTBEAT
+        noted = time.monotonic()
+        while not self.closed.wait(min(interval, ALIVE)):
+            note = time.monotonic() - noted >= ALIVE
+            noted = time.monotonic() if note else noted
+            for trial in list(self.trials):
+                self.storage.record_heartbeat(trial)
+                if note:
+                    try:
+                        self.storage.set_trial_user_attr(trial, self.seen, time.time())
+                    except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:  # it has ended, or the database
+                        log.info("trial %d is not marked as alive: %s", trial, error, exc_info=True)
+        self.storage.remove_session()
+
+
 def address(url: str) -> str:
     """A storage as a user names it, as the database drivers want it.
 
@@ -85,9 +136,21 @@ def address(url: str) -> str:
     return f"{POSTGRESQL}{rest}"
 
 
-def where(home: Home, url: str | None) -> str:
-    """The address of a study's database: the one given, or the home's own."""
-    return home.optuna_url if url is None else address(url)
+def where(workspace: Workspace) -> str:
+    """The address of a study's database: the workspace's storage, or the home's own."""
+    return workspace.home.optuna_url if workspace.storage is None else address(workspace.storage)
+
+
+def lost_database(url: str) -> Callable[[BaseException], str | None]:
+    """What to say of an error that a database on another machine raises when it is gone."""
+
+    def message(error: BaseException) -> str | None:
+        if shared(url) and isinstance(error, OperationalError | InterfaceError):
+            reason = str(error.orig or error).strip().splitlines()[-1]
+            return f"the study storage {masked(url)} went away ({reason})"
+        return None
+
+    return message
 
 
 def shared(url: str) -> bool:
@@ -160,6 +223,7 @@ def _lock(engine: Engine, what: str) -> Iterator[None]:
 def no_experimental_warnings() -> Iterator[None]:
     """Optuna warns that heartbeats and some samplers may change in a later release: pyproject.toml bounds it."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage")  # it does not know of `Heartbeat`
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", message="Clip non-finite values")  # of diverged runs, by the gp sampler
         yield

@@ -52,7 +52,6 @@ class StudyStore:
             UserError: when the study of this name is another search, or has another heartbeat.
         """
         storage = connect(url)
-        storage.heartbeat_stale_trial_callback = requeue
         with no_experimental_warnings(), storage.closed_if_refused(), storage.lock(_lock_name(spec.name)):
             study = optuna.create_study(
                 study_name=spec.name,

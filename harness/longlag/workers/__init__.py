@@ -1,1 +1,1 @@
-"""Run requests to results: finding what is done, training what is not, in this process or in others."""
+"""Run requests to results: one supervisor, one message protocol, and launchers that decide where workers run."""

@@ -1,4 +1,4 @@
-"""A worker process, as the one who starts it sees it."""
+"""A worker process, as seen by the process that starts it."""
 
 from __future__ import annotations
 
@@ -7,144 +7,101 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO
 
-MODULE = "longlag.workers.study_process"
-DONE, STOPPED, MISTAKE = 0, 130, 2  # how a worker process ends, if not by death
-PATIENCE = 5  # processes in a row that may die before one of them finishes a trial
-LOOK = 0.5  # seconds
-End = Literal["done", "stopped", "mistake", "died"]
+from longlag.log import log
+from longlag.workers.messages import Message
+from longlag.workers.requests import WorkerConfig
+
+MODULE = "longlag.workers.worker"
 
 
-class Process:
-    """One of them, started. It is in a session of its own: Ctrl-C in the terminal does not reach it.
+class WorkerProcess:
+    """One worker process. It has a session of its own: Ctrl-C in the terminal does not reach it.
 
     Args:
-        job: a `longlag.study.worker.Job` as JSON, which it reads from its standard input.
-        threads: that it is to compute with.
-        log: file for what it prints.
-        tell: told, by a thread of its own, every event that the process writes: a name and its arguments.
+        config: what the worker reads first.
+        log_file: file for what it prints.
+        receive: called with every message, from a thread; last with ``ended`` and how.
 
     Raises:
         OSError: when the log cannot be written.
     """
 
-    def __init__(self, job: str, threads: int, log: Path, tell: Callable[[list[Any]], None]) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.tell = tell
-        with log.open("w", encoding="utf-8") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", MODULE],
+    def __init__(self, config: WorkerConfig, log_file: Path, receive: Callable[[Message], None]) -> None:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.log_file, self.receive = log_file, receive
+        with log_file.open("w", encoding="utf-8") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", MODULE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                env=environment(config.threads),
                 start_new_session=True,
             )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(BrokenPipeError):  # it died at once; `poll` will say so
-            self._process.stdin.write(job + "\n")
-            self._process.stdin.flush()
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
-        self._reader.start()
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._write(config.model_dump_json())
+        self.reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self.reader.start()
 
-    def poll(self) -> int | None:
-        """How it ended, once everything it told has been handed on; None while it runs."""
-        code = self._process.poll()
-        if code is not None:
-            self._reader.join(LOOK)
-            self.stop()
-        return code
+    def send(self, *message: object) -> None:
+        self._write(json.dumps(message))
 
     def stop(self) -> None:
-        """Let it save what is in hand and end; the same happens when this process dies."""
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
+        """Let it save its run and end; the same happens when this process dies."""
+        with suppress(OSError):
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
     def kill(self) -> None:
-        """At once."""
-        self._process.kill()
-        self._process.wait()
+        """End it at once."""
+        self.process.kill()
         self.stop()
+        self.reader.join()
+
+    def _write(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # it is dead or was stopped: ``ended`` will say so
+            if self.process.stdin is not None:
+                self.process.stdin.write(line + "\n")
+                self.process.stdin.flush()
 
     def _read(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                with suppress(ValueError):  # it was killed within the line
-                    self.tell(json.loads(line))
+                try:
+                    message = json.loads(line)
+                except ValueError:  # it was killed within the line
+                    log.info("half a message of worker %s: %r", self.process.pid, line)
+                    continue
+                self.receive(message)
+        code = self.process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        self.stop()
+        self.receive(["ended", f"{how}; see {self.log_file}"])
 
 
-def how(code: int) -> str:
-    """In words."""
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+def environment(threads: int) -> Mapping[str, str]:
+    """The environment of a worker process: neither the current folder nor the script's may shadow a module.
 
-
-def keep(
-    job: str,
-    threads: int,
-    log: Path,
-    tell: Callable[[list[Any]], None],
-    wanted: Callable[[], Literal["go", "stop", "kill"]],
-) -> tuple[End, str]:
-    """Keep one worker process going, with another one after each that dies.
-
-    Args:
-        job: as of `Process`.
-        threads: as of `Process`.
-        log: as of `Process`.
-        tell: as of `Process`; deaths are told as ``worker_died``.
-        wanted: asked every `LOOK` seconds.
-
-    Returns:
-        How it ended, and a user's mistake or the last words of the last of `PATIENCE` processes in a row that died.
+    ``-P`` keeps both off the path; PYTHONPATH could bring them back.
     """
-    deaths, mistake = 0, ""
-
-    def hear(what: list[Any]) -> None:
-        nonlocal deaths, mistake
-        if what[0] == "mistake":
-            mistake = what[1]
-            return
-        if what[0] == "trial_ended":
-            deaths = 0
-        tell(what)
-
-    while True:
-        process = Process(job, threads, log, hear)
-        try:
-            while (code := process.poll()) is None:
-                time.sleep(LOOK)
-                wish = wanted()
-                if wish == "stop":
-                    process.stop()
-                elif wish == "kill":
-                    process.kill()
-        except BaseException:
-            process.kill()
-            raise
-        if code == DONE:
-            return "done", ""
-        if code == MISTAKE:
-            return "mistake", mistake
-        if code == STOPPED or wanted() != "go":
-            return "stopped", ""
-        deaths += 1
-        if deaths >= PATIENCE:
-            return "died", f"{how(code)}; {log}: {last_words(log)}"
-        tell(["worker_died", f"{how(code)}; see {log}"])
+    shadows = {Path.cwd(), Path(sys.argv[0] or ".").absolute().parent}
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [entry for entry in given if entry and Path(entry).absolute() not in shadows]
+    path = {"PYTHONPATH": os.pathsep.join(kept)}
+    return {**os.environ, **path, "OMP_NUM_THREADS": str(threads)}
 
 
-def last_words(log: Path) -> str:
+def last_words(log_file: Path) -> str:
     """The last line of a log."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = log_file.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         return str(error)
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

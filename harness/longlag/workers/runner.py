@@ -2,134 +2,85 @@
 
 from __future__ import annotations
 
+import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from longlag.errors import UserError
-from longlag.spec import RunSpec, load_run, require_for_run
-from longlag.study.faults import translate_errors
+from longlag.spec import RunSpec, require_for_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
-from longlag.training import RunCallback, RunResult, train
-from longlag.training.checkpoint import SECONDS, claimed, forget
-from longlag.training.environment import torch_threads
+from longlag.training import Pruned, RunCallback, train
+from longlag.training.checkpoint import claimed, forget
+from longlag.workers import faults
+from longlag.workers.requests import Execution, Failure, Interrupted, RunRequest, WorkerCallback, WorkerConfig
 
 FINAL = ("solved", "budget", "diverged")
-RUNS = "runs"
-NOTE = "Single runs, made by `longlag run`. Every study has an experiment of its own."
+Report = Callable[[int, float, bool], str | None]
+"""Takes update, score, and whether the evaluation was made before an interruption; returns why to prune, or None."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """A run was stopped by hand, and saved."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run is recorded.
-
-    Args:
-        experiment: id of the tracking experiment.
-        parent: run that it belongs to, such as the study's.
-        tags: what it is found by later.
-        name: as it stands in the tracking UI; None makes one.
-    """
-
-    experiment: str
-    parent: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class Execution:
-    """A result and where it stands.
-
-    Args:
-        result: of the run.
-        run_id: in the tracking store.
-        experiment: its experiment there.
-        trained: false when the run had finished before and was only found.
-    """
-
-    result: RunResult
-    run_id: str
-    experiment: str
-    trained: bool
-
-
-def run(
-    spec: RunSpec | Mapping[str, Any],
-    *,
-    home: Home | Path | str | None = None,
-    tracking_uri: str | None = None,
-    force: bool = False,
-    threads: int = 1,
-    callbacks: Sequence[RunCallback] = (),
-) -> RunResult:
-    """Train one run, or return the result of the same run if it has finished before.
-
-    Args:
-        spec: a `RunSpec`, or its fields as a mapping.
-        home: folder of the results; ``LONGLAG_HOME`` or ``./longlag-home`` when not given.
-        tracking_uri: an MLflow server or store, instead of the home's own.
-        force: train even if the same run has finished before.
-        threads: of torch; a run's numbers may depend on it in their last bits.
-        callbacks: told how the run goes on.
+def perform(
+    request: RunRequest,
+    config: WorkerConfig,
+    store: Store,
+    callbacks: Sequence[RunCallback],
+    stop: Callable[[], bool],
+    report: Report,
+) -> Execution | Failure:
+    """Execute a request in this process; an exception that concerns this run alone is a `Failure`.
 
     Raises:
-        UserError: for a spec, home or server that is wrong.
-
-    Examples:
-        >>> result = longlag.run({"task": "adding", "cell": "lstm"})  # doctest: +SKIP
-        >>> result.outcome, result.score  # doctest: +SKIP
+        Interrupted: when `stop` was true; the run is saved.
+        UserError: for what would stop every other run as well.
     """
-    spec = spec if isinstance(spec, RunSpec) else load_run(dict(spec))
-    check(spec)
-    opened = open_home(home)
-    with translate_errors(opened.root), torch_threads(threads):
-        store = Store.open(opened, tracking_uri)
-        place = Place(store.experiment(RUNS, NOTE))
-        return execute(spec, store, opened, place, force=force, callbacks=callbacks).result
+    try:
+        return execute(request, config, store, callbacks, stop, report)
+    except UserError:
+        raise
+    except Exception as error:
+        stops_all = faults.message(error, config.home)
+        if stops_all is not None:
+            raise UserError(stops_all) from error
+        what = "out of memory: " if faults.is_out_of_memory(error) else ""
+        file = keep_traceback(config, request.spec)
+        return Failure(f"{what}{type(error).__name__}: {error} (traceback in {file})", error)
 
 
 def execute(
-    spec: RunSpec,
+    request: RunRequest,
+    config: WorkerConfig,
     store: Store,
-    home: Home,
-    place: Place,
-    *,
-    force: bool = False,
-    callbacks: Sequence[RunCallback] = (),
-    started: Callable[[RunSpec], None] = lambda spec: None,
-    interrupted: Callable[[], bool] = lambda: False,
-    checkpoint_seconds: float | None = SECONDS,
+    callbacks: Sequence[RunCallback],
+    stop: Callable[[], bool],
+    report: Report,
 ) -> Execution:
-    """Find the run by its identity, or train it and record it at `place`.
+    """Find the run by its identity, or train and record it.
 
-    `started` is told just before training begins, and not at all for a run that was found. A run that was cut short
-    goes on from its checkpoint; one that another process trains just now is waited for.
+    A run that was interrupted continues from its checkpoint. A run that another process trains is waited for.
 
     Raises:
-        Interrupted: when `interrupted` ended the run; it was saved.
+        Interrupted: when `stop` was true; the run is saved.
     """
-    with claimed(home.checkpoints, spec.run_key, checkpoint_seconds) as checkpoints:
-        recorded = None if force else store.find(spec.run_key)
-        if recorded is not None and recorded.result is not None and recorded.result.outcome in FINAL:
-            forget(home.checkpoints, spec.run_key)
-            run_id = store.adopt(recorded, place.experiment, place.parent, dict(place.tags), place.name)
-            return Execution(recorded.result, run_id, place.experiment, trained=False)
-        recorder = store.callback(place.experiment, parent=place.parent, tags=dict(place.tags), name=place.name)
-        started(spec)
+    spec, home = request.spec, Home(config.home)
+    with claimed(home.checkpoints, spec.run_key, config.checkpoint_seconds) as checkpoints:
+        found = None if request.force else find(request, config, store)
+        if found is not None:
+            return found
+        recorder = store.callback(config.experiment, parent=config.parent, tags=dict(request.tags), name=request.name)
+        for callback in callbacks:
+            if isinstance(callback, WorkerCallback):
+                callback.run_started(spec)
         try:
             result = train(
                 spec,
-                [recorder, *callbacks],
+                [recorder, *callbacks, Scores(report)],
                 cache=home.datasets,
-                interrupted=interrupted,
+                interrupted=stop,
                 checkpoints=checkpoints,
             )
         except BaseException as error:  # Ctrl-C too: a run that ended is never left RUNNING
@@ -138,7 +89,48 @@ def execute(
         if result.outcome == "interrupted":
             raise Interrupted(result.reason)
         forget(home.checkpoints, spec.run_key)
-        return Execution(result, str(recorder.run_id), place.experiment, trained=True)
+        return Execution(result, str(recorder.run_id), config.experiment, trained=True)
+
+
+def find(request: RunRequest, config: WorkerConfig, store: Store) -> Execution | None:
+    """The same run if it has finished before, made visible where this one would be recorded."""
+    recorded = store.find(request.spec.run_key)
+    if recorded is None or recorded.result is None or recorded.result.outcome not in FINAL:
+        return None
+    forget(Home(config.home).checkpoints, request.spec.run_key)
+    run_id = store.adopt(recorded, config.experiment, config.parent, dict(request.tags), request.name)
+    return Execution(recorded.result, run_id, config.experiment, trained=False)
+
+
+class Scores(RunCallback):
+    """Reports every validation score to the search, and ends the run when it is to be pruned."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.reported: list[tuple[int, float]] = []
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        value = score if math.isfinite(score) else math.inf
+        self.reported.append((update, value))
+        reason = self.report(update, value, False)
+        if reason is not None:
+            raise Pruned(reason)
+
+    def saved(self) -> Mapping[str, Any]:
+        return {"reported": self.reported}
+
+    def restored(self, state: Mapping[str, Any]) -> None:
+        for update, value in state["reported"]:  # the search may be another process than before
+            self.reported.append((update, value))
+            self.report(update, value, True)
+
+
+def keep_traceback(config: WorkerConfig, spec: RunSpec) -> Path:
+    """Write the traceback of the exception that is being handled; returns the file."""
+    path = config.home / "logs" / f"{config.name}-{spec.run_key[:12]}.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(traceback.format_exc(), encoding="utf-8")
+    return path
 
 
 def check(spec: RunSpec) -> None:
@@ -153,7 +145,3 @@ def check(spec: RunSpec) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"training.device: there is no {device!r} on this machine; 'cpu' is always there") from error
-
-
-def open_home(home: Home | Path | str | None) -> Home:
-    return home if isinstance(home, Home) else Home.open(None if home is None else Path(home))

@@ -1,18 +1,18 @@
-"""What goes wrong outside of a study: a full disk, a home that cannot be written, a lost database, no memory left."""
+"""What goes wrong outside of a run: a full disk, a home that cannot be written, a lost database, no memory left."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import sqlalchemy.exc
 import torch
 
 from longlag.errors import UserError
-from longlag.study.storage import masked, shared
+
+Explain = Callable[[BaseException], str | None]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SQLITE = {  # its words, and ours; drivers and MLflow hand them on as text alone
@@ -21,21 +21,25 @@ SQLITE = {  # its words, and ours; drivers and MLflow hand them on as text alone
     "unable to open database file": "{home} cannot be written",
     "disk i/o error": "{disk} is full, or fails",
 }
-GOES_ON = "what is finished is kept, and the same command continues"
+CONTINUES = "what is finished is kept, and the same command continues"
 
 
-def message(error: BaseException, home: Path, url: str = "") -> str | None:
-    """What stands in the way of every trial; None for an error of one trial, or of ours.
+def nothing(error: BaseException) -> str | None:
+    return None
+
+
+def message(error: BaseException, home: Path, explain: Explain = nothing) -> str | None:
+    """What stops every run; None for an error of one run, or of ours.
 
     Args:
         error: what was raised, with what it was raised from.
         home: folder of the results.
-        url: the study's database, if it is not the home's.
+        explain: what else an error may mean.
     """
     for each in chain(error):
-        what = _of_disk(each, home) or _of_database(each, url)
+        what = _of_disk(each, home) or explain(each)
         if what is not None:
-            return f"{what}; {GOES_ON}"
+            return f"{what}; {CONTINUES}"
     return None
 
 
@@ -71,16 +75,9 @@ def _within(name: object, home: Path) -> bool:
     return isinstance(name, str) and Path(name).is_relative_to(home)
 
 
-def _of_database(error: BaseException, url: str) -> str | None:
-    if shared(url) and isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
-        reason = str(error.orig or error).strip().splitlines()[-1]
-        return f"the study storage {masked(url)} went away ({reason})"
-    return None
-
-
 @contextmanager
-def translate_errors(home: Path, url: str = "") -> Iterator[None]:
-    """Say what stands in the way of all in one sentence.
+def translate_errors(home: Path, explain: Explain = nothing) -> Iterator[None]:
+    """Turn an error that stops every run into one sentence.
 
     Raises:
         UserError: with that sentence.
@@ -90,7 +87,7 @@ def translate_errors(home: Path, url: str = "") -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        said = message(error, home, url)
+        said = message(error, home, explain)
         if said is None:
             raise
         raise UserError(said) from error

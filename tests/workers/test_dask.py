@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ import psutil
 import pytest
 from longlag.errors import UserError
 from longlag.spec import RunSpec
-from longlag.study import StudyCallback
+from longlag.study.result import StudyCallback
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
-from longlag.workers import cluster
-from longlag.workers.cluster import Dask, room
+from longlag.workers.launchers import dask
+from longlag.workers.launchers.dask import Dask, threads
 from longlag.workers.process import MODULE
 
 from tests.serving import dask_cluster
@@ -36,6 +37,7 @@ STUDY: dict[str, Any] = {
     },
     "space": {"cell": ["rnn", "gru"], "model.depth": [1, 2], "optimizer.lr": [0.001, 0.01]},
     "sampler": {"name": "grid"},
+    "pruner": {"name": "median", "startup_trials": 1000},
 }
 
 
@@ -54,33 +56,44 @@ def figures(result: Any) -> dict[str, Any]:
 
 
 class Killer(StudyCallback):
-    """Kills a process that trains when the first run begins, and a Dask worker at the third; keeps what it is told."""
+    """Kills the process of the first run that is evaluated, and at the third evaluation the Dask worker above it.
+
+    They wait for an answer then, so that the victim has a run whatever the machine's speed.
+    """
 
     def __init__(self) -> None:
-        self.victims = {1: "process", 3: "dask worker"}
-        self.begun = 0
+        self.evaluations = 0
         self.ended: list[str] = []
         self.died: list[str] = []
 
-    def run_started(self, spec: RunSpec) -> None:
-        self.begun += 1
-        if self.begun in self.victims:
-            _process(self.victims[self.begun]).send_signal(signal.SIGKILL)
+    def worker(self, index: int) -> StudyCallback:
+        return KillerOfSlot(self, index)
+
+
+class KillerOfSlot(StudyCallback):
+    def __init__(self, whole: Killer, slot: int) -> None:
+        self.whole, self.slot = whole, slot
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        self.whole.evaluations += 1
+        if self.whole.evaluations in (1, 3):
+            process = _process(self.slot)
+            (process if self.whole.evaluations == 1 else process.parents()[0]).send_signal(signal.SIGKILL)
 
     def trial_ended(self, number: int, state: Any, objective: float | None, reason: str) -> None:
-        self.ended.append(state)
+        self.whole.ended.append(state)
 
     def worker_died(self, index: int, how: str) -> None:
-        self.died.append(how)
+        self.whole.died.append(how)
 
 
-def _process(victim: str) -> psutil.Process:
-    """A worker process of ours that trains, or the Dask worker above it."""
+def _process(slot: int) -> psutil.Process:
+    """The worker process of a slot, by the log that it writes."""
     for process in psutil.process_iter(["cmdline"]):
         if MODULE in (process.info["cmdline"] or []):
-            parents = process.parents()
-            if any("dask_worker" in " ".join(above.cmdline()) for above in parents):
-                return process if victim == "process" else parents[0]
+            with suppress(OSError):  # it died in this moment
+                if Path(f"/proc/{process.pid}/fd/2").readlink().name == f"placed-worker{slot + 1}.txt":
+                    return process
     raise AssertionError("nobody works")
 
 
@@ -92,6 +105,7 @@ def test_a_cluster_that_loses_workers_gives_the_results_of_one_worker(scheduler:
     assert figures(placed) == figures(one)
     assert [trial.objective for trial in placed.trials] == [trial.objective for trial in one.trials]
     assert len(killer.died) == 2, killer.died
+    assert killer.died[0].startswith("signal 9; see ") and killer.died[1].startswith("Dask lost its worker tcp://")
     assert killer.ended.count("complete") == 8
     states = [t.state.name for t in StudyStore.stored("placed", Home.open(home).optuna_url).study.get_trials()]
     assert states.count("COMPLETE") == 8 and set(states) <= {"COMPLETE", "FAIL"}
@@ -119,7 +133,7 @@ def test_ctrl_c_once_saves_and_twice_stops_at_once(times: int, scheduler: str, t
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT", 1)
+    monkeypatch.setattr(dask, "CONNECT", 1)
     with pytest.raises(UserError, match=r"scheduler tcp://127.0.0.1:9 does not answer"):
         longlag.sweep(STUDY, home=tmp_path / "home", executor=Dask("tcp://127.0.0.1:9"))
 
@@ -131,6 +145,6 @@ def test_room_is_what_threads_and_resources_allow() -> None:
             return {"workers": {"a": big, "b": {"nthreads": 1, "resources": {}}}}
 
     client: Any = Client()
-    assert room(client, {}) == 5
-    assert room(client, {"GPU": 1}) == 2
-    assert room(client, {"GPU": 0.5}) == 4
+    assert threads(client, {}) == 5
+    assert threads(client, {"GPU": 1}) == 2
+    assert threads(client, {"GPU": 0.5}) == 4

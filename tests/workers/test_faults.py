@@ -18,15 +18,16 @@ from typing import Any
 import longlag
 import psutil
 import pytest
+from longlag import report
 from longlag.cli.app import app
 from longlag.cli.errors import invoke
 from longlag.errors import UserError
 from longlag.spec import RunSpec
-from longlag.study import StudyCallback, report
-from longlag.study.faults import message, translate_errors
+from longlag.study.result import StudyCallback
 from longlag.study.storage import address
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
+from longlag.workers.faults import message, translate_errors
 
 from tests.serving import PostgreSQL
 

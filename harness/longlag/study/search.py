@@ -1,0 +1,249 @@
+"""A study as a search: Optuna proposes points, each is one trial of a run a seed, and several hosts may share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from longlag import samplers
+from longlag.errors import UserError
+from longlag.log import log
+from longlag.objectives import mean, measure
+from longlag.spec import ARM, RunSpec, StudySpec
+from longlag.study import budget, space
+from longlag.study import store as study_stores
+from longlag.study.liveness import holder
+from longlag.study.report import run_name
+from longlag.study.result import State, StudyCallback
+from longlag.study.size import sized
+from longlag.study.storage import Heartbeat
+from longlag.study.store import StudyStore
+from longlag.training import RunResult
+from longlag.workers.requests import Execution, Failure, RunRequest
+
+RANKED_LAST = 1e9
+"""In place of infinity, the score of a diverged run, where only ranks count and Optuna takes no infinity."""
+TAKEN_OVER = "it gave no sign of life for a while, and another process took it over"
+
+
+@dataclass
+class RunningTrial:
+    """A trial that this process runs.
+
+    Args:
+        trial: Optuna's.
+        specs: its runs, one a seed.
+        executions: of those that have ended.
+        reported: updates at which Optuna has its score.
+    """
+
+    trial: optuna.Trial
+    specs: Sequence[RunSpec]
+    executions: list[Execution] = field(default_factory=list)
+    reported: set[int] = field(default_factory=set)
+
+
+class StudySearch:
+    """Asks for the runs of one trial after another until the study is finished, whoever else works on it.
+
+    Args:
+        study_store: the study.
+        callbacks: those of a worker slot.
+    """
+
+    def __init__(self, study_store: StudyStore, callbacks: Callable[[int], Sequence[StudyCallback]]) -> None:
+        self.study_store, self.callbacks = study_store, callbacks
+        self.spec: StudySpec = study_store.spec
+        self.running: dict[int, RunningTrial] = {}
+        """By worker slot."""
+        self.heartbeat = Heartbeat(study_store.storage, budget.SEEN)
+        self.one_objective = len(self.spec.objectives) == 1  # Optuna takes reports of one number only
+
+    # -- what the supervisor calls ------------------------------------------------------------------------------------
+
+    def ask(self, slot: int) -> RunRequest | None:
+        running = self.running.get(slot)
+        while running is None:
+            with self.study_store.lock():
+                self.study_store.recover_orphans()
+                if self.study_store.finished():
+                    return None
+                self.give_up_if_only_fails()
+                if not self.study_store.remaining():
+                    return None
+                trial, point = self.propose()
+            running = self.begin(slot, trial, point)
+        return self.request(running)
+
+    def evaluated(self, slot: int, update: int, score: float, earlier: bool) -> str | None:
+        running = self.running[slot]
+        if len(running.specs) > 1 or not self.one_objective:
+            return None
+        try:
+            if update not in running.reported:  # a run that continues from a checkpoint comes by again
+                running.reported.add(update)
+                running.trial.report(score, update)
+            if earlier or not running.trial.should_prune():
+                return None
+        except Exception:
+            if self.study_store.taken_over(running.trial.number):
+                return TAKEN_OVER
+            raise
+        return f"score {score:.3g} at update {update} is worse than the other trials' there"
+
+    def tell(self, slot: int, outcome: Execution | Failure) -> None:
+        running = self.running[slot]
+        try:
+            if isinstance(outcome, Failure):
+                self.end(slot, "failed", outcome.reason)
+            else:
+                self.record(slot, running, outcome)
+        except Exception:
+            if not self.study_store.taken_over(running.trial.number):  # while this machine slept, or was cut off
+                raise
+            self.drop(slot, TAKEN_OVER)
+
+    def abandon(self, reason: str) -> None:
+        for slot, running in list(self.running.items()):
+            self.drop(slot, reason)
+            try:
+                with self.study_store.lock():
+                    self.study_store.requeue(running.trial.number)
+            except Exception as error:  # a database that is gone must not hide why the study ends
+                log.info("trial %d is not queued again: %s", running.trial.number, error, exc_info=True)
+        self.heartbeat.close()
+
+    def finished(self) -> bool:
+        return self.study_store.finished()
+
+    # -- a trial ------------------------------------------------------------------------------------------------------
+
+    def propose(self) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A new trial and its point. Hold the lock: who finds a trial without a process finds one whose process died.
+
+        Raises:
+            UserError: when the sampler fails; it would fail for the next trial as well.
+        """
+        study = self.study_store.study
+        study.sampler = samplers.build(self.spec, len(study.get_trials(deepcopy=False)))
+        trial = study.ask()
+        try:
+            trial.set_user_attr("process", holder())
+            self.heartbeat.add(trial)
+            try:
+                point = space.suggest(trial, self.spec.space)
+            except (optuna.exceptions.StorageInternalError, SQLAlchemyError):
+                raise
+            except Exception as error:
+                log.info("the sampler failed", exc_info=True)
+                raise UserError(
+                    f"the sampler {self.spec.sampler.name} proposes no point: {type(error).__name__}: {error}"
+                ) from error
+            if self.spec.total_updates is not None:
+                trial.set_user_attr(budget.HOLDS, self.most(point))
+        except BaseException:
+            self.heartbeat.remove(trial)
+            with suppress(Exception):  # a database that is gone must not hide what went wrong
+                self.study_store.requeue(trial.number)
+            raise
+        return trial, point
+
+    def begin(self, slot: int, trial: optuna.Trial, point: Mapping[str, Any]) -> RunningTrial | None:
+        """The trial's runs; None when its point is refused, which fails the trial."""
+        for callback in self.callbacks(slot):
+            callback.trial_started(trial.number, point)
+        running = self.running[slot] = RunningTrial(trial, [])
+        try:
+            running.specs = self.specs(point)
+        except UserError as error:
+            self.tell(slot, Failure(str(error)))
+            return None
+        trial.set_user_attr("run_keys", [spec.run_key for spec in running.specs])
+        return running
+
+    def specs(self, point: Mapping[str, Any]) -> list[RunSpec]:
+        specs = [self.spec.run(dict(point), seed) for seed in self.spec.seeds]
+        target = self.spec.parameters
+        return specs if target is None else [sized(spec, target) for spec in specs]
+
+    def most(self, point: Mapping[str, Any]) -> int:
+        """Updates that a trial may make at most."""
+        try:
+            return len(self.spec.seeds) * self.spec.run(dict(point), self.spec.seeds[0]).training.updates
+        except UserError:  # it will fail at once
+            return 0
+
+    def request(self, running: RunningTrial) -> RunRequest:
+        """The run of the trial's next seed."""
+        trial, spec = running.trial, running.specs[len(running.executions)]
+        tags = {"longlag.study": self.spec.name, "longlag.trial": str(trial.number)}
+        arm = str(trial.params[ARM]) if ARM in trial.params else None
+        if arm is not None:
+            tags[ARM] = arm
+        answered = self.one_objective and len(running.specs) == 1 and self.spec.pruner.name != "none"
+        return RunRequest(spec=spec, name=run_name(trial.number, spec, arm), tags=tags, answered=answered)
+
+    def record(self, slot: int, running: RunningTrial, execution: Execution) -> None:
+        """One run has ended; the trial too, if it was the last one or is pruned."""
+        running.executions.append(execution)
+        trial, results = running.trial, [each.result for each in running.executions]
+        trial.set_user_attr("run_ids", [each.run_id for each in running.executions])
+        trial.set_user_attr(budget.UPDATES, sum(result.updates for result in results))
+        last = execution.result
+        if last.outcome == "pruned":
+            self.end(slot, "pruned", last.reason)
+            return
+        total = len(running.specs)
+        if total > 1 and self.one_objective:
+            trial.report(self.interim(results), len(results))
+            if len(results) < total and trial.should_prune():
+                self.end(slot, "pruned", f"after {len(results)} of {total} seeds")
+                return
+        if len(results) == total:
+            self.end(slot, "complete", "", [mean(name, results) for name in self.spec.objectives])
+
+    def interim(self, results: Sequence[RunResult]) -> float:
+        """What the pruner compares after some of the seeds."""
+        scores = [measure("score", result) for result in results]
+        if self.spec.pruner.name == "wilcoxon":  # it compares seed by seed
+            return min(scores[-1], RANKED_LAST)
+        return sum(scores) / len(scores)
+
+    def end(self, slot: int, state: State, reason: str, values: Sequence[float] | None = None) -> None:
+        """Tell Optuna that the trial has ended, then the callbacks."""
+        trial = self.running[slot].trial
+        trial.set_user_attr(budget.SEEN, time.time())
+        if reason:
+            trial.set_user_attr("reason", reason)
+        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        self.study_store.study.tell(trial, values, states[state])
+        self.forget(slot, state, None if values is None else values[0], reason)
+
+    def drop(self, slot: int, reason: str) -> None:
+        """The trial ends here and not for Optuna: it is queued again, or another process has taken it over."""
+        trial = self.running[slot].trial
+        with suppress(Exception):  # a full disk, a database that is gone, or a trial that has ended
+            trial.set_user_attr(budget.SEEN, time.time())
+            trial.set_user_attr("reason", reason)
+        self.forget(slot, "failed", None, reason)
+
+    def forget(self, slot: int, state: State, objective: float | None, reason: str) -> None:
+        trial = self.running.pop(slot).trial
+        self.heartbeat.remove(trial)
+        for callback in self.callbacks(slot):
+            callback.trial_ended(trial.number, state, objective, reason)
+
+    def give_up_if_only_fails(self) -> None:
+        reason = self.study_store.only_fails()
+        if reason is not None:
+            raise UserError(
+                f"the last {study_stores.FAILURES} trials failed ({reason}), and the study has no number of trials "
+                "that would end it; put that right, or give trials"
+            )
