@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SECONDS = 120
+SECONDS = 300
 
 
 def free_port() -> int:

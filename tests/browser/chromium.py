@@ -22,6 +22,8 @@ FLAGS = [  # what a browser needs as root in a container, and no traffic of its 
     "--disable-component-update",
     "--disable-sync",
 ]
+WAIT = 300_000
+"""Milliseconds for whatever a page is waited for: it matters where something fails, or the machine is very busy."""
 TRACE = ".js-plotly-plot .scatterlayer .trace"
 """A line in one of MLflow's charts."""
 
@@ -33,8 +35,9 @@ def opened(profile: Path) -> Iterator[Page]:
 
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=CHROMIUM, args=FLAGS, viewport={"width": 1600, "height": 1000}
+            str(profile), executable_path=CHROMIUM, args=FLAGS, viewport={"width": 1600, "height": 1000}, timeout=WAIT
         )
+        context.set_default_timeout(WAIT)
         # MLflow opens its assistant on a first visit, over a third of the page: this one is not the first.
         context.add_init_script("localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')")
         yield context.pages[0]

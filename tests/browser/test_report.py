@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from longlag.papers import pages, report
 
-from tests.browser.chromium import CHROMIUM, FLAGS
+from tests.browser.chromium import CHROMIUM, FLAGS, WAIT
 from tests.papers.example import measured, paper
 
 pytestmark = [
@@ -24,8 +24,9 @@ def test_report(tmp_path: Path) -> None:
     for picture in tmp_path.glob("*.png"):
         picture.unlink()  # what is shown stands in the page itself
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=WAIT)
         page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.set_default_timeout(WAIT)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(written.html.as_uri())

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from longlag.errors import UserError
 from longlag.papers import figures, pages, plan, report_markdown
+from longlag.papers.record import read
+from longlag.papers.spec import load_paper
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "papers"
@@ -27,10 +29,10 @@ def test_the_page_is_what_the_measurements_give(data: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("data", KEPT, ids=lambda path: path.stem)
 def test_the_run_keys_are_what_the_paper_study_gives(data: Path) -> None:
     """A run key that changes makes every finished run unfindable, and the committed numbers without a source."""
-    paper, content = pages.again(data)
-    record = content.record
-    found = {(entry.arm, entry.seed): entry.spec.run_key for entry in plan.entries(paper, record.scale, record.chosen)}
-    assert found == {(run.arm, run.seed): run.run_key for run in record.runs}
+    kept = read(data)
+    paper = load_paper(kept.paper)
+    found = {(entry.arm, entry.seed): entry.spec.run_key for entry in plan.entries(paper, kept.scale, kept.chosen)}
+    assert found == {(run.arm, run.seed): run.run_key for run in kept.runs}
 
 
 def test_the_command_makes_the_pages_again(longlag: Any, tmp_path: Path) -> None:

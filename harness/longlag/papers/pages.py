@@ -56,22 +56,24 @@ def _write(content: Report, folder: Path, html: bool) -> Pages:
     return pages
 
 
-def again(data: Path) -> tuple[PaperSpec, Report]:
+def again(data: Path, simulate: bool = True) -> tuple[PaperSpec, Report]:
     """The report on kept measurements, from the study of that name.
+
+    `simulate` says whether to find how many further seeds an inconclusive claim needs, which takes seconds.
 
     Raises:
         UserError: when the file is none, or lacks what today's claims need.
     """
     kept: Record = record.read(data)
     paper = load_paper(kept.paper, check_runs=False)
-    return paper, report.build(paper, kept)
+    return paper, report.build(paper, kept, simulate)
 
 
 def summary(folder: Path, link: str) -> str:
     """A table of all reports kept in a folder: a row a paper, its claims by verdict. `link` goes before file names."""
     rows: list[list[str]] = []
     for data in sorted(folder.glob("*.json")):
-        paper, content = again(data)
+        paper, content = again(data, simulate=False)
         by_verdict = {name: [i for i, verdict in content.decisions.items() if verdict == name] for name in DECISIONS}
         who = f"[{paper.citation.authors} ({paper.citation.year})]({link}{data.stem}.md)"
         seeds = sorted({len(content.record.of(run.arm)) for run in content.record.runs})
