@@ -102,8 +102,8 @@ def component(spec: type[Component], definitions: dict[str, Any]) -> dict[str, A
         try:
             options = registry.load(kind, name).Options
             described = options.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
-        except Exception:  # a plug-in may be broken in any way; `longlag list` says what is wrong with it
-            log.info("%s %r has no schema", kind, name, exc_info=True)
+        except Exception as error:  # a plug-in may be broken in any way; `longlag list` says what is wrong with it
+            log.info("%s %r has no schema: %s", kind, name, error, exc_info=True)
             continue
         for inner, definition in described.pop("$defs", {}).items():
             definitions[f"{kind}.{name}.{inner}"] = definition

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from longlag.errors import UserError
+from longlag.log import log
 from longlag.study.result import SlotCallbacks
 from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store, Trials
@@ -106,9 +106,11 @@ def execute(
                 if stop.signal is None:
                     raise
     except BaseException as error:
-        with suppress(Exception):  # a store that is gone must not hide what went wrong
+        try:
             store.mark_killed(config.experiment, running)
             store.end_parent(config.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
+        except Exception as lost:  # a store that is gone must not hide what went wrong
+            log.info("the runs that were stopped are not marked as such: %s", lost, exc_info=True)
         raise
     try:
         store.deliver()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,7 +141,7 @@ class StudySearch:
             except (optuna.exceptions.StorageInternalError, SQLAlchemyError):
                 raise
             except Exception as error:
-                log.info("the sampler failed", exc_info=True)
+                log.info("the sampler failed: %s", error, exc_info=True)
                 raise UserError(
                     f"the sampler {self.spec.sampler.name} proposes no point: {type(error).__name__}: {error}"
                 ) from error
@@ -150,8 +149,10 @@ class StudySearch:
                 trial.set_user_attr(budget.HOLDS, self.most(point))
         except BaseException:
             self.heartbeat.remove(trial)
-            with suppress(Exception):  # a database that is gone must not hide what went wrong
+            try:
                 self.study_store.requeue(trial.number)
+            except Exception as error:  # a database that is gone must not hide what went wrong
+                log.info("trial %d is not queued again: %s", trial.number, error, exc_info=True)
             raise
         return trial, point
 
@@ -229,9 +230,11 @@ class StudySearch:
     def drop(self, slot: int, reason: str) -> None:
         """The trial ends here and not for Optuna: it is queued again, or another process has taken it over."""
         trial = self.running[slot].trial
-        with suppress(Exception):  # a full disk, a database that is gone, or a trial that has ended
+        try:
             trial.set_user_attr(budget.SEEN, time.time())
             trial.set_user_attr("reason", reason)
+        except Exception as error:  # a full disk, a database that is gone, or a trial that has ended
+            log.info("why trial %d ended is not written down: %s", trial.number, error, exc_info=True)
         self.forget(slot, "failed", None, reason)
 
     def forget(self, slot: int, state: State, objective: float | None, reason: str) -> None:

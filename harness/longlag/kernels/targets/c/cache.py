@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from longlag.log import log
+
 WAIT_SECONDS = 120
 """How long to wait for another process that builds the same file, before building it here as well."""
 
@@ -40,8 +42,9 @@ def cache_folder() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if private(folder) and os.access(folder, os.W_OK | os.X_OK):
             return folder
-    except (OSError, RuntimeError):
-        pass
+        log.info("%s is not a folder that only this user can write to: built libraries go into a temporary one", folder)
+    except (OSError, RuntimeError) as error:  # a RuntimeError: the user has no home folder
+        log.info("built libraries go into a temporary folder: %s", error, exc_info=True)
     return temporary_folder()
 
 
