@@ -134,6 +134,14 @@ def test_adding_a_target(tmp_path: Path) -> None:
     assert done.returncode == 0 and " passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-3000:]
 
 
+def test_adding_a_launcher(tmp_path: Path) -> None:
+    environment = install("adding-a-launcher.md", tmp_path)
+    assert "pinned" in [row["name"] for row in json.loads(longlag(environment, "list", "executors", "--json"))]
+    small = ["--set", "task.length=6", *SHORT, "--workers", "2", "--executor", "{name: pinned, nice: 7}", "--json"]
+    found = json.loads(longlag(environment, "sweep", "adding", "--cell", "rnn,gru", "--name", "pinned", *small))
+    assert [trial["state"] for trial in found["trials"]] == ["complete", "complete"]
+
+
 def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LONGLAG_HOME", str(tmp_path / "home"))
     blocks = PYTHON.findall((ROOT / "README.md").read_text())

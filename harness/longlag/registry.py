@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from longlag.errors import UserError, one_line, suggestion
 
-Kind = Literal["task", "cell", "optimizer", "probe", "sampler", "objective", "target"]
+Kind = Literal["task", "cell", "optimizer", "probe", "sampler", "objective", "target", "executor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 GROUPS: dict[Kind, str] = {kind: f"longlag.{kind}s" for kind in KINDS}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import typer
@@ -14,7 +15,7 @@ from longlag.errors import UserError, one_line
 from longlag.log import log
 from longlag.registry import Kind
 
-HELP = "List tasks, cells, optimizers, probes, samplers, objectives, kernel targets or studies."
+HELP = "List tasks, cells, optimizers, probes, samplers, objectives, kernel targets, executors or studies."
 app = typer.Typer(help=HELP, no_args_is_help=False, rich_markup_mode="rich")
 
 
@@ -90,6 +91,13 @@ def targets(json: options.Json = False) -> None:
     """List the installed kernel targets, third parties' included."""
     columns = {"name": "target", "about": "what it is", "devices": "devices", "runs": "runs", "from": "from"}
     _show(_rows("target", _target), columns, json)
+
+
+@app.command()
+def executors(json: options.Json = False) -> None:
+    """List the installed executors, which launch the workers of a sweep, third parties' included."""
+    columns = {"name": "executor", "about": "where workers run", "settings": "settings", "from": "from"}
+    _show(_rows("executor", lambda executor: {"settings": [field.name for field in fields(executor)]}), columns, json)
 
 
 @app.command()

@@ -26,7 +26,7 @@ def show(
     json: options.Json = False,
     home: options.Home = None,
 ) -> None:
-    """Show one task, cell, optimizer, probe, sampler, objective, kernel target or study.
+    """Show one task, cell, optimizer, probe, sampler, objective, kernel target, executor or study.
 
     \b
       longlag show adding
@@ -43,6 +43,8 @@ def show(
             found.append(_common(kind, name, registry.load(kind, name)))
     if name in registry.names("target"):
         found.append(target(name))
+    if name in registry.names("executor"):
+        found.append(executor(name))
     if not found:
         found.append(study(name, home))
     if json:
@@ -101,6 +103,25 @@ def target(name: str) -> dict[str, Any]:
         "options": {},
         "devices": list(definition.devices),
         "automatic": definition.automatic,
+    }
+
+
+def executor(name: str) -> dict[str, Any]:
+    from pydantic import TypeAdapter
+
+    definition = registry.load("executor", name)
+    schema = TypeAdapter(definition).json_schema()
+    required = schema.get("required", [])
+    settings = {
+        key: field if key in required else {"default": {}, **field}
+        for key, field in schema.get("properties", {}).items()
+    }
+    return {
+        "kind": "executor",
+        "name": name,
+        "from": registry.origin("executor", name),
+        "definition": inspect.getdoc(definition) or "",
+        "options": settings,
     }
 
 

@@ -1,13 +1,13 @@
-"""Launchers: what starts workers and carries their messages. One file each, registered in `EXECUTORS`."""
+"""Launchers: what starts workers and carries their messages. One file each; entry points `longlag.executors`."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from pydantic import ValidationError
 
-from longlag.errors import UserError, explain, suggestion
+from longlag import registry
+from longlag.errors import UserError, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from longlag.training import RunCallback
     from longlag.workers.messages import Message
     from longlag.workers.requests import Execution, Failure, RunRequest, WorkerConfig
-
-EXECUTORS = {
-    "local": "longlag.workers.launchers.local:Local",
-    "dask": "longlag.workers.launchers.dask:Dask",
-}
-"""By name, the settings of each way to launch workers; see `Executor`."""
 
 
 class Executor(Protocol):
@@ -104,11 +98,7 @@ def executor(fields: Any) -> Executor:
     """
     given = dict(fields) if isinstance(fields, dict) else {"name": fields}
     name = str(given.pop("name", ""))
-    if name not in EXECUTORS:
-        known = suggestion(name, list(EXECUTORS)) or f"; there are {', '.join(EXECUTORS)}"
-        raise UserError(f"there is no executor {name!r}{known}")
-    module, _, cls = EXECUTORS[name].partition(":")
-    settings = getattr(import_module(module), cls)
+    settings = registry.load("executor", name)
     try:
         made: Executor = settings(**given)
     except ValidationError as error:
