@@ -38,7 +38,7 @@ def test_the_exponential_is_scipys_and_orthogonal(size, scale):
     above = torch.randn(size * (size - 1) // 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * scale
     matrix = skew.skew(above, size)
     wanted = torch.from_numpy(scipy.linalg.expm(matrix.numpy()))
-    # rounding grows with the norm of the matrix, whose entries stand for angles of that size
+    # rounding grows with the norm of the matrix, whose entries are angles of that size
     room = size * max(1.0, float(torch.linalg.matrix_norm(matrix, 2)))
     for dtype in (torch.float64, torch.float32):
         found = composed(Exponential(), above.to(dtype), size).tensor().double()
@@ -53,7 +53,7 @@ def test_the_exponentials_gradient_is_scipys(scale):
     leaf = (scale * torch.randn(15, generator=generator, dtype=torch.float64)).requires_grad_()
     seed = torch.randn(6, 6, generator=generator, dtype=torch.float64)
     composed(Exponential(), leaf, 6).tensor().backward(seed)
-    # the adjoint of the derivative at S is the derivative at S', and an entry of A stands in S twice, once negated
+    # the adjoint of the derivative at S is the derivative at S', and an entry of A is in S twice, once negated
     matrix = skew.skew(leaf.detach(), 6)
     wanted = torch.from_numpy(scipy.linalg.expm_frechet(matrix.T.numpy(), seed.numpy(), compute_expm=False))
     rows, columns = torch.triu_indices(6, 6, 1)
@@ -66,9 +66,9 @@ def test_the_derivatives_that_are_written_out(mapping, scale):
     generator = torch.Generator().manual_seed(4)
     above = (scale * torch.randn(10, generator=generator, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(lambda a: composed(mapping, a, 5).tensor(), (above,))
-    turned = (scale * torch.randn(5, 5, generator=generator, dtype=torch.float64)).T  # a gradient that lies by columns
-    (by_columns,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, turned)
-    (by_rows,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, turned.contiguous())
+    transposed = (scale * torch.randn(5, 5, generator=generator, dtype=torch.float64)).T  # a gradient stored by columns
+    (by_columns,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, transposed)
+    (by_rows,) = torch.autograd.grad(composed(mapping, above, 5).tensor(), above, transposed.contiguous())
     torch.testing.assert_close(by_columns, by_rows, rtol=1e-13, atol=1e-13 * scale)
 
 
@@ -171,8 +171,8 @@ def test_a_derived_weight_may_lie_by_columns():
     layer = ExpRNN().layer(3, 6, torch.Generator().manual_seed(7))
     weights, x, state = layer.weights(), torch.ones(4, 2, 3), layer.initial_state(2)
     (matrix,) = weights.weight_hh
-    turned = Derived((matrix,), lambda given: (given.T.contiguous().T, lambda gradient: (gradient,)))
-    lying = weights._replace(weight_hh=(), derived={"weight_hh": turned})
+    transposed = Derived((matrix,), lambda given: (given.T.contiguous().T, lambda gradient: (gradient,)))
+    lying = weights._replace(weight_hh=(), derived={"weight_hh": transposed})
     wanted, _ = compiled(layer.cell, weights, x, state)
     found, _ = compiled(layer.cell, lying, x, state)
     torch.testing.assert_close(found, wanted, rtol=0, atol=0)

@@ -40,16 +40,16 @@ class Maps:
         pointer, integer, double = ctypes.c_void_p, ctypes.c_long, ctypes.c_double
         library.longlag_use.argtypes, library.longlag_use.restype = (pointer, pointer, pointer, integer), None
         library.longlag_use(small.multiply, small.pack, small.outer, small.panel)
-        turned = (pointer, integer, integer, pointer)  # a gradient, how far apart its rows and columns lie; the result
+        strided = (pointer, integer, integer, pointer)  # a gradient, how far apart its rows and columns lie; the result
         arguments = {
             "damped": (integer, pointer, double, pointer),
-            "damped_adjoint": (integer, *turned),
+            "damped_adjoint": (integer, *strided),
             "cayley": (integer, pointer, integer, pointer, pointer),
-            "cayley_adjoint": (integer, pointer, integer, *turned),
+            "cayley_adjoint": (integer, pointer, integer, *strided),
             "exponential": (integer, pointer, pointer, double, integer, pointer, pointer),
-            "exponential_adjoint": (integer, pointer, integer, pointer, *turned),
+            "exponential_adjoint": (integer, pointer, integer, pointer, *strided),
             "embedded": (*[integer] * 4, *[pointer] * 3),
-            "embedded_adjoint": (*[integer] * 4, *[pointer] * 2, *turned, pointer),
+            "embedded_adjoint": (*[integer] * 4, *[pointer] * 2, *strided, pointer),
         }
         self.functions = {name: getattr(library, f"longlag_{name}") for name in arguments}
         for name, types in arguments.items():
@@ -62,8 +62,8 @@ class Maps:
         return result
 
     def damped_adjoint(self, gradient: Tensor) -> Tensor:
-        found, turned = self.turned(gradient)
-        self.functions["damped_adjoint"](gradient.shape[0], *turned)
+        found, strided = self.strided(gradient)
+        self.functions["damped_adjoint"](gradient.shape[0], *strided)
         return found
 
     def cayley(self, above: Tensor, size: int, negative_ones: int) -> tuple[Tensor, Tensor]:
@@ -74,9 +74,9 @@ class Maps:
         return result, inverse
 
     def cayley_adjoint(self, inverse: Tensor, negative_ones: int, gradient: Tensor) -> Tensor:
-        found, turned = self.turned(gradient)
+        found, strided = self.strided(gradient)
         given = gradient.shape[0], inverse.data_ptr(), negative_ones
-        check(self.functions["cayley_adjoint"](*given, *turned))
+        check(self.functions["cayley_adjoint"](*given, *strided))
         return found
 
     def exponential(self, above: Tensor, size: int, scheme: Tensor, limit: float) -> tuple[Tensor, Tensor, int]:
@@ -93,9 +93,9 @@ class Maps:
             room = halvings
 
     def exponential_adjoint(self, kept: Tensor, halvings: int, scheme: Tensor, gradient: Tensor) -> Tensor:
-        found, turned = self.turned(gradient)
+        found, strided = self.strided(gradient)
         given = gradient.shape[0], kept.data_ptr(), halvings, scheme.data_ptr()
-        check(self.functions["exponential_adjoint"](*given, *turned))
+        check(self.functions["exponential_adjoint"](*given, *strided))
         return found
 
     def embedded(self, packed: Tensor, embedding: Tensor, before: int) -> Tensor:
@@ -115,7 +115,7 @@ class Maps:
         check(self.functions["embedded_adjoint"](*given, *places))
         return of_packed, of_embedding
 
-    def turned(self, gradient: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    def strided(self, gradient: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """Space for the gradient by the entries, and the arguments that say where both lie."""
         size = gradient.shape[0]
         found = gradient.new_empty(size * (size - 1) // 2)
