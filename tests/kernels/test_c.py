@@ -35,7 +35,8 @@ def path_of(name):
 def test_every_source_compiles_without_a_warning(name, tmp_path):
     compiler = cc.Compiler(path_of(name), "")
     whole = cc.probe_flags(compiler)
-    quick = ("-std=gnu11", "-O1", "-fopenmp-simd", *(("-Wno-pass-failed",) if name == "clang" else ()))
+    # GCC finds some of what it warns of while optimising, Clang all of it while parsing
+    quick = ("-std=gnu11", "-fopenmp-simd", "-O1" if name == "gcc" else "-fsyntax-only")
     cells = {name: CellSpec.model_validate(name).build() for name in registry.names("cell")}
     jobs: list[tuple[str, tuple[str, ...]]] = []
     jobs += [(source(make_plan(cell), "float"), quick) for cell in cells.values() if isinstance(cell, GatedCell)]
@@ -102,7 +103,8 @@ def test_the_sanitizers_see_what_is_wrong(tmp_path):
 @pytest.mark.slow
 def test_the_kernels_pass_their_tests_with_clang(tmp_path):
     clang = path_of("clang")
-    kernel_tests("equals or many_inputs or any_size or not_finite or operation or tiles or cayley", tmp_path, CC=clang)
+    some = "many_inputs and (lstm or mutated or complex)"
+    kernel_tests(f"(equals and float32) or ({some}) or not_finite or operation or tiles or cayley", tmp_path, CC=clang)
 
 
 def test_the_struct_of_a_call_is_packed_in_the_order_of_the_header():
