@@ -170,10 +170,10 @@ def _trials(url: str, repair: bool, study_stores: dict[StudyStore, set[int]]) ->
         with study_store.lock():
             dead = study_store.recover_orphans() if repair else study_store.dead()
         study_stores[study_store] = set(dead)
-        about = f"{study_store.standing()} settled"
+        about = f"{study_store.standing()} finished"
         if dead:
             numbers = ", ".join(map(str, dead))
-            what = "were left running by a dead process" + ("; they are put back" if repair else "")
+            what = "were left running by a dead process" + ("; they are queued again" if repair else "")
             about += f"; {numbers} {what}"
         state: Literal["ok", "wrong", "repaired"] = "ok" if not dead else "repaired" if repair else "wrong"
         yield Finding(what=f"study {name}", state=state, about=about)

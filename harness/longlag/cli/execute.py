@@ -50,7 +50,7 @@ def one_run(
 def study(
     spec: StudySpec, workspace: Workspace, workers: Workers, heartbeat_seconds: int | None = None, *, json: bool
 ) -> None:
-    kept = "what is finished is kept, the trial in hand was put back, and the same command continues the study"
+    kept = "what is finished is kept, running trials are queued again, and the same command continues the study"
     with stoppable(kept), SweepProgress() as progress:
         result = sweep(spec, workspace, workers, heartbeat_seconds=heartbeat_seconds, callbacks=[progress])
     with translate_errors(workspace.home.root):

@@ -31,7 +31,7 @@ from longlag.study.result import StudyCallback
 from longlag.training import RunResult
 from longlag.workspace import Workspace
 
-KEPT = "what is finished is kept, the runs in hand are saved, and the same command goes on"
+KEPT = "what is finished is kept, running runs are saved, and the same command continues"
 
 
 def specified(
@@ -141,7 +141,7 @@ def table(record: Record) -> Table:
 
 
 class HorizonProgress(Progress):
-    """A line for every run that ends; in a terminal also what each worker has in hand."""
+    """A line for every run that ends; in a terminal also the run of each worker."""
 
     def __init__(self, study: HorizonSpec) -> None:
         super().__init__(Console(stderr=True, highlight=False))
@@ -157,7 +157,7 @@ class HorizonProgress(Progress):
         return self.slots.setdefault(index, _Slot(self))
 
     def worker_died(self, index: int, how: str) -> None:
-        self.line(f"worker {index + 1} died ({how}); its run goes on from its checkpoint")
+        self.line(f"worker {index + 1} died ({how}); its run continues from its checkpoint")
 
     def ended(self, result: RunResult) -> None:
         self.trained += 1
@@ -169,7 +169,7 @@ class HorizonProgress(Progress):
 
 
 class _Slot(Progress):
-    """What one worker has in hand."""
+    """The run of one worker."""
 
     def __init__(self, whole: HorizonProgress) -> None:
         super().__init__(whole.console)

@@ -126,7 +126,7 @@ Checkpoints = Annotated[
     typer.Option(
         "--checkpoint-seconds",
         min=0,
-        help="Between two checkpoints, from which a killed run goes on.",
+        help="Seconds between two checkpoints; a killed run continues from the last one.",
         rich_help_panel=LOOP,
     ),
 ]
@@ -135,8 +135,8 @@ Heartbeat = Annotated[
     typer.Option(
         "--heartbeat-seconds",
         min=1,
-        help="Between two signs of life of a trial; after three missed ones another machine takes it over. Kept with "
-        "the study. [dim]Default: 60[/dim]",
+        help="Seconds between two signs of life of a trial; after three missed ones another machine takes it "
+        "over. Kept with the study. [dim]Default: 60[/dim]",
         rich_help_panel=LOOP,
         show_default=False,
     ),

@@ -28,7 +28,7 @@ from longlag.workers.launchers.local import how_many
 from longlag.workspace import Workspace
 
 KEPT = Path("docs/papers")
-AGAIN = "what is finished is kept, and the same command goes on"
+AGAIN = "what is finished is kept, and the same command continues"
 STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow", "not judged": "dim"}
 
 

@@ -52,7 +52,7 @@ class Progress(StudyCallback):
     def render(self) -> RenderableType:
         return self.run_line()
 
-    # -- of the run in hand -----------------------------------------------------------------------------------------
+    # -- of the run ----------------------------------------------------------------------------------------------------
 
     def run_started(self, spec: RunSpec) -> None:
         self.spec, self.update, self.first = spec, 0, 0
@@ -60,7 +60,7 @@ class Progress(StudyCallback):
         self.run_began = self.last_line = time.monotonic()
 
     def measured(self, update: int, values: Mapping[str, float]) -> None:
-        if not self.update and update > 1:  # it goes on from a checkpoint
+        if not self.update and update > 1:  # it continues from a checkpoint
             self.first, self.run_began = update, time.monotonic()
         self.update = update
         self.loss = values.get("train/loss", self.loss)
@@ -148,7 +148,7 @@ class WorkerProgress(StudyCallback):
 
 
 class SweepProgress(Progress):
-    """Of `longlag sweep`: the trials in hand, the latest ones, and the time left."""
+    """Of `longlag sweep`: the running trials, the latest finished ones, and the time left."""
 
     def __init__(self) -> None:
         super().__init__(Console(stderr=True, highlight=False))
@@ -181,7 +181,7 @@ class SweepProgress(Progress):
             self.line(f"{slot.trial.partition(':')[0]}, {slot.run.state()}")
 
     def ended(self, trial: str, state: State, objective: float | None, reason: str) -> None:
-        again = state == "failed" and reason.startswith(INTERRUPTED)  # it was put back, and is still to be done
+        again = state == "failed" and reason.startswith(INTERRUPTED)  # it is queued again, and still to be done
         self.done += not again
         what = self.objective(objective) if objective is not None else f"{state}: {reason}"
         self.latest = [*self.latest[1 - LATEST :], f"{trial}: {what}"]

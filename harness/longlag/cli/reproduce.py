@@ -56,7 +56,7 @@ def reproduce(
       longlag reproduce arjovsky-2016 --scale smoke
       longlag reproduce arjovsky-2016 --scale cpu --workers 2
 
-    The plan and its cost are shown first. Asking again goes on where it was stopped, and trains nothing that is done.
+    The plan and its cost are shown first. The same command continues, and trains nothing that is done.
     """
     from longlag.cli import papers
 

@@ -138,8 +138,8 @@ def sweep(
       longlag sweep adding --cell lstm,gru --sampler tpe --trials 30
                     --set "space.optimizer.lr={low: 1e-4, high: 1e-2, log: true}"
 
-    Asking again for the same study continues it: what is finished is kept, what was cut short goes on from its
-    checkpoint. Ctrl-C once saves what is in hand and stops; twice stops at once.
+    The same command continues a study: what is finished is kept, and interrupted runs continue from their checkpoints.
+    Ctrl-C once saves the runs and stops; twice stops at once.
 
     --set reaches the study's own fields (trials, seeds, space.PATH ...) and those of its base run (task.length ...).
     """

@@ -1,4 +1,4 @@
-"""A study as it stands in the stores, and how it and its runs are described there."""
+"""Reading a study from its stores, and how it and its runs are described there."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def summary(result: StudyResult) -> dict[str, float]:
 
 
 def note(spec: StudySpec) -> str:
-    """What stands above the study in the tracking UI (Markdown)."""
+    """The note above the study in the tracking UI, as Markdown."""
     given = spec.model_dump(mode="json", exclude_defaults=True)
     if spec.arms:  # their fields would be longer than a note may be
         given = {**given, "arms": list(spec.arms), "space": {k: v for k, v in given["space"].items() if k != ARM}}

@@ -1,4 +1,4 @@
-"""What a study returns, and what it tells on the way."""
+"""What a study returns, and the events it reports."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TrialResult(BaseModel):
 
 
 class StudyResult(BaseModel):
-    """A study as it stands.
+    """A study at one moment.
 
     Attributes:
         spec: what was asked for.

@@ -1,4 +1,4 @@
-"""The Optuna side of a study: opening it, whose it is, what is settled, and what a dead process left behind."""
+"""A study in Optuna's storage: opening it, what is finished, and what a dead process left behind."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class StudyStore:
         return int(min(open_, max(begun, 1 if self.spent().room(self.spec) else 0)))
 
     def finished(self) -> bool:
-        """Whether every trial that the study is to have is settled, or its budget used up and none running."""
+        """Whether every trial of the study is finished, or its budget is used up and none is running."""
         if self.total is not None and self.finished_count() >= self.total:
             return True
         return not self.remaining() and not any(trial.state is TrialState.RUNNING for trial in self.trials())
@@ -192,7 +192,7 @@ class StudyStore:
             yield
 
     def requeue(self, number: int | None) -> None:
-        """Queue the point of a trial of this process again, unless it is settled."""
+        """Queue the point of a trial of this process again, unless it is finished."""
         for trial in self.trials():
             if trial.number == number and trial.state in (TrialState.FAIL, TrialState.RUNNING):
                 self._lost(trial)
@@ -222,7 +222,7 @@ class StudyStore:
         """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock.
 
         Args:
-            own: also what this process holds, when it has nothing in hand: a full disk kept it from putting it back.
+            own: also trials of this process, when it runs none: a full disk kept it from queueing them again.
         """
         dead = self._dead(own)
         for trial in dead:

@@ -1,4 +1,4 @@
-"""What is asked of workers and what comes back: run requests, outcomes, and the search that stands between them."""
+"""Run requests and their outcomes, and the search that asks for the ones and is told the others."""
 
 from __future__ import annotations
 

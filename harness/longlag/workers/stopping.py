@@ -1,4 +1,4 @@
-"""Ctrl-C once: stop when what is in hand can be saved. Twice: stop now."""
+"""Ctrl-C once: stop when the runs are saved. Twice: stop now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SAID = b"\nstopping: saving what is in hand; once more stops at once\n"
+SAID = b"\nstopping: saving the runs; once more stops at once\n"
 
 
 class Stop:
@@ -30,10 +30,11 @@ class Stop:
 
 @contextmanager
 def graceful(deliver: bool = True) -> Iterator[Stop]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into a wish; the second goes where it went before.
+    """Note the first SIGINT, SIGTERM or SIGHUP; pass the second to the handler from before.
 
     Args:
-        deliver: at the end, send the first one where it went before, such as to `KeyboardInterrupt`.
+        deliver: at the end, pass the first one to the handler from before, such as the one that raises
+            `KeyboardInterrupt`.
 
     Outside of the main thread signals cannot be set: they stay as they are.
     """
