@@ -36,7 +36,8 @@ from longlag.training import RunCallback, RunResult, Split, train
 
 from benchmarks.timing import machine
 from tests.browser.chromium import TRACE, opened
-from tests.ports import free_port, ui
+from tests.servers.ports import free_port
+from tests.servers.ui import ui
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from longlag.tracking import mlflow_private
 
-from tests.serving import PostgreSQL, missing_postgresql, mlflow_server
+from tests.servers.mlflow import mlflow_server
+from tests.servers.postgresql import PostgreSQL, missing_postgresql
 
 os.environ.setdefault("LONGLAG_WORKERS", "1")  # a worker takes seconds to start
 torch.set_num_threads(1)  # the suite runs in two processes: more threads would only stand in each other's way
@@ -25,6 +29,29 @@ TINY: dict[str, Any] = {
     "data": {"validation": 8, "test": 8},
     "probe": {"log_every": 2, "curves": False},  # a picture takes a second
 }
+
+CREATE_TABLES = mlflow_private.create_tables
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables and no runs."""
+    folder = tmp_path_factory.mktemp("tables")
+    CREATE_TABLES(f"sqlite:///{folder / 'mlflow.db'}", folder)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def new_homes_get_a_copy_of_the_tables(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """MLflow needs more than a second of computing for its tables: a test that makes a home of its own copies them."""
+
+    def copied(uri: str, artifacts: Path) -> None:
+        made, path = request.getfixturevalue("mlflow_tables"), uri.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(made)) as old, closing(sqlite3.connect(path)) as new, new:
+            old.backup(new)
+            mlflow_private.relocate(new, artifacts.as_uri())
+
+    monkeypatch.setattr(mlflow_private, "create_tables", copied)
 
 
 @pytest.fixture(scope="session")

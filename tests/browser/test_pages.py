@@ -20,7 +20,8 @@ from longlag.tracking.ui import curve_address
 from longlag.training import train
 
 from tests.browser.chromium import CHROMIUM, TRACE, opened
-from tests.ports import free_port, ui
+from tests.servers.ports import free_port
+from tests.servers.ui import ui
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

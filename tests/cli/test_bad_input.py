@@ -53,7 +53,7 @@ BAD = {
     "unknown option of a cell": Bad(f"{RUN} --set cell.forgetbias=1", "did you mean 'forget_bias'?"),
     "unknown option of a task": Bad(f"{RUN} --set task.lenght=9", "did you mean 'length'?"),
     "unknown optimizer": Bad(f"{RUN} --optimizer adm", "there is no optimizer named 'adm'; did you mean 'adam'?"),
-    "unknown name to show": Bad("show lstn", "there is no task, cell or study named 'lstn'; did you mean 'lstm'?"),
+    "unknown name to show": Bad("show lstn", "there is no component or study named 'lstn'; did you mean 'lstm'?"),
     "unknown schema": Bad("schema runs", "did you mean 'run'?"),
     "nothing to list": Bad("list", "longlag list tasks"),
     "unknown list": Bad("list task", "did you mean 'tasks'"),

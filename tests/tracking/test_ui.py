@@ -16,7 +16,8 @@ from longlag.tracking.store import Store
 from longlag.tracking.ui import address, curve_address, serve
 from longlag.training import train
 
-from tests.ports import free_port, ui
+from tests.servers.ports import free_port
+from tests.servers.ui import ui
 
 
 def query(page: str) -> dict[str, str]:

@@ -161,8 +161,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
 
 
 def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
-    hold = "import sys, time; from pathlib import Path; from longlag.training.checkpoint import claimed\n"
-    hold += "with claimed(Path(sys.argv[1]), 'key'):\n    print('held', flush=True); time.sleep(60)"
+    hold = "import signal, sys; from pathlib import Path; from longlag.training.checkpoint import claimed\n"
+    hold += "with claimed(Path(sys.argv[1]), 'key'):\n    print('held', flush=True); signal.pause()"
     with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         other.kill()

@@ -22,7 +22,7 @@ from longlag.workers.launchers import dask
 from longlag.workers.launchers.dask import Dask, threads
 from longlag.workers.process import MODULE
 
-from tests.serving import dask_cluster
+from tests.servers.dask import dask_cluster
 
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")
 

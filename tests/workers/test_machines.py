@@ -67,7 +67,7 @@ def test_two_hosts_share_a_study_and_one_is_killed(folder: str, storage: str, tr
     file = tmp_path / "study.json"
     file.write_text(json.dumps(fields))
     homes = [tmp_path / name for name in (["home", "home"] if folder == "shared" else ["a", "b"])]
-    options = ["--storage", storage, "--tracking-uri", tracking, "--heartbeat-seconds", "2"]
+    options = ["--storage", storage, "--tracking-uri", tracking, "--heartbeat-seconds", "5"]
     first = driver("a", file, homes[0], *options, "--checkpoint-seconds", "0", first=HOLD)
     drivers = [first]
     try:
@@ -149,7 +149,7 @@ def in_turn(one: Storage, two: Storage) -> list[str]:
             order.append("another")
         time.sleep(0.3)
         order.append("one")
-    thread.join(10)
+    thread.join(PATIENCE)
     return order
 
 

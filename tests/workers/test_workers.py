@@ -26,6 +26,8 @@ from longlag.training import RunResult
 from longlag.workers.launchers.local import how_many
 from longlag.workspace import Workspace
 
+PATIENCE = 300  # seconds; it matters where something fails
+
 STUDY: dict[str, Any] = {
     "name": "side-by-side",
     "base": {
@@ -134,14 +136,15 @@ def test_ctrl_c_once_saves_and_the_same_command_goes_on(workers: int, tmp_path: 
     file, home = tmp_path / "study.json", tmp_path / "home"
     file.write_text(json.dumps(long))
     command = [sys.executable, "-c", "from longlag.cli import main; main()", "sweep", str(file), "--home", str(home)]
-    command += ["--workers", str(workers)]
+    # a checkpoint at every update: after the first, which is waited for, thousands have yet to be written
+    command += ["--workers", str(workers), "--checkpoint-seconds", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        until = time.monotonic() + 120
-        while not list((home / "checkpoints").glob("*.lock")) and time.monotonic() < until:
+        until = time.monotonic() + PATIENCE
+        while not list((home / "checkpoints").glob("*/*.json")):
+            assert process.poll() is None and time.monotonic() < until
             time.sleep(0.05)
-        time.sleep(1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert "once more stops at once" in said
     assert "the same command continues the study" in said

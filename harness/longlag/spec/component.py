@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from longlag import registry
 from longlag.errors import UserError, explain
 from longlag.registry import Kind
+
+if TYPE_CHECKING:  # Task imports numpy
+    from longlag.task import Task
 
 UnitInterval = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -89,6 +92,11 @@ class TaskSpec(Component):
     """Which task, with its options (``longlag show NAME`` lists them)."""
 
     kind: ClassVar[Kind] = "task"
+
+    def build(self) -> Task:
+        """The task itself."""
+        task: Task = super().build()
+        return task
 
 
 class CellSpec(Component):

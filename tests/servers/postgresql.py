@@ -1,24 +1,18 @@
-"""A PostgreSQL server and an MLflow server of a test's own, on loopback, and where to find what they need."""
+"""A PostgreSQL server of a test's own, on loopback, and where its programs are."""
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.ports import free_port
-
-SECONDS = 300  # the machine may be busy
+from tests.servers.limits import SECONDS
+from tests.servers.ports import free_port
 
 
 def postgresql_programs() -> Path | None:
@@ -90,54 +84,3 @@ class PostgreSQL:
 
     def _asked(self) -> list[str]:
         return ["-h", "127.0.0.1", "-p", str(self.port), "-U", "longlag"]
-
-
-@contextmanager
-def dask_cluster(folder: Path, workers: int) -> Iterator[str]:
-    """A scheduler and workers of one thread, each with a nanny that starts it again; gives the scheduler's address."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "scheduler.json"
-    program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-    program += ["--no-dashboard", "--scheduler-file", str(file)]
-    with (folder / "log").open("wb") as log:
-        started = [subprocess.Popen(program, stdout=log, stderr=log, cwd=folder)]
-        try:
-            until = time.monotonic() + SECONDS
-            while not file.exists() or not file.read_text().endswith("}"):
-                assert started[0].poll() is None and time.monotonic() < until, (folder / "log").read_text()
-                time.sleep(0.1)
-            program = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file)]
-            program += ["--host", "127.0.0.1", "--nthreads", "1", "--nworkers", str(workers), "--no-dashboard"]
-            program += ["--resources", "slot=1", "--local-directory", str(folder)]
-            started.append(subprocess.Popen(program, stdout=log, stderr=log, cwd=folder))
-            yield str(json.loads(file.read_text())["address"])
-        finally:
-            for process in reversed(started):
-                process.terminate()
-            for process in started:
-                process.wait(SECONDS)
-
-
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """An MLflow server; gives its address."""
-    port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True)
-    try:
-        until = time.monotonic() + SECONDS
-        while True:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as reply:
-                if reply.read() == b"OK":
-                    break
-            assert server.poll() is None and time.monotonic() < until, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(SECONDS)
