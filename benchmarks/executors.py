@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import longlag
-from longlag.study.result import StudyResult
+from longlag.analysis.result import StudyResult
 from longlag.workers.launchers.dask import Dask
 
 RATES = [0.0005, 0.001, 0.002, 0.005, 0.01]

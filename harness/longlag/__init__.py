@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from longlag.analysis.probe import ProbeResult, probe
+    from longlag.analysis.result import StudyResult
     from longlag.api import horizon, report, reproduce, run, sweep
     from longlag.cells import layer
     from longlag.errors import UserError
     from longlag.spec import RunSpec, StudySpec
-    from longlag.study.result import StudyCallback, StudyResult
+    from longlag.study.callback import StudyCallback
     from longlag.training import RunCallback, RunResult
     from longlag.workers.launchers.dask import Dask
 
@@ -50,8 +51,8 @@ _HOMES = {
     "RunCallback": "longlag.training",
     "RunResult": "longlag.training",
     "RunSpec": "longlag.spec",
-    "StudyCallback": "longlag.study.result",
-    "StudyResult": "longlag.study.result",
+    "StudyCallback": "longlag.study.callback",
+    "StudyResult": "longlag.analysis.result",
     "StudySpec": "longlag.spec",
     "UserError": "longlag.errors",
     "horizon": "longlag.api",

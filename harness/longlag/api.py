@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from longlag.analysis.result import StudyResult
 from longlag.spec import RunSpec, StudySpec, load_run, load_study
+from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
 from longlag.study.report import report as _report
-from longlag.study.result import StudyCallback, StudyResult
 from longlag.study.run import run as _run
 from longlag.study.sweep import sweep as _sweep
 from longlag.training import RunCallback, RunResult

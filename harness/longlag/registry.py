@@ -10,6 +10,8 @@ from longlag.errors import UserError, one_line, suggestion
 
 Kind = Literal["task", "cell", "optimizer", "probe", "sampler", "objective", "target", "executor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+NETWORK_PROBES = ("total", "lag", "update_ratio")
+"""Probes of the whole network, which the training loop measures itself: no registered probe has one of these names."""
 GROUPS: dict[Kind, str] = {kind: f"longlag.{kind}s" for kind in KINDS}
 
 
@@ -39,7 +41,8 @@ def load(kind: Kind, name: str) -> Any:
     """The class registered under `name`.
 
     Raises:
-        UserError: when there is none, naming the nearest, when two packages bring one, or when it cannot be imported.
+        UserError: when there is none, naming the nearest, when two packages bring one, when a probe has a name of
+            longlag's own, or when it cannot be imported.
     """
     points = _points(kind)
     if name not in points:
@@ -49,6 +52,11 @@ def load(kind: Kind, name: str) -> Any:
         values = " and ".join(other.value for other in points[name])
         raise UserError(
             f"two packages register a {kind} named {name!r} ({values}); uninstall one of them or rename its entry point"
+        )
+    if kind == "probe" and name in NETWORK_PROBES:
+        raise UserError(
+            f"the probe {name!r} ({point.value}) has the name of one of longlag's own "
+            f"({', '.join(NETWORK_PROBES)}); give its entry point another name"
         )
     try:
         return point.load()

@@ -10,9 +10,9 @@ import optuna
 import pytest
 from longlag.analysis import importance
 from longlag.analysis.importance import Importance, importances
+from longlag.analysis.result import StudyResult, TrialResult
 from longlag.spec import load_study
 from longlag.study import space
-from longlag.study.result import StudyResult, TrialResult
 
 Point = dict[str, Any]
 
@@ -35,7 +35,14 @@ def study(axes: dict[str, Any], function: Callable[[Point], float], trials: int,
         return value
 
     optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3)).optimize(objective, n_trials=trials)
-    rest = {"updates": 0, "hours": 0.0, "finished": True, "experiment": "", "tracking_uri": ""}
+    rest = {
+        "updates": 0,
+        "hours": 0.0,
+        "finished": True,
+        "experiment": "",
+        "tracking_uri": "",
+        "directions": spec.directions,
+    }
     return StudyResult(spec=spec, trials=tuple(found), total=trials, **rest)
 
 

@@ -30,7 +30,7 @@ SAID = {
     "twice": "two packages register",
 }
 COMMANDS = [["list", "tasks"], ["list", "tasks", "--json"], ["list", "cells", "--json"], ["show", "lstm"]]
-COMMANDS += [["show", "adding"], ["schema", "run"], ["show", "raises"]]
+COMMANDS += [["show", "adding"], ["schema", "run"], ["show", "raises"], ["list", "probes", "--json"]]
 CODE = f"""
 import json, sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -55,12 +55,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     for name, code in MODULES.items():
         (folder / f"{name}_plugin.py").write_text(code)
+    probe = "[longlag.probes]\nlag = constructor_plugin:Plugin\n"
     lines = "".join(f"{name} = {name}_plugin:Plugin\n" for name in MODULES)
     for distribution, more in {"one": "twice = one:Plugin\n", "other": "twice = other:Plugin\n"}.items():
         info = folder / f"{distribution}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[longlag.tasks]\n{lines}{more}\n[longlag.cells]\n{lines}{more}")
+        (info / "entry_points.txt").write_text(
+            f"[longlag.tasks]\n{lines}{more}\n[longlag.cells]\n{lines}{more}\n{probe}"
+        )
     return folder
 
 
@@ -80,7 +83,7 @@ def told(site: Path, **environment: str) -> tuple[list[tuple[int, str, str]], li
 
 def test_they_take_nothing_down(site: Path) -> None:
     results, completed = told(site)
-    assert [code for code, _, _ in results] == [0, 0, 0, 0, 0, 0, 2]
+    assert [code for code, _, _ in results] == [0, 0, 0, 0, 0, 0, 2, 0]
     tasks, cells = ({row["name"]: row for row in json.loads(out)} for _, out, _ in results[1:3])
     assert "error" not in cells.pop("constructor")  # a cell is listed without being made
     for rows in (tasks, cells):
@@ -91,6 +94,13 @@ def test_they_take_nothing_down(site: Path) -> None:
     assert "RuntimeError: no licence found" in results[6][2]
     assert not any("Traceback" in err for _, _, err in results)
     assert completed[0] == "adding" and "lstm" in completed
+
+
+def test_a_probe_with_a_name_of_longlags_own_is_refused_beside_the_one_it_would_hide(site: Path) -> None:
+    results, _ = told(site)
+    own, refused = (row for row in json.loads(results[7][1]) if row["name"] == "lag")
+    assert own["when"] and "error" not in own
+    assert "has the name of one of longlag's own (total, lag, update_ratio)" in refused["error"]
 
 
 def test_debugging_shows_their_tracebacks(site: Path) -> None:

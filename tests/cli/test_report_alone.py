@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from longlag import registry
 
 from tests.cli.conftest import Done, Longlag
 
@@ -34,7 +35,34 @@ def test_the_report_of_a_study_whose_tasks_package_is_missing(
     assert after.code == 0 and after.out == before.out, after.err
     if options:
         trials = json.loads(after.out)["trials"]
-        assert [len(trial["runs"]) for trial in trials] == [2, 2]
+        assert [[run["solved"] for run in trial["runs"]] for trial in trials] == [[False, False]] * 2
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_the_report_of_a_study_whose_sampler_and_objective_are_not_installed(
+    options: list[str], longlag: Longlag, tiny_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {
+        "name": "s",
+        "base": {"task": "adding", "cell": "rnn"},
+        "space": {"optimizer.lr": {"low": 0.001, "high": 0.1}, "cell": ["rnn", "gru"]},
+        "objectives": ["parameters"],
+        "sampler": "random",
+        "trials": 12,
+    }
+    (tmp_path / "s.yaml").write_text(json.dumps(fields))
+    made = longlag("sweep", "s.yaml", *tiny_options)
+    assert made.code == 0, made.err
+    before = longlag("report", "s", *options)
+    points = registry._points
+    monkeypatch.setattr(
+        registry,
+        "_points",
+        lambda kind: {name: found for name, found in points(kind).items() if name not in ("random", "parameters")},
+    )
+    assert "no objective named 'parameters'" in longlag("sweep", "s").err
+    after = longlag("report", "s", *options)
+    assert after.code == 0 and after.out == before.out and "parameters" in after.out, after.err
 
 
 def test_a_results_file_of_before_the_validation_score_was_kept_in_it(

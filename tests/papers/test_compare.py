@@ -6,9 +6,9 @@ import json
 import math
 from typing import Any
 
+from longlag.analysis.result import StudyResult, TrialResult
 from longlag.papers import compare
 from longlag.spec import StudySpec, load_run
-from longlag.study.result import StudyResult, TrialResult
 from longlag.training import RunResult
 
 from tests.conftest import TINY

@@ -14,8 +14,8 @@ from longlag.errors import UserError
 from longlag.papers import cost, pages, plan, record, report
 from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper_fields
+from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
-from longlag.study.result import StudyCallback
 from longlag.tracking.store import Store
 from longlag.workspace import Workspace
 

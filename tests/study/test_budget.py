@@ -13,13 +13,14 @@ import longlag
 import optuna
 import pytest
 from longlag import report
+from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.objectives import mean
 from longlag.objectives.cost import NEVER
 from longlag.spec import RunSpec, load_study
 from longlag.study import budget
 from longlag.study import store as study_stores
-from longlag.study.result import StudyCallback, StudyResult
+from longlag.study.callback import StudyCallback
 from longlag.tracking.home import Home
 from longlag.training import RunResult
 from longlag.workers import runner

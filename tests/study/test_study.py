@@ -18,12 +18,13 @@ import longlag
 import optuna
 import pytest
 from longlag import report
+from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.samplers import base as samplers
 from longlag.spec import RunSpec, load_study
 from longlag.study import store as study_stores
+from longlag.study.callback import StudyCallback
 from longlag.study.liveness import holder
-from longlag.study.result import StudyCallback, StudyResult
 from longlag.study.run import RUNS
 from longlag.study.storage import no_experimental_warnings
 from longlag.tracking.home import Home
@@ -232,7 +233,7 @@ def test_ctrl_c_leaves_nothing_running_and_the_sweep_goes_on_later(study: dict[s
 KILLED = """
 import os, signal, sys, json
 import longlag
-from longlag.study.result import StudyCallback
+from longlag.study.callback import StudyCallback
 
 class Dies(StudyCallback):
     runs = 0

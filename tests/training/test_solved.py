@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from longlag import objectives
 from longlag.analysis import pictures, relation
+from longlag.analysis.result import StudyResult, TrialResult
 from longlag.cli import display
 from longlag.horizons.record import RunRecord as HorizonRecord
 from longlag.papers import compare, measure, quantity, report_markdown
@@ -15,7 +16,6 @@ from longlag.papers.plan import Entry
 from longlag.papers.record import _run
 from longlag.spec import StudySpec, load_run
 from longlag.study.report import summary
-from longlag.study.result import StudyResult, TrialResult
 from longlag.tracking import describe
 from longlag.training import RunResult, train
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from longlag.errors import UserError
 from longlag.spec import RunSpec
-from longlag.study.result import StudyCallback
+from longlag.study.callback import StudyCallback
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.workers.launchers import dask

@@ -23,7 +23,7 @@ from longlag.cli.app import app
 from longlag.cli.errors import invoke
 from longlag.errors import UserError
 from longlag.spec import RunSpec
-from longlag.study.result import StudyCallback
+from longlag.study.callback import StudyCallback
 from longlag.study.storage import address
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home

@@ -17,7 +17,7 @@ from longlag import report
 from longlag.cli.checks import examine
 from longlag.errors import UserError
 from longlag.spec import load_study
-from longlag.study.result import StudyCallback
+from longlag.study.callback import StudyCallback
 from longlag.study.storage import no_experimental_warnings
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from longlag.analysis.result import StudyResult, TrialResult
 from longlag.objectives import measure
-from longlag.study.result import StudyResult, TrialResult
 from longlag.training import RunResult
 
 

@@ -27,10 +27,9 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from longlag import objectives
-from longlag.spec import Range, Space, label
+from longlag.analysis.result import StudyResult, TrialResult
+from longlag.spec import Direction, Range, Space, label
 from longlag.spec.axes import applies, choices, condition
-from longlag.study.result import StudyResult, TrialResult
 
 Method = Literal["fanova", "ped-anova"]
 NAMES: dict[Method, str] = {"fanova": "fANOVA", "ped-anova": "PED-ANOVA"}
@@ -75,10 +74,10 @@ def importances(result: StudyResult) -> list[Importance]:
     """Of every axis with more than one value, for every objective, by both methods."""
     space = {path: axis for path, axis in result.spec.space.items() if _varies(axis)}
     found: list[Importance] = []
-    for objective in result.spec.objectives:
+    for objective, direction in zip(result.spec.objectives, result.directions, strict=True):
         counted = [trial for trial in result.trials if objective in trial.objectives]
-        found += _fanova(counted, space, objective)
-        found += _of(counted, space, objective, "ped-anova", list(space), "")
+        found += _fanova(counted, space, objective, direction)
+        found += _of(counted, space, objective, direction, "ped-anova", list(space), "")
     return found
 
 
@@ -87,7 +86,7 @@ def _varies(axis: Any) -> bool:
     return axis.low != axis.high if isinstance(axis, Range) else len(values or []) > 1
 
 
-def _fanova(trials: Sequence[TrialResult], space: Space, objective: str) -> list[Importance]:
+def _fanova(trials: Sequence[TrialResult], space: Space, objective: str, direction: Direction) -> list[Importance]:
     """Axes without a condition over all trials, the others over those in which they exist."""
     groups: dict[str, list[str]] = {}
     for path, axis in space.items():
@@ -96,7 +95,9 @@ def _fanova(trials: Sequence[TrialResult], space: Space, objective: str) -> list
     for where, paths in groups.items():
         here = [trial for trial in trials if paths[0] in trial.point] if where else list(trials)
         shared = [path for path in space if all(path in trial.point for trial in here)]
-        found += _of(here, {path: space[path] for path in shared or paths}, objective, "fanova", paths, where)
+        found += _of(
+            here, {path: space[path] for path in shared or paths}, objective, direction, "fanova", paths, where
+        )
     order = list(space)
     return sorted(found, key=lambda each: order.index(each.axis))
 
@@ -107,7 +108,13 @@ def words(wanted: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _of(
-    trials: Sequence[TrialResult], space: Space, objective: str, method: Method, asked: list[str], where: str
+    trials: Sequence[TrialResult],
+    space: Space,
+    objective: str,
+    direction: Direction,
+    method: Method,
+    asked: list[str],
+    where: str,
 ) -> list[Importance]:
     """The importance of the axes `asked` for, by one method, over trials in which they are looked at together."""
 
@@ -116,7 +123,7 @@ def _of(
 
     if len(trials) < FEWEST[method]:
         return silent(f"{len(trials)} trials; {NAMES[method]} needs {FEWEST[method]}")
-    sign = 1 if objectives.load(objective).direction == "minimize" else -1  # the best rank is the smallest
+    sign = 1 if direction == "minimize" else -1  # the best rank is the smallest
     ranks = _ranks([sign * trial.objectives[objective] for trial in trials])
     if len(set(ranks.tolist())) < 2:
         return silent("the objective is the same in all trials")

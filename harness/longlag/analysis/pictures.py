@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longlag.analysis import relation
+from longlag.analysis.result import StudyResult, TrialResult
 from longlag.log import log
 from longlag.probes import draw
-from longlag.study.result import StudyResult, TrialResult
 from longlag.tracking import throughtime
 from longlag.tracking.store import Store
 from longlag.training import RunResult

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from longlag.study.result import StudyResult
+from longlag.analysis.result import StudyResult
 from longlag.training import RunResult
 
 RESAMPLES = 2000

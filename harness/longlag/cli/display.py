@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from longlag.analysis.importance import Importance
     from longlag.analysis.relation import Relation
-    from longlag.study.result import StudyResult, TrialResult
+    from longlag.analysis.result import StudyResult, TrialResult
     from longlag.tracking.home import Home
     from longlag.training import RunResult
     from longlag.workers.requests import Execution
@@ -284,7 +284,7 @@ def print_importance(out: Console, found: Sequence[Importance], result: StudyRes
             name = f"{axis} (where {each.where})" if each.where else axis
             table.add_row(name, _share(each), _share(here[axis, "ped-anova"]), str(each.trials))
         out.print(table)
-    if result.spec.sampler.definition.adaptive:
+    if result.adaptive:
         out.print(
             f"({result.spec.sampler.name} looks where it is good: fANOVA is surest on random, qmc or grid trials)",
             markup=False, soft_wrap=True,

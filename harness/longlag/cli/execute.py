@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json as json_
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from longlag.analysis import relation
 from longlag.analysis.importance import as_json, importances
+from longlag.analysis.result import StudyResult
 from longlag.cli import display
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import RunProgress, SweepProgress
 from longlag.spec import RunSpec, StudySpec
 from longlag.study.queue import Workers
-from longlag.study.result import StudyResult
 from longlag.study.run import run
 from longlag.study.sweep import sweep
 from longlag.tracking.home import Home
+from longlag.training import RunResult
 from longlag.workers.faults import translate_errors
 from longlag.workers.stopping import graceful
 from longlag.workspace import Workspace
@@ -41,10 +43,15 @@ def one_run(
     uri = workspace.store().uri
     if json:
         where = {"run_id": done.run_id, "experiment": done.experiment, "tracking_uri": uri}
-        fields = {**done.result.model_dump(mode="json"), **where, "trained": done.trained}
+        fields = {**run_fields(done.result), **where, "trained": done.trained}
         typer.echo(json_.dumps(fields, indent=2))
         return
     typer.echo("\n".join(display.run_lines(done, workspace.home, uri)))
+
+
+def run_fields(result: RunResult) -> dict[str, Any]:
+    """The fields of a run's result, with whether it solved its task."""
+    return {**result.model_dump(mode="json"), "solved": result.solved}
 
 
 def study(
@@ -69,6 +76,10 @@ def print_study(
     found = importances(result) if importance else []
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
+        fields["trials"] = [
+            {**trial.model_dump(mode="json"), "runs": [run_fields(each) for each in trial.runs]}
+            for trial in result.trials
+        ]
         fields |= {"relations": relation.as_json(relations), "pictures": [str(path) for path in drawn]}
         if importance:
             fields["importance"] = as_json(found)

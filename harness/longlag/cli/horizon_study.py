@@ -26,8 +26,8 @@ from longlag.horizons.record import Record, read
 from longlag.horizons.spec import BASE, HorizonSpec, load_horizon
 from longlag.horizons.study import horizon
 from longlag.spec import RunSpec
+from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
-from longlag.study.result import StudyCallback
 from longlag.training import RunResult
 from longlag.workspace import Workspace
 

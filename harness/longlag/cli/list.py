@@ -54,16 +54,19 @@ def probes(json: options.Json = False) -> None:
 
     when = WhenSpec().moments()
     found = _rows("probe", lambda probe: {"cost": probe.cost, "examples": probe.examples, "version": probe.version})
-    installed = {row["name"]: row for row in found}
-    rows = []
-    for name in dict.fromkeys([*when, *installed]):
-        # one that is not installed is of the whole network, measured by the training loop itself
-        row = installed.get(name) or {
+    own: list[dict[str, Any]] = [
+        {
             "name": name,
             "from": registry.origin("probe", "jacobian"),
             "about": str(WhenSpec.model_fields[name].description),
         }
-        rows.append({**row, "when": [str(moment) for moment in when.get(name, ())] or ["never"]})
+        for name in registry.NETWORK_PROBES
+    ]
+    order = [*when, *(row["name"] for row in found)]
+    rows = [
+        row if "error" in row else {**row, "when": [str(moment) for moment in when.get(row["name"], ())] or ["never"]}
+        for row in sorted([*own, *found], key=lambda row: order.index(row["name"]))
+    ]
     columns = {"name": "probe", "about": "what it measures", "cost": "cost", "when": "by default", "from": "from"}
     _show(rows, columns, json)
 
@@ -119,7 +122,7 @@ def _rows(kind: Kind, facts: Callable[[Any], dict[str, Any]]) -> list[dict[str, 
             row |= {"about": about(definition), **facts(definition)}
         except Exception as error:  # a plug-in may be broken in any way
             row["error"] = one_line(error)
-            log.info("%s %r cannot be used", kind, name, exc_info=True)
+            log.info("%s %r cannot be used: %s", kind, name, error, exc_info=True)
         rows.append(row)
     return rows
 

@@ -11,6 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from longlag.analysis.result import StudyResult
 from longlag.cli import display
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import SweepProgress
@@ -22,7 +23,6 @@ from longlag.papers.report import Report
 from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper, names
 from longlag.study.queue import Workers
-from longlag.study.result import StudyResult
 from longlag.tracking.home import Home
 from longlag.workers.launchers.local import how_many
 from longlag.workspace import Workspace

@@ -13,9 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from longlag.analysis.result import State
 from longlag.cli.display import duration, number, share, value
 from longlag.spec import RunSpec, StudySpec
-from longlag.study.result import State, StudyCallback
+from longlag.study.callback import StudyCallback
 from longlag.training import RunResult
 
 LINE_EVERY = 5.0  # seconds between lines about one run, where there is no terminal

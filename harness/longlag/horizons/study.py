@@ -9,9 +9,9 @@ from longlag.horizons import psi
 from longlag.horizons.record import CellRecord, Phase, Record, RunRecord, environment
 from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, GRADIENTS, TOGETHER, HorizonSpec
 from longlag.study import queue
+from longlag.study.callback import SlotCallbacks, StudyCallback
 from longlag.study.generators import Asking, GeneratorSearch
 from longlag.study.queue import Workers
-from longlag.study.result import SlotCallbacks, StudyCallback
 from longlag.study.size import parameters
 from longlag.tracking.store import Store
 from longlag.workers.faults import translate_errors

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from longlag.analysis.result import StudyResult, TrialResult
 from longlag.papers import statistics
 from longlag.papers.relations import Sample
 from longlag.papers.report import median
-from longlag.study.result import StudyResult, TrialResult
 from longlag.study.space import label
 from longlag.training import RunResult
 

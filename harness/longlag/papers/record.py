@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from longlag.analysis.result import StudyResult
 from longlag.errors import UserError, explain
 from longlag.papers.claims import ScaleName
 from longlag.papers.measure import Curve, measure
@@ -21,7 +22,6 @@ from longlag.papers.quantity import parse
 from longlag.papers.relations import Sample
 from longlag.papers.spec import PaperSpec
 from longlag.probes.flow import by_layer
-from longlag.study.result import StudyResult
 from longlag.tracking.store import Store
 from longlag.training import RunResult, is_solved
 

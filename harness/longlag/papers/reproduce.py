@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.papers import cost, pages, plan, record, report
 from longlag.papers.claims import ScaleName
@@ -10,8 +11,8 @@ from longlag.papers.pages import Pages
 from longlag.papers.report import Report
 from longlag.papers.spec import PaperSpec
 from longlag.spec import RunSpec, StudySpec
+from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
-from longlag.study.result import StudyCallback, StudyResult
 from longlag.study.sweep import sweep
 from longlag.tracking.store import Store
 from longlag.training.environment import torch_threads

@@ -196,7 +196,7 @@ class StudySpec(Spec):
 
 
 def recorded_study(data: Any, where: str) -> StudySpec:
-    """A study spec as it was recorded; its tasks and cells need not be installed.
+    """A study spec as it was recorded; what it names need not be installed.
 
     Raises:
         UserError: when it is not a study spec, such as one of a newer longlag.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from longlag.errors import UserError
 from longlag.log import log
-from longlag.study.result import SlotCallbacks
+from longlag.study.callback import SlotCallbacks
 from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store, Trials
 from longlag.training.checkpoint import SECONDS

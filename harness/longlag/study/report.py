@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from contextlib import closing
 
 import yaml
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from longlag import optuna_private
-from longlag.spec import ARM, RunSpec, StudySpec
+from longlag.analysis.result import State, StudyResult, TrialResult, ordered
+from longlag.spec import ARM, RECORDED, RunSpec, StudySpec
 from longlag.study import space
 from longlag.study import store as study_stores
-from longlag.study.result import State, StudyResult, TrialResult, ordered
 from longlag.study.storage import where
 from longlag.study.store import StudyStore
 from longlag.tracking.recorded import Recorded
@@ -52,17 +53,20 @@ def collect(study_store: study_stores.StudyStore, store: Store, experiment: str)
     trials = [_trial(trial, spec, recorded, trial.number in dead) for trial in study_store.trials()]
     several = len(spec.objectives) > 1
     front = {trial.number for trial in study.best_trials} & {trial.number for trial in trials} if several else set()
-    return StudyResult(
-        spec=spec,
-        trials=ordered(trials, front, study.directions[0]),
-        front=tuple(sorted(front)),
-        total=study_store.total,
-        updates=spent.updates,
-        hours=spent.hours,
-        finished=study_store.finished(),
-        experiment=experiment,
-        tracking_uri=store.uri,
-    )
+    fields = {
+        "spec": spec,
+        "trials": ordered(trials, front, study.directions[0]),
+        "front": tuple(sorted(front)),
+        "directions": ["minimize" if each is StudyDirection.MINIMIZE else "maximize" for each in study.directions],
+        "adaptive": study_store.adaptive,
+        "total": study_store.total,
+        "updates": spent.updates,
+        "hours": spent.hours,
+        "finished": study_store.finished(),
+        "experiment": experiment,
+        "tracking_uri": store.uri,
+    }
+    return StudyResult.model_validate(fields, context=RECORDED)  # what the spec names need not be installed
 
 
 def _trial(trial: FrozenTrial, spec: StudySpec, recorded: Mapping[str, Recorded], dead: bool) -> TrialResult:

@@ -12,15 +12,16 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from longlag import samplers
+from longlag.analysis.result import State
 from longlag.errors import UserError
 from longlag.log import log
 from longlag.objectives import mean, measure
 from longlag.spec import ARM, RunSpec, StudySpec
 from longlag.study import budget, space
 from longlag.study import store as study_stores
+from longlag.study.callback import StudyCallback
 from longlag.study.liveness import holder
 from longlag.study.report import run_name
-from longlag.study.result import State, StudyCallback
 from longlag.study.size import sized
 from longlag.study.storage import Heartbeat
 from longlag.study.store import StudyStore

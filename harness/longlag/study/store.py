@@ -33,11 +33,14 @@ class StudyStore:
         spec: the study.
         study: Optuna's, with the sampler and pruner that the spec names.
         storage: where it is kept.
+        exhaustive, adaptive: as the study's sampler is; kept with the study, which is read without its sampler.
     """
 
     spec: StudySpec
     study: optuna.Study
     storage: Storage
+    exhaustive: bool
+    adaptive: bool
 
     @classmethod
     def open(cls, spec: StudySpec, url: str, heartbeat: int | None = None) -> StudyStore:
@@ -67,17 +70,19 @@ class StudyStore:
                 study.set_user_attr("identity", identity)
             elif before != identity:
                 raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
-            study_store = cls(spec, study, storage)
+            sampler = _traits(spec)
+            study_store = cls(spec, study, storage, **sampler)
             beats = study_store.agree("heartbeat", HEARTBEAT if before is None and heartbeat is None else heartbeat)
             storage.beat(beats or HEARTBEAT)
             study.set_user_attr("spec", spec.model_dump(mode="json"))
+            study.set_user_attr("sampler", sampler)
             first = samplers.build(spec, 0)
             study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=pruner(spec))
-        return cls(spec, study, storage)
+        return cls(spec, study, storage, **sampler)
 
     @classmethod
     def stored(cls, name: str, url: str) -> StudyStore:
-        """A study that was begun before, by name.
+        """A study that was begun before, by name; its tasks, cells, sampler and objectives need not be installed.
 
         Raises:
             UserError: when there is none, naming the nearest.
@@ -92,7 +97,8 @@ class StudyStore:
             if "spec" not in study.user_attrs:
                 raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was made")
         storage.beat(study.user_attrs.get("heartbeat", HEARTBEAT))
-        return cls(recorded_study(study.user_attrs["spec"], f"study {name!r}"), study, storage)
+        spec = recorded_study(study.user_attrs["spec"], f"study {name!r}")
+        return cls(spec, study, storage, **(study.user_attrs.get("sampler") or _traits(spec)))
 
     def agree(self, what: str, value: Any) -> Any:
         """Keep with the study what all its hosts have to have in common; None takes what was agreed upon.
@@ -119,7 +125,7 @@ class StudyStore:
         """
         points = space.size(self.spec.space)
         asked = self.spec.trials
-        if asked is None or (self.spec.sampler.definition.exhaustive and points is not None):
+        if asked is None or (self.exhaustive and points is not None):
             return points if asked is None or points is None else min(points, asked)
         return asked
 
@@ -146,7 +152,7 @@ class StudyStore:
         A grid counts points, so that two processes that happened on the same one count it once.
         """
         finished = [trial for trial in self.trials() if trial.state.is_finished()]
-        if not self.spec.sampler.definition.exhaustive:
+        if not self.exhaustive:
             return len(finished)
         return len({json.dumps(trial.params, sort_keys=True) for trial in finished})
 
@@ -291,6 +297,12 @@ def _study(name: str, storage: Storage) -> optuna.Study | None:
         return optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
     except KeyError:
         return None
+
+
+def _traits(spec: StudySpec) -> dict[str, bool]:
+    """What reading a study needs of its sampler."""
+    sampler = spec.sampler.definition
+    return {"exhaustive": sampler.exhaustive, "adaptive": sampler.adaptive}
 
 
 def _lock_name(study: str) -> str:

@@ -7,12 +7,13 @@ from contextlib import closing, suppress
 
 from longlag.analysis import pictures
 from longlag.analysis.best import best_run
+from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.spec import StudySpec, require_for_study
 from longlag.study import queue, space
+from longlag.study.callback import SlotCallbacks, StudyCallback
 from longlag.study.queue import Workers
 from longlag.study.report import collect, note, parameters, summary
-from longlag.study.result import SlotCallbacks, StudyCallback, StudyResult
 from longlag.study.run import RUNS
 from longlag.study.search import StudySearch
 from longlag.study.storage import lost_database, no_experimental_warnings, shared, where

@@ -16,12 +16,11 @@ from longlag.models.base import Records
 from longlag.probes import Curve, curves, layers
 from longlag.probes.flow import finite, top
 from longlag.probes.lag import lag_curves, outputs
+from longlag.registry import NETWORK_PROBES
 from longlag.spec import Moment, RunSpec
 from longlag.task import Batch
 from longlag.training.result import RunCallback
 
-OWN = ("total", "lag", "update_ratio")
-"""The probes of the whole network, which are measured here; the others are registered probes of layers."""
 TOLD = ("horizon", "horizon10", "slope", "log10_ratio", "tiny", "underflow")
 
 
@@ -53,7 +52,7 @@ class Watch:
         self._done: set[tuple[str, int]] = set()
         self._outputs = outputs(network)
         self._moments = spec.probe.when.moments()
-        of_layers = [name for name, moments in self._moments.items() if moments and name not in OWN]
+        of_layers = [name for name, moments in self._moments.items() if moments and name not in NETWORK_PROBES]
         self._layers = dict(zip(of_layers, layers.load(of_layers), strict=True))
 
     # -- at certain moments -----------------------------------------------------------------------------------------

@@ -1,17 +1,16 @@
-"""What a study returns, and the events it reports."""
+"""What a study returns."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from optuna.study import StudyDirection
 from pydantic import BaseModel, ConfigDict
 
-from longlag.spec import StudySpec
+from longlag.spec import Direction, StudySpec
 from longlag.training import RunResult
-from longlag.workers.requests import WorkerCallback
 
 State = Literal["complete", "pruned", "failed", "running", "lost", "waiting"]
 
@@ -52,6 +51,8 @@ class StudyResult(BaseModel):
         trials: the finished ones from the best to the worst by the first objective, those of the Pareto front before
             the others; then those that are not finished.
         front: with several objectives, the numbers of the trials that no other is better than in all of them.
+        directions: of the study's objectives, in order.
+        adaptive: whether the sampler chose later points by the results of earlier ones.
         total: how many trials it is to have at most; None where only a budget ends it.
         updates: made by its runs that ended, of `StudySpec.total_updates`.
         hours: in which a trial was running, of `StudySpec.hours`.
@@ -65,6 +66,8 @@ class StudyResult(BaseModel):
     spec: StudySpec
     trials: tuple[TrialResult, ...]
     front: tuple[int, ...] = ()
+    directions: tuple[Direction, ...] = ("minimize",)
+    adaptive: bool = False
     total: int | None
     updates: int = 0
     hours: float = 0.0
@@ -107,36 +110,3 @@ def ordered(
         return states.index(trial.state), trial.number not in front, value, trial.number
 
     return tuple(sorted(trials, key=key))
-
-
-class StudyCallback(WorkerCallback):
-    """Receives the events of a study."""
-
-    def study_started(self, spec: StudySpec, done: int, total: int | None) -> None:
-        """Before the first trial; `done` of `total` were finished before. None: only a budget ends the study."""
-
-    def budget(self, updates: int, hours: float) -> None:
-        """After `study_started`: what the study had used up before, of its budgets."""
-
-    def trial_started(self, number: int, point: Mapping[str, Any]) -> None:
-        """A point was chosen."""
-
-    def trial_ended(self, number: int, state: State, objective: float | None, reason: str) -> None:
-        """It is finished, pruned, or failed."""
-
-    def worker(self, index: int) -> StudyCallback:
-        """What receives the events of this worker slot."""
-        return self
-
-
-class SlotCallbacks:
-    """The callbacks of each worker slot."""
-
-    def __init__(self, callbacks: Sequence[StudyCallback]) -> None:
-        self.callbacks = callbacks
-        self.slots: dict[int, list[StudyCallback]] = {}
-
-    def __call__(self, slot: int) -> list[StudyCallback]:
-        if slot not in self.slots:
-            self.slots[slot] = [callback.worker(slot) for callback in self.callbacks]
-        return self.slots[slot]
