@@ -22,7 +22,7 @@ PLACE := $(VENV)/.place
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test crash-test check clean FORCE
+.PHONY: help demo test crash-test wheel-test check clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ test: $(TEST) ## install with what the tests need, then run them
 
 crash-test: $(TEST) ## fifty random SIGKILLs over sweeps with two workers (about half an hour; KILLS=n for others)
 	LONGLAG_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/crash $(PYTEST_ARGS)
+
+wheel-test: $(TEST) ## the wheel with its base dependencies alone (FRESH=1 has pip install these from its index)
+	LONGLAG_WHEEL=1 LONGLAG_FRESH=$(FRESH) $(BIN)/python -m pytest tests/wheel $(PYTEST_ARGS)
 
 check: $(DEV) ## lint, formatting, types, import layers
 	$(BIN)/ruff check .

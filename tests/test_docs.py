@@ -165,3 +165,11 @@ def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in target:
             assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_pictures_of_the_readme_show_on_the_package_index() -> None:
+    source = "https://raw.githubusercontent.com/longlag/longlag/main/"
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(pictures) >= 3
+    for picture in pictures:
+        assert picture.startswith(source) and (ROOT / picture.removeprefix(source)).is_file(), picture

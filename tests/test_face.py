@@ -17,11 +17,13 @@ reveal_type(longlag.run({}))
 reveal_type(longlag.sweep({}))
 reveal_type(longlag.report("quickstart"))
 reveal_type(longlag.probe({}))
+reveal_type(longlag.horizon({}))
+reveal_type(longlag.reproduce("arjovsky-2016"))
 reveal_type(longlag.layer("lstm", input_size=2, hidden_size=4))
 reveal_type(longlag.RunSpec.model_validate({}))
 longlag.typo
 """
-REVEALED = ["RunResult", "StudyResult", "StudyResult", "ProbeResult", "Stack", "RunSpec"]
+REVEALED = ["RunResult", "StudyResult", "StudyResult", "ProbeResult", "Record", "Report", "Stack", "RunSpec"]
 
 
 def test_importing_it_imports_nothing_heavy() -> None:

@@ -140,4 +140,4 @@ except longlag.UserError as error:
 """
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "pip install 'longlag[" in done.stdout and list(tmp_path.iterdir()) == []
+    assert "pip install 'longlag[" in done.stdout and list(tmp_path.rglob("optuna.db*")) == []

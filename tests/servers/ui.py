@@ -14,11 +14,15 @@ from tests.servers.limits import SECONDS
 
 
 @contextmanager
-def ui(home: Path, study: str, port: int) -> Iterator[str]:
-    """The address that the command prints; ends it with Ctrl-C, and checks that it ends well and leaves nothing."""
-    code = "import sys; from longlag.cli import main; sys.exit(main())"
+def ui(home: Path, study: str, port: int, command: Path | None = None) -> Iterator[str]:
+    """The address that the command prints; ends it with Ctrl-C, and checks that it ends well and leaves nothing.
+
+    It runs beside the home, by this interpreter or by another's `command`.
+    """
+    own = [sys.executable, "-c", "import sys; from longlag.cli import main; sys.exit(main())"]
     arguments = ["ui", study, "--home", str(home), "--port", str(port), "--no-open"]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
+    longlag = own if command is None else [str(command)]
+    process = subprocess.Popen([*longlag, *arguments], cwd=home.parent, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         lines = iter(process.stdout.readline, "")
