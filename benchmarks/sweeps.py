@@ -100,7 +100,7 @@ def report_workers(base: dict[str, Any], trials: int) -> None:
 @contextlib.contextmanager
 def watched() -> Iterator[dict[str, float]]:
     """Seconds in each part of a sweep, inner parts not counted in outer ones."""
-    from longlag.tracking.callback import MlflowListener
+    from longlag.tracking.callback import MlflowCallback
     from longlag.training import loop, resume
     from longlag.training.checkpoint import Checkpoints
     from longlag.workers import runner
@@ -130,7 +130,7 @@ def watched() -> Iterator[dict[str, float]]:
         setattr(owner, name, call)
         return owner, name, original
 
-    changed = [part(MlflowListener, name, "logging") for name in LISTENED]
+    changed = [part(MlflowCallback, name, "logging") for name in LISTENED]
     changed += [part(Checkpoints, name, "checkpoints") for name in ("write", "read")]
     changed += [part(resume, "snapshot", "checkpoints"), part(runner, "train", "training")]
     assert loop.train is changed[-1][2]

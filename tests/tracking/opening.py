@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from longlag.spec import load_run
-from longlag.tracking.callback import MlflowListener
+from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import RunResult, train
@@ -22,7 +22,7 @@ def points(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
     return {key: [(m.step, m.value) for m in store.client.get_metric_history(run_id, key)] for key in metrics}
 
 
-def trained(store: Store, experiment: str, fields: dict[str, Any], **place: Any) -> tuple[RunResult, MlflowListener]:
+def trained(store: Store, experiment: str, fields: dict[str, Any], **place: Any) -> tuple[RunResult, MlflowCallback]:
     callback = store.callback(experiment, **place)
     return train(load_run(fields), [callback]), callback
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from longlag.errors import UserError
 from longlag.spec import load_run
-from longlag.tracking.callback import MlflowListener
+from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.store import Store
 from longlag.training import Pruned, train
 
@@ -119,7 +119,7 @@ def test_a_run_that_raises_is_never_left_running(
 def test_pruned_and_interrupted_runs_are_killed_and_never_found(
     store: Store, experiment: str, tiny: dict[str, Any]
 ) -> None:
-    class Prune(MlflowListener):
+    class Prune(MlflowCallback):
         def evaluated(self, *told: Any) -> None:
             raise Pruned("worse than others")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from longlag.spec import WhenSpec, load_run
-from longlag.tracking.callback import MlflowListener
+from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import train
@@ -38,7 +38,7 @@ class Killed(BaseException):
     pass
 
 
-class Recorder(MlflowListener):
+class Recorder(MlflowCallback):
     """Dies at an update, as a process does that is killed."""
 
     at = 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from longlag.spec import load_run
 from longlag.tracking import spool as spools
-from longlag.tracking.callback import MlflowListener
+from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.home import Home
 from longlag.tracking.spool import ATTEMPTS, Spool
 from longlag.tracking.store import Store
@@ -39,7 +39,7 @@ def test_a_run_that_its_server_missed_is_delivered_once(
 ) -> None:
     experiment = store.experiment(f"missed-{len(broken)}")
     spec, spool = load_run(tiny), Spool(tmp_path / "spool")
-    callback = MlflowListener(store.client, experiment, spool=spool)
+    callback = MlflowCallback(store.client, experiment, spool=spool)
     with monkeypatch.context() as away:
         for method in broken:
             away.setattr(store.client, method, gone)
@@ -51,7 +51,7 @@ def test_a_run_that_its_server_missed_is_delivered_once(
     assert spool.deliver(store.client, store.uri) == 0
     finished = [entry for entry in store.recorded(experiment) if entry.status == "FINISHED"]
     assert [entry.result for entry in finished] == [result]
-    usual = MlflowListener(store.client, store.experiment("usual"))
+    usual = MlflowCallback(store.client, store.experiment("usual"))
     train(spec, [usual])
     assert usual.run_id is not None
     delivered, expected = points(store, finished[0].run_id), points(store, usual.run_id)
@@ -69,7 +69,7 @@ def test_without_a_spool_a_store_that_fails_is_an_error(
 ) -> None:
     monkeypatch.setattr(store.client, "create_run", gone)
     with pytest.raises(Gone):
-        train(load_run(tiny), [MlflowListener(store.client, store.experiment("none"))])
+        train(load_run(tiny), [MlflowCallback(store.client, store.experiment("none"))])
 
 
 # -- an upload that fails while the server answers --------------------------------------------------------------------
@@ -82,7 +82,7 @@ def pending(store: Store, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pyt
     with monkeypatch.context() as away:
         away.setattr(store.client, "log_artifacts", gone)
         for seed in (0, 1):
-            callback = MlflowListener(store.client, store.experiment(tmp_path.name), spool=spool)
+            callback = MlflowCallback(store.client, store.experiment(tmp_path.name), spool=spool)
             train(load_run({**tiny, "seed": seed}), [callback])
     first, _ = spool.pending_uploads()
     before = store.client.log_artifacts

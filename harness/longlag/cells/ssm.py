@@ -101,13 +101,13 @@ class DiagonalRecurrence(GatedCell[S4DOptions]):
         size, phase = dt * a_re, dt * a_im
         # exp(dt A) - 1 without cancellation at small dt
         minus_1 = torch.expm1(size) * torch.cos(phase) - 2 * torch.sin(phase / 2).square()
-        turned = torch.exp(size) * torch.sin(phase)
+        rotated = torch.exp(size) * torch.sin(phase)
         square = a_re.square() + a_im.square()
         units = {
             "a_re": minus_1 + 1,
-            "a_im": turned,
-            "b_re": (minus_1 * a_re + turned * a_im) / square,
-            "b_im": (turned * a_re - minus_1 * a_im) / square,
+            "a_im": rotated,
+            "b_re": (minus_1 * a_re + rotated * a_im) / square,
+            "b_im": (rotated * a_re - minus_1 * a_im) / square,
         }
         channels, pairs = log_a.shape
         spread = torch.eye(channels, dtype=dtype, device=log_a.device).repeat_interleave(pairs, 0)

@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 30.0
 COMPLETE = ("solved", "budget", "diverged")
 
 
-class MlflowListener(RunCallback):
+class MlflowCallback(RunCallback):
     """One run in MLflow: parameters, tags and datasets at its start, metrics in batches, curves, the result.
 
     Args:

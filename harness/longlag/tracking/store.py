@@ -17,7 +17,7 @@ from longlag.errors import UserError, suggestion
 from longlag.log import log
 from longlag.spec import RECORDED, RunSpec, load_run
 from longlag.tracking import connection, describe, views
-from longlag.tracking.callback import WEIGHTS, MlflowListener
+from longlag.tracking.callback import WEIGHTS, MlflowCallback
 from longlag.tracking.copy import copy
 from longlag.tracking.home import LAYOUT, Home
 from longlag.tracking.recorded import Recorded, StudyRow
@@ -168,9 +168,9 @@ class Store:
         parent: str | None = None,
         tags: Mapping[str, str] | None = None,
         name: str | None = None,
-    ) -> MlflowListener:
-        """What records one run; see `MlflowListener`."""
-        return MlflowListener(
+    ) -> MlflowCallback:
+        """What records one run; see `MlflowCallback`."""
+        return MlflowCallback(
             self.client, experiment_id, parent, tags, name, None if self.local else Spool(self.home.spool)
         )
 

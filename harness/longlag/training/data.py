@@ -102,17 +102,17 @@ def _batch(table: datasets.Dataset, per_step: bool) -> Batch:
     """The whole table as one time-major batch."""
     values = table.with_format("numpy")[:]
 
-    def turned(name: str) -> Array | None:
+    def time_major(name: str) -> Array | None:
         return np.ascontiguousarray(values[name].swapaxes(0, 1)) if name in values else None
 
-    inputs, targets = turned("inputs"), turned("targets") if per_step else values["targets"]
+    inputs, targets = time_major("inputs"), time_major("targets") if per_step else values["targets"]
     assert targets is not None
     return Batch(
         inputs=np.zeros((0, len(table), 0), np.float32) if inputs is None else inputs,
         targets=targets,
         lengths=values.get("length"),
-        counted=turned("counted"),
-        tokens=turned("tokens"),
+        counted=time_major("counted"),
+        tokens=time_major("tokens"),
         context=values.get("context"),
         target_lengths=values.get("target_length"),
     )

@@ -24,7 +24,7 @@ from longlag.training import clipping, regulariser, resume, schedule
 from longlag.training.checkpoint import Checkpoints
 from longlag.training.data import Split, part, splits
 from longlag.training.environment import environment, numerics
-from longlag.training.probe_schedule import Watch
+from longlag.training.probe_schedule import ProbeSchedule
 from longlag.training.result import Outcome, Pruned, RunCallback, RunResult
 from longlag.training.seeding import numpy_generator, torch_generator
 
@@ -63,7 +63,7 @@ class Run:
         except ValueError as error:
             raise UserError(f"training.kernel: {error}") from error
         looked_at = part(self.splits["validation"].batch, 0, spec.probe.batch_size, self.per_step)
-        self.watch = Watch(spec, self.network, looked_at, self.tensors(looked_at), callbacks)
+        self.probes = ProbeSchedule(spec, self.network, looked_at, self.tensors(looked_at), callbacks)
         self.regulariser = regulariser.build(spec.regulariser, self.network)
         self.validation: dict[str, float] = {}
         self.solved_at: int | None = None
@@ -77,11 +77,11 @@ class Run:
     @property
     def probed(self) -> dict[str, Any]:
         """What the probes remember, as JSON values."""
-        return self.watch.saved()
+        return self.probes.saved()
 
     @probed.setter
     def probed(self, state: Mapping[str, Any]) -> None:
-        self.watch.restore(state)
+        self.probes.restore(state)
 
     def tell(self, values: Mapping[str, float]) -> None:
         for callback in self.callbacks:
@@ -112,13 +112,13 @@ class Run:
             task = next((task for until, task in self.stages if progress < until), self.task)
             log = (self.update + 1) % probe.log_every == 0 or self.update == 0
             batch = task.sample(self.data, training.batch_size)
-            tensors, records = self.tensors(batch), self.watch.records() if log else None
+            tensors, records = self.tensors(batch), self.probes.records() if log else None
             value = float(self.backward(tensors, records))
             gradients = [p.grad for p in self.parameters if p.grad is not None]
             norm = nn.utils.get_total_norm(gradients)
             if not (math.isfinite(value) and bool(torch.isfinite(norm))):
                 self.tell({"train/diverged": 1.0})
-                self.watch.look(self.update, "divergence", batch=(batch, tensors))
+                self.probes.look(self.update, "divergence", batch=(batch, tensors))
                 what = f"loss {value}" if not math.isfinite(value) else f"gradient norm {float(norm)}"
                 return "diverged", f"{what} at update {self.update + 1}"
             self.losses.append(value)
@@ -127,12 +127,12 @@ class Run:
             factor = schedule.rate(self.spec.schedule, self.update, training.updates)
             for group, lr in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = lr * factor
-            self.watch.before(self.update + 1)
+            self.probes.before(self.update + 1)
             self.optimizer.step()
             self.update += 1
-            self.watch.after(self.update)
+            self.probes.after(self.update)
             if records is not None:
-                self.watch.trained(self.update, records, batch)
+                self.probes.trained(self.update, records, batch)
             if log:
                 values = {f"gradient_norm/{name}": number for name, number in norms.items()}
                 values["train/loss"] = float(np.mean(self.losses))
@@ -151,7 +151,7 @@ class Run:
                 if solved and training.stop_when_solved:
                     return "solved", f"{self.task.criterion} at update {self.update}"
             else:
-                self.watch.look(self.update, self.update)
+                self.probes.look(self.update, self.update)
             if (evaluate or checkpoints) and self.update < training.updates and interrupted():
                 if checkpoints:
                     checkpoints.write(resume.snapshot(self))
@@ -206,7 +206,7 @@ class Run:
         shares = {"train/clipped": self.clipped / since}  # of the updates since the last evaluation
         self.clipped = 0
         self.tell({f"validation/{name}": value for name, value in metrics.items()} | shares)
-        self.watch.look(self.update, "evaluation", self.update)
+        self.probes.look(self.update, "evaluation", self.update)
         for callback in self.callbacks:
             callback.evaluated(self.update, metrics, self.task.score(metrics))
         return solved
@@ -243,10 +243,10 @@ def train(
         if checkpoints:
             checkpoints.begin()
         if not run.update:
-            run.watch.look(0, "start")
+            run.probes.look(0, "start")
         outcome, reason = run.until_stopped(interrupted, checkpoints)
         if outcome not in ("diverged", "interrupted"):
-            run.watch.look(run.update, "end")
+            run.probes.look(run.update, "end")
         whole = outcome in ("solved", "budget")
         test = run.measure(run.splits["test"]) if whole else None
         further = [run.splits[name] for name in spec.data.beyond] if whole else []
@@ -272,7 +272,7 @@ def train(
         parameters=count,
         wall_seconds=time.perf_counter() - run.wall,
         cpu_seconds=time.process_time() - run.cpu,
-        gradient=run.watch.summary(),
+        gradient=run.probes.summary(),
         environment=run.environment,
     )
     for callback in callbacks:

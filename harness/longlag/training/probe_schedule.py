@@ -21,18 +21,18 @@ from longlag.spec import Moment, RunSpec
 from longlag.task import Batch
 from longlag.training.result import RunCallback
 
-TOLD = ("horizon", "horizon10", "slope", "log10_ratio", "tiny", "underflow")
+REPORTED = ("horizon", "horizon10", "slope", "log10_ratio", "tiny", "underflow")
 
 
-class Watch:
-    """Measures what is due and tells the callbacks.
+class ProbeSchedule:
+    """Measures what is due, and reports it to the callbacks.
 
     Args:
         spec: its probe fields say what is due when.
         network: what is watched.
         batch: the sequences that probes look at.
         tensors: the same.
-        callbacks: told what was found.
+        callbacks: receive what was found.
 
     Attributes:
         gradient: scalars for the run's result, see `RunResult.gradient`.
@@ -46,7 +46,7 @@ class Watch:
         self.callbacks = callbacks
         self.gradient: dict[str, float] = {}
         self._trained: list[tuple[float, float]] = []
-        self._untold = 0  # where those begin that the callbacks were not told of
+        self._unreported = 0  # index of the first entry not yet reported
         self._lags: list[float] = []
         self._before: dict[str, torch.Tensor] = {}
         self._done: set[tuple[str, int]] = set()
@@ -65,9 +65,9 @@ class Watch:
             moments: what it is now.
             batch: what to look at in place of the validation sequences.
         """
-        if {"evaluation", "divergence"} & set(moments) and len(self._trained) > self._untold:
-            self.tell(update, finite(_medians("gradient_flow/training_", self._trained[self._untold :])))
-            self._untold = len(self._trained)
+        if {"evaluation", "divergence"} & set(moments) and len(self._trained) > self._unreported:
+            self.tell(update, finite(_medians("gradient_flow/training_", self._trained[self._unreported :])))
+            self._unreported = len(self._trained)
         due = [name for name in ("total", "lag", *self._layers) if self._due(name, update, moments)]
         if not due:
             return
@@ -112,7 +112,7 @@ class Watch:
         curve = top(measured, self.network.watched)
         found = asdict(curve.scalars) | {"steps": float(len(curve.by_lag) - 1)}
         self.gradient |= {f"{prefix}{name}": value for name, value in found.items() if not math.isnan(value)}
-        self.tell(update, finite({f"gradient_flow/{told}{name}": found[name] for name in TOLD}))
+        self.tell(update, finite({f"gradient_flow/{told}{name}": found[name] for name in REPORTED}))
 
     def tell(self, update: int, values: Mapping[str, float]) -> None:
         for callback in self.callbacks:
@@ -180,7 +180,7 @@ class Watch:
         return {
             "gradient": dict(self.gradient),
             "trained": [list(pair) for pair in self._trained],
-            "untold": self._untold,
+            "untold": self._unreported,
             "lags": list(self._lags),
             "done": [list(pair) for pair in sorted(self._done)],
         }
@@ -189,7 +189,7 @@ class Watch:
         """Undo `saved`."""
         self.gradient, self._lags = dict(state["gradient"]), list(state["lags"])
         self._trained = [(horizon, ratio) for horizon, ratio in state["trained"]]
-        self._untold = state.get("untold", len(self._trained))  # checkpoints of before had told of each at once
+        self._unreported = state.get("untold", len(self._trained))  # checkpoints of before had told of each at once
         self._done = {(name, update) for name, update in state["done"]}
 
 
