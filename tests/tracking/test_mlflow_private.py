@@ -8,9 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from longlag.tracking import connection, mlflow_private
+from longlag.tracking import connection, mlflow_private, views
 
 with connection.quiet():
+    import mlflow.server
     from mlflow.store.db import utils
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -61,6 +62,17 @@ def test_a_database_that_is_not_mlflows(revision: str | None, refusal: type[Exce
             database.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
     with pytest.raises(refusal):
         mlflow_private.migrate_tables(f"sqlite:///{path}")
+
+
+def test_the_ui_still_reads_every_field_of_a_saved_view() -> None:
+    """A field that MLflow's pages no longer name would be ignored, and the charts of a study would be others."""
+    scripts = Path(mlflow.server.__file__).parent / "js" / "build" / "static" / "js"
+    text = "".join(path.read_text(encoding="utf-8") for path in scripts.glob("*.js"))
+    view = views.view({"validation/score", "train/loss"})
+    fields = {*view, *view["compareRunSections"][0], *view["compareRunCharts"][0]}
+    assert len(fields) > 40
+    written = {*fields, views.TAG.removesuffix(f".{views.KEY}"), "viewStateShareKey", "deflate;"}
+    assert sorted(name for name in written if name not in text) == []
 
 
 def test_no_other_file_takes_a_private_part() -> None:

@@ -1,4 +1,4 @@
-"""Every private part of MLflow that longlag relies on, as read in MLflow 3.17.2: the tables of a SQLite store.
+"""Every private function and table of MLflow that longlag uses, as read in MLflow 3.17.2.
 
 MLflow creates and migrates its tables in steps that break when two processes take them at once or one is killed on the
 way, and offers no public function for it. tests/tracking/test_mlflow_private.py fails when one of these parts moves.
