@@ -83,7 +83,7 @@ def complain(sentence: str, code: int) -> int:
 
 
 def keep_traceback() -> Path:
-    """Write the exception in hand to a file: in the home's logs if there is a home, else in a temporary folder."""
+    """Write the current exception to a file: in the home's logs if there is a home, else in a temporary folder."""
     home = Path(os.environ.get("LONGLAG_HOME") or "longlag-home") / "logs"
     name = f"longlag-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
     text = f"longlag {' '.join(sys.argv[1:])}\n\n{traceback.format_exc()}"

@@ -177,7 +177,7 @@ class MlflowCallback(RunCallback):
         self._ended = True
 
     def failed(self, error: BaseException) -> None:
-        """End the run for an exception, whatever the store does: the exception in hand matters more."""
+        """End the run for an exception, whatever the store does: that exception matters more."""
         if self.run_id is None or self._ended:
             return
         by_hand = isinstance(error, KeyboardInterrupt)

@@ -1,4 +1,4 @@
-"""What a run returns, and what it tells on the way."""
+"""What a run returns, and the events it reports."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Pruned(Exception):
 
 
 class RunCallback:
-    """What wants to know how a run goes on. Every method may be left as it is.
+    """Receives the events of a run. Every method has a default that does nothing.
 
     A callback never changes a run's numbers; it may end the run, by raising `Pruned` from `evaluated`.
     """
@@ -130,8 +130,8 @@ class RunCallback:
         """After the last evaluation."""
 
     def saved(self) -> Mapping[str, Any]:
-        """What `restored` needs to go on after a crash: JSON values by name, or NumPy arrays."""
+        """What `restored` needs to continue after a crash: JSON values by name, or NumPy arrays."""
         return {}
 
     def restored(self, state: Mapping[str, Any]) -> None:
-        """The run goes on from a checkpoint, of which `state` is this callback's part; told before `started`."""
+        """The run continues from a checkpoint; `state` is this callback's part. Called before `started`."""

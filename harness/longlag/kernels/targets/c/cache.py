@@ -76,8 +76,8 @@ def trusted(path: Path) -> bool:
 def build_lock(path: Path) -> Iterator[None]:
     """Hold the right to build `path`, as soon as no other process or thread does.
 
-    It only saves work: two builds of the same file do each other no harm. So where the lock cannot be had (a file
-    system without locks, a builder that was stopped) the build goes on without it.
+    It only saves work: two builds of the same file do each other no harm. So where the lock is not available (a file
+    system without locks, a builder that was stopped) the build continues without it.
     """
     name = path.with_suffix(".lock")
     try:
