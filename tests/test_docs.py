@@ -117,7 +117,7 @@ def test_the_schema_and_the_refusals_know_them(extended: dict[str, str]) -> None
 
 
 def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, str]) -> None:
-    shown = json.loads(longlag(extended, "probe", "adding", "--cell", "lstm", "--dynamics", "--json"))
+    shown = json.loads(longlag(extended, "probe", "adding", "--cell", "lstm", "--seeds", "0", "--dynamics", "--json"))
     (values,) = shown["rows"][0]["dynamics"]
     assert {"dimension/layer1/h", "dimension/layer1/c", "lyapunov/layer1/exponent_1"} <= values.keys()
     assert all(1 <= values[f"dimension/layer1/{state}"] <= 64 for state in "hc")
