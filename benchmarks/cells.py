@@ -40,16 +40,16 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from longlag import registry
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
-from longlag.cells.stack import build
-from longlag.kernels import StateGradients, memory, which
-from longlag.kernels.targets.c.kernel import Library
 from torch import Tensor, nn
 
 from benchmarks import jax_scan
 from benchmarks.products import Products
 from benchmarks.timing import Step, machine, on, peak_megabytes, ratio, rounds
+from longlag import registry
+from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
+from longlag.cells.stack import build
+from longlag.kernels import StateGradients, memory, which
+from longlag.kernels.targets.c.kernel import Library
 
 Size = tuple[int, int, int]
 SIZES: tuple[Size, ...] = ((100, 20, 40), (200, 20, 64), (750, 50, 128), (1000, 128, 190), (2000, 50, 128))

@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
+
 from longlag.horizons.psi import SPREADS, Psi, Threshold, Trial
 from longlag.horizons.spec import TOGETHER
 

@@ -21,12 +21,12 @@ import time
 from typing import Any
 
 import torch
-from longlag.cells.base import Cell, GatedLayer, Layer
-from longlag.kernels import memory
 from torch import Tensor
 
 from benchmarks.cells import INPUTS, Size, cell_of, names_from, parser_for, run, training_step
 from benchmarks.timing import machine, peak_megabytes, ratio, rounds
+from longlag.cells.base import Cell, GatedLayer, Layer
+from longlag.kernels import memory
 
 CELLS = "lstm,gru,rnn"
 SIZES: tuple[Size, ...] = ((100, 20, 64), (1000, 20, 64), (10_000, 20, 64), (10_000, 50, 128))

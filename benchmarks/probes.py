@@ -29,6 +29,9 @@ import time
 from typing import Any
 
 import torch
+
+from benchmarks.cells import LARGE, Size, names_from, parser_for, run
+from benchmarks.timing import Step, machine, peak_megabytes, ratio, rounds
 from longlag.kernels import memory
 from longlag.models import Tensors, loss
 from longlag.probes import curves, layers
@@ -36,9 +39,6 @@ from longlag.probes.lag import lag_curves, outputs
 from longlag.spec import ProbeSpec, load_run
 from longlag.training.environment import numerics
 from longlag.training.probing import network, sequences
-
-from benchmarks.cells import LARGE, Size, names_from, parser_for, run
-from benchmarks.timing import Step, machine, peak_megabytes, ratio, rounds
 
 CELLS = "rnn,lstm,gru,urnn"
 SIZES: tuple[Size, ...] = ((100, 50, 64), LARGE)

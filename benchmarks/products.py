@@ -6,6 +6,7 @@ import ctypes
 from functools import cache
 
 import torch
+
 from longlag.kernels import Layout, Recurrence
 from longlag.kernels.targets.c import blas, build
 

@@ -185,6 +185,7 @@ def size_of(home: Path) -> tuple[int, int]:
 def grow(home: Path, runs: int) -> None:
     """A study of so many trials: one is trained, the others are copies of it in both stores."""
     import optuna
+
     from longlag import sweep
     from longlag.study.storage import connect
 

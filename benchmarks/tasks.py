@@ -19,16 +19,16 @@ import time
 
 import numpy as np
 import torch
+from torch import nn
+
+from benchmarks.quickstarts import quick_start, tasks
+from benchmarks.timing import machine, rounds
 from longlag.errors import UserError
 from longlag.spec import RunSpec, load_run
 from longlag.task import Batch
 from longlag.training.clipping import clip
 from longlag.training.environment import numerics
 from longlag.training.loop import Run
-from torch import nn
-
-from benchmarks.quickstarts import quick_start, tasks
-from benchmarks.timing import machine, rounds
 
 HELD = frozenset(
     "captioning characters chorales dates forecasting japanese-vowels number-names parallel-corpus pixel-digits scan "

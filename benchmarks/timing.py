@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from longlag.kernels import memory, tags
 from longlag.training.environment import frozen_imports, numerics
 

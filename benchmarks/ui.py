@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from benchmarks.timing import machine
 from longlag.probes import Curve
 from longlag.spec import RunSpec, load_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.tracking.ui import address, curve_address
 from longlag.training import RunCallback, RunResult, Split, train
-
-from benchmarks.timing import machine
 from tests.browser.chromium import TRACE, opened
 from tests.servers.ports import free_port
 from tests.servers.ui import ui

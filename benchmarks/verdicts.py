@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter
+
 from longlag.papers.claims import Claim, Relation
 from longlag.papers.relations import Sample
 from longlag.papers.spec import Rule
 from longlag.papers.verdict import judge
-from pydantic import TypeAdapter
 
 SEEDS = (3, 5, 10)
 Draw = Callable[[np.random.Generator, int], Sequence[float]]

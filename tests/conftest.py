@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from longlag.tracking import mlflow_private
 
+from longlag.tracking import mlflow_private
 from tests.servers.mlflow import mlflow_server
 from tests.servers.postgresql import PostgreSQL, missing_postgresql
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from longlag import kernels, registry
 from longlag.cells.lstm import LSTM
 

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import longlag_tasks
 import pytest
+
+import longlag_tasks
 from longlag import log
 from longlag.cli.app import app
 from longlag.cli.errors import invoke

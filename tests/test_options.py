@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mypy import api
+from typing_extensions import TypeVar
+
 from longlag.cells import Cell
 from longlag.options import Options
 from longlag.task import Task
-from mypy import api
-from typing_extensions import TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+
 from longlag import registry
 from longlag.errors import UserError
 from longlag.spec import load_run

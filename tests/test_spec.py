@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag import registry, specfile
 from longlag.cells.elman import RNNOptions
 from longlag.errors import UserError

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-from longlag.task import Array, Batch
 
+from longlag.task import Array, Batch
 from longlag_tasks._pairs import Coded
 
 

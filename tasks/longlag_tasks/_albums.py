@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks import _captionfiles as recorded
 from longlag_tasks import _scenes as scenes
 from longlag_tasks._album import Album

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks._packages import SOUNDFILE
 
 SUFFIXES = frozenset({".wav", ".flac", ".sph", ".ogg", ".aiff"})

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks._textfiles import reason, whole
 
 SPLITS = {"train": "training", "restval": "training", "val": "validation", "validation": "validation", "test": "test"}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from longlag.task import DataError
 
+from longlag.task import DataError
 from longlag_tasks._audio import SUFFIXES
 from longlag_tasks._textfiles import field, lines, records, rows, whole
 

@@ -12,8 +12,8 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks._packages import ESPEAK
 
 USUAL = 175

@@ -10,6 +10,7 @@ from functools import cache
 from random import Random
 
 import numpy as np
+
 from longlag.task import Array
 
 LOWEST = 21

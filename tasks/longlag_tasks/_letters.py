@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from longlag.task import Array
 
+from longlag.task import Array
 from longlag_tasks._utterances import Ragged
 
 SHAPES = {

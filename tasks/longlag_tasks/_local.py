@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from longlag.task import DataError, Options
 from pydantic import Field, model_validator
 
+from longlag.task import DataError, Options
 from longlag_tasks._textfiles import digest
 
 SHA256 = "of the data at the path; filled in, and checked where it is given"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from longlag.task import Array
 
 FIRST_PAIRS = 10

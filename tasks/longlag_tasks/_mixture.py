@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log, pi
 
 import numpy as np
+
 from longlag.task import Array
 
 LIMIT = 0.999

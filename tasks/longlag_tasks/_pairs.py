@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from typing_extensions import TypeVar
 
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from longlag_tasks._classes import certain
 from longlag_tasks._scores import (
     BLEU,

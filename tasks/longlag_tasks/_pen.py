@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from longlag.task import Array, DataError
 
 CHUNK = 100

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
 from longlag.task import Array
 
 SYMBOLS = "BTPSXVE"

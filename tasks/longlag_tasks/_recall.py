@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import groupby
 
 import numpy as np
-from longlag.task import Array, Batch
 
+from longlag.task import Array, Batch
 from longlag_tasks._classes import log_likelihood
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks._cut import Unit, cut, joined
 from longlag_tasks._pairs import ENDING, Coded, Corpus, symbols_of
 

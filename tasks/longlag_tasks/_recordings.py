@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from longlag.task import Array, Batch
 from typing_extensions import TypeVar
 
+from longlag.task import Array, Batch
 from longlag_tasks._speech import SpeechOptions, SpeechTask, delayed
 from longlag_tasks._utterances import Ragged, first
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks._harmony import LOWEST
 from longlag_tasks._packages import MUSIC21
 from longlag_tasks._textfiles import whole

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from longlag.task import Array
 
 GRID, CELL = 4, 5

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from longlag.task import Answer, Array, Batch, Metric
 
+from longlag.task import Answer, Array, Batch, Metric
 from longlag_tasks._classes import log_likelihood
 
 END = 0

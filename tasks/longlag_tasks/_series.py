@@ -7,8 +7,8 @@ from functools import cache
 from math import isfinite
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks._packages import STATSMODELS
 from longlag_tasks._textfiles import rows
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
+
 from longlag.task import Array
 
 FRAME = 0.01

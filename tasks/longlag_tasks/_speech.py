@@ -8,9 +8,9 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from typing_extensions import TypeVar
 
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from longlag_tasks._classes import certain, log_likelihood
 
 Labels = Literal["frames", "sequence"]

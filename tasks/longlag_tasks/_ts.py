@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from longlag.task import Array, DataError
 
+from longlag.task import Array, DataError
 from longlag_tasks._textfiles import lines
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from longlag.task import DataError
-
 from longlag_tasks._packages import TOKENIZERS
 from longlag_tasks._pairs import UNKNOWN, Join
 

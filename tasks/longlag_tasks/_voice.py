@@ -7,8 +7,8 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from longlag.task import Array
 
+from longlag.task import Array
 from longlag_tasks._speaker import KINDS, SILENCE, Plan, tables
 
 FLOOR = 2e-3

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, NoInput, Options, Signature, Task
 from pydantic import Field, model_validator
 
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, NoInput, Options, Signature, Task
 from longlag_tasks import _albums, _scenes
 from longlag_tasks._album import Album
 from longlag_tasks._classes import certain

@@ -8,9 +8,9 @@ from math import log
 from typing import Any, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Signature, Task, Tokens
 from pydantic import Field, model_validator
 
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Signature, Task, Tokens
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._local import LocalOptions, local
 from longlag_tasks._prose import prose

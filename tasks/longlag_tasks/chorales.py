@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Package, Reals, Signature, Task
 from pydantic import Field, model_validator
 
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Package, Reals, Signature, Task
 from longlag_tasks._harmony import LOWEST, composed
 from longlag_tasks._local import LocalOptions, local
 from longlag_tasks._packages import MUSIC21

@@ -8,8 +8,9 @@ from math import log
 from typing import Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task, Tokens
 from pydantic import Field
+
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task, Tokens
 
 BLANK = 0
 CERTAIN = 100.0

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Package, Reals, Signature, Task
 from pydantic import Field, model_validator
 
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Package, Reals, Signature, Task
 from longlag_tasks._local import LocalOptions, local
 from longlag_tasks._mackey import mackey_glass
 from longlag_tasks._packages import STATSMODELS

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field, field_validator, model_validator
 
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from longlag_tasks._marks import FIRST_PAIRS, MINIMUM, draw_1997, draw_pascanu, drawing
 from longlag_tasks._options import year_as_text
 

@@ -7,9 +7,9 @@ from math import log
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field, model_validator
 
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
 
 STOP = 0.1

@@ -8,9 +8,9 @@ from math import log
 from typing import Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field
 
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
 
 PATTERNS = {"5-bit": (2, 5), "20-bit": (5, 10)}

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import DataError
 from pydantic import Field, model_validator
 
+from longlag.task import DataError
 from longlag_tasks._cut import Unit
 from longlag_tasks._pairs import Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out, text_corpus

@@ -8,9 +8,9 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from longlag.task import Answer, Batch, DataError, Package
 from pydantic import Field, field_validator, model_validator
 
+from longlag.task import Answer, Batch, DataError, Package
 from longlag_tasks import _textfiles as files
 from longlag_tasks._options import year_as_text
 from longlag_tasks._packages import TOKENIZERS

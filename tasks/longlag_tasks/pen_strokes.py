@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, NoInput, Reals, Signature, Task
 from pydantic import Field, model_validator
 
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, NoInput, Reals, Signature, Task
 from longlag_tasks import _letters as letters
 from longlag_tasks import _pen as pen
 from longlag_tasks._ink import cut, read_ink

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
 from pydantic import Field
 
+from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Reals, Signature, Task
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._idx import MNIST, read_mnist
 from longlag_tasks._local import LocalOptions, local

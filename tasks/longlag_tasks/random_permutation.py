@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import log
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field
 
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
 
 KEYS = 2

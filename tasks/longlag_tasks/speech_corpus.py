@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Array, DataError, Package
 from pydantic import Field, model_validator
 
+from longlag.task import Array, DataError, Package
 from longlag_tasks._audio import read_audio
 from longlag_tasks._corpus import READ, SILENT, Recording, divided, timit, transcribed
 from longlag_tasks._local import LocalOptions, local

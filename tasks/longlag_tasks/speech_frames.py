@@ -6,9 +6,9 @@ from functools import cache
 from typing import Self
 
 import numpy as np
-from longlag.task import Array, Batch
 from pydantic import Field, model_validator
 
+from longlag.task import Array, Batch
 from longlag_tasks._speaker import HUMS, NAMES, Plan, plan
 from longlag_tasks._speech import Labels, SpeechOptions, SpeechTask, delayed
 from longlag_tasks._voice import render

@@ -9,9 +9,9 @@ from math import ceil, exp, log, sqrt
 from typing import Any, Literal
 
 import numpy as np
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Mixed, NoInput, Options, Signature, Task
 from pydantic import Field
 
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Mixed, NoInput, Options, Signature, Task
 from longlag_tasks._speaker import NAMES, RATE, SLOTS, Plan, pack, plan
 from longlag_tasks._speech import sketch, wrapped
 from longlag_tasks._voice import SCALE, render

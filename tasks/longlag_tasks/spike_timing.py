@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field
+
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 
 TOLERANCE = 0.49
 """An output that is further than this from its target is an error."""

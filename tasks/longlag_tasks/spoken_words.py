@@ -10,9 +10,9 @@ from importlib.metadata import version
 from typing import Any, Literal, Self
 
 import numpy as np
-from longlag.task import Array, Package
 from pydantic import Field, model_validator
 
+from longlag.task import Array, Package
 from longlag_tasks._espeak import USUAL, say
 from longlag_tasks._mel import HOP, log_mel
 from longlag_tasks._packages import ESPEAK

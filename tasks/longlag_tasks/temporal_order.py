@@ -7,9 +7,9 @@ from math import log
 from typing import Any, Literal
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from pydantic import Field, field_validator
 
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._options import year_as_text
 

@@ -6,9 +6,9 @@ from functools import cache
 from typing import NamedTuple, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Signature, Tokens
 from pydantic import Field, model_validator
 
+from longlag.task import Array, Baseline, Batch, MappingKind, Signature, Tokens
 from longlag_tasks import _languages as language
 from longlag_tasks._classes import certain
 from longlag_tasks._pairs import Coded, Corpus, PairOptions, PairTask

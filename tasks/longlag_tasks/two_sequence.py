@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Literal, Self
 
 import numpy as np
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 from pydantic import Field, model_validator
+
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task
 
 NOISE = 0.2
 """Variance of the inputs' noise."""

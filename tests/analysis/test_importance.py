@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+
 from longlag.analysis import importance
 from longlag.analysis.importance import Importance, importances
 from longlag.analysis.result import StudyResult, TrialResult

@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import longlag
 import numpy as np
 import pytest
+
+import longlag
 from longlag import report
 from longlag.analysis.pictures import Seed, curves, gather, legend, scores, watched
 from longlag.tracking import figures, throughtime

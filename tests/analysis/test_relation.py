@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from longlag.analysis.relation import correlate
 from scipy.stats import spearmanr
+
+from longlag.analysis.relation import correlate
 
 
 def test_it_is_spearmans_correlation_with_an_interval_around_it() -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from longlag.spec import StudySpec, load_study
 from longlag.study.report import note, run_name
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.tracking.ui import curve_address
 from longlag.training import train
-
 from tests.browser.chromium import CHROMIUM, TRACE, opened
 from tests.servers.ports import free_port
 from tests.servers.ui import ui

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from longlag.papers import pages, report
 
+from longlag.papers import pages, report
 from tests.browser.chromium import CHROMIUM, FLAGS, WAIT
 from tests.papers.example import measured, paper
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from longlag.cells import Cell, Stack, StateGradients
 from longlag.testing.stacks import flat
 

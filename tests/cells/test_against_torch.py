@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from longlag.cells import Stack, layer
 from torch import Tensor, nn
+
+from longlag.cells import Stack, layer
 
 T, B, I, H = 11, 3, 4, 5  # noqa: E741  the field's name for the input size
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from longlag.cells import Composition, Stack, StateGradients, layer
 from longlag.cells.stack import build
-from torch import nn
 
 T, B, I, H = 9, 4, 3, 5  # noqa: E741
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from longlag import registry
 from longlag.cells import Cell
 from longlag.cells.stack import build

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from longlag.cells.elman import IRNN, NPRNN, RNN, RNNOptions
 from pydantic import ValidationError
+
+from longlag.cells.elman import IRNN, NPRNN, RNN, RNNOptions
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from longlag.cells import Stack
 from longlag.cells.feedforward import FeedForward, FeedForwardOptions
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import scipy.stats
 import torch
+from torch import Tensor
+
 from longlag.cells.base import GatedCell, GatedLayer, rows
 from longlag.cells.gru import GRU, MGU
 from longlag.cells.minimal import MinimalRNN
 from longlag.cells.mut import MUT1, MUT2, MUT3
-from torch import Tensor
-
 from tests.cells import onnx_oracle
 
 T, B, H = 9, 3, 5

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from longlag.cells import Stack
-from longlag.cells.lru import LRU, LRULayer, LRUOptions
 from torch.nn import functional as F
 
+from longlag.cells import Stack
+from longlag.cells.lru import LRU, LRULayer, LRUOptions
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 

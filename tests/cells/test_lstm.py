@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import scipy.stats
 import torch
+from pydantic import ValidationError
+from torch import Tensor
+
 from longlag.cells import lstm_presets as presets
 from longlag.cells.base import GatedLayer, rows
 from longlag.cells.lstm import LSTM
 from longlag.errors import UserError
 from longlag.kernels import StateGradients
-from pydantic import ValidationError
-from torch import Tensor
-
 from tests.cells import onnx_oracle
 
 T, B, I, H = 9, 3, 4, 5  # noqa: E741

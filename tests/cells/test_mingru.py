@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from longlag.cells import Cell, Stack
 from longlag.cells.gru import GRU
 from longlag.cells.lstm import LSTM
 from longlag.cells.mingru import MinGRU, MinGRUOptions, MinLSTM, MinLSTMOptions
-from torch import Tensor
-from torch.nn import functional as F
-
 from tests.cells.sequences import gradients_stay_finite, ragged_chunks_equal_the_whole
 
 CELLS = [MinGRU(), MinGRU(MinGRUOptions(candidate="linear", bias=False)), MinLSTM(MinLSTMOptions(forget_bias=1.0))]

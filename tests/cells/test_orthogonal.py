@@ -12,6 +12,8 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from torch import Tensor
+
 from longlag.cells import unitary
 from longlag.cells.antisymmetric import AntisymmetricRNN
 from longlag.cells.base import GatedCell, GatedLayer
@@ -27,7 +29,6 @@ from longlag.cells.unitary import URNN
 from longlag.cells.xlstm import SLSTM
 from longlag.errors import UserError
 from longlag.kernels import Derived
-from torch import Tensor
 
 
 @pytest.fixture(autouse=True)

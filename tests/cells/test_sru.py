@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from longlag.cells import Stack
 from longlag.cells.sru import SRU, SRUOptions
-
 from tests.cells.sequences import gradients_stay_finite, ragged_chunks_equal_the_whole
 
 

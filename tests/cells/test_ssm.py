@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from longlag.cells import Cell, Stack, StateGradients
-from longlag.cells.ssm import S4D, S4DLayer, S4DOptions, Selective, SelectiveLayer, SelectiveOptions
 from torch import Tensor
 
+from longlag.cells import Cell, Stack, StateGradients
+from longlag.cells.ssm import S4D, S4DLayer, S4DOptions, Selective, SelectiveLayer, SelectiveOptions
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 CELLS = [

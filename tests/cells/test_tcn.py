@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from longlag.cells import Stack
-from longlag.cells.tcn import TCN, TCNLayer, TCNOptions
 from torch import nn
 
+from longlag.cells import Stack
+from longlag.cells.tcn import TCN, TCNLayer, TCNOptions
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 SMALL = TCNOptions(kernel_size=2, levels=2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from longlag.cells import Stack, transformer
-from longlag.cells.transformer import Transformer, TransformerLayer, TransformerOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from longlag.cells import Stack, transformer
+from longlag.cells.transformer import Transformer, TransformerLayer, TransformerOptions
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from longlag.cells.base import GatedLayer, rows
 from longlag.cells.xlstm import SLSTM, SLSTMOptions
 from longlag.errors import UserError
-from torch import Tensor
 
 T, B, I, H = 12, 3, 4, 6  # noqa: E741
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from longlag.cli.app import app
 from longlag.cli.errors import invoke
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-from longlag import specfile
-from longlag.spec import axes, load_study
 
+from longlag import specfile
+from longlag.spec import load_study, points
 from tests.cli.conftest import Done, Longlag
 
 GRID = ["adding", "--cell", "rnn,gru", "--depth", "1,2", "--seeds", "0"]
@@ -143,12 +143,11 @@ def test_show_a_cell(longlag: Longlag) -> None:
 
 def test_the_built_in_study_is_valid_and_shown(longlag: Longlag) -> None:
     from longlag.spec import load_study
-    from longlag.study import space
 
     shown = parsed(longlag("show", "quickstart", "--json"))
     spec = load_study(yaml.safe_load(shown["yaml"]))
-    assert space.size(spec.space) == 12
-    assert {run.cell.name for run in (spec.run(point, 0) for point in space.points(spec.space))} == {
+    assert points.size(spec.space) == 12
+    assert {run.cell.name for run in (spec.run(point, 0) for point in points.points(spec.space))} == {
         "rnn",
         "lstm",
         "gru",
@@ -230,7 +229,7 @@ def test_the_studies_in_the_documentation_are_valid_and_the_schema_knows_their_f
         assert not valid(schema, schema, {**fields, "objectives": ["speed"]})
         assert not valid(schema, schema, {**fields, "hours": "ten"})
     by_name = {spec.name: spec for spec in specs}
-    assert axes.size(by_name["forget-bias"].space) == 40
+    assert points.size(by_name["forget-bias"].space) == 40
     assert len(by_name) == len(texts) == 6
     wrong = {"cell.forget_bias": {"when": {"cell": "lstm"}, "value": [0]}}
     assert not valid(schema, schema, {"name": "x", "base": {}, "space": wrong})

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from longlag.horizons.record import read
 
+from longlag.horizons.record import read
 from tests.cli.conftest import Longlag
 
 OPTIONS = "--updates 20 --parameters 60 --seeds 2 --shortest 4 --longest 8 --lr 3e-2,1e-1 --workers 1".split()

@@ -6,10 +6,11 @@ import io
 from typing import Any
 
 import pytest
+from rich.console import Console
+
 from longlag.cli import progress
 from longlag.cli.progress import SweepProgress
 from longlag.spec import load_run, load_study
-from rich.console import Console
 
 
 class Clock:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from longlag import registry
 
+from longlag import registry
 from tests.cli.conftest import Done, Longlag
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import longlag
 import psutil
 import pytest
+
+import longlag
 from longlag import report
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home

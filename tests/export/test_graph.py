@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from longlag.export import graph
 from longlag.export.operators import NoOperator
 from longlag.spec import RunSpec, load_run

@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from longlag.horizons.psi import LAPSE, SPREADS, Psi, Trial
 from scipy.stats import binomtest
 
 from benchmarks.horizon import from_the_prior, holds, simulate
+from longlag.horizons.psi import LAPSE, SPREADS, Psi, Trial
 
 METHOD = Psi(10, 500)
 TRIALS = [Trial(70, True), Trial(300, False), Trial(120, True), Trial(120, False)]

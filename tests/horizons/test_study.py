@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag.errors import UserError
 from longlag.horizons import chart, page
 from longlag.horizons.record import CellRecord, Record, RunRecord, read

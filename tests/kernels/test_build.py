@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from longlag.kernels.compiler.plan import make_plan
 from longlag.kernels.targets.c import build, cache, cc
 from longlag.kernels.targets.c.source import source
-
 from tests.kernels.zoo import CELLS
 
 ROOT = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from longlag import registry
 from longlag.cells import GatedCell
 from longlag.kernels.compiler.plan import make_plan
@@ -17,7 +18,6 @@ from longlag.kernels.targets.c import cc, maps, tiles
 from longlag.kernels.targets.c.call import CallLayout, declared
 from longlag.kernels.targets.c.source import source
 from longlag.spec import CellSpec
-
 from tests.kernels.zoo import CELLS
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 import pytest
 import torch
+
 from longlag.kernels import StateGradients, plain
 from longlag.kernels.compiler.plan import make_plan
 from longlag.kernels.targets.c.passes import CKernel
-
 from tests.kernels.zoo import CELLS, MinGRU, compiled
 
 TOLERANCE = {torch.float32: 5e-6, torch.float64: 1e-12}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from longlag import registry
 from longlag.cells import GatedCell
 from longlag.kernels import StateGradients, plain
@@ -19,7 +20,6 @@ from longlag.kernels.targets.c import cc, maps, tiles
 from longlag.kernels.targets.c.kernel import call_layout
 from longlag.kernels.targets.c.source import source
 from longlag.spec import CellSpec
-
 from tests.kernels.zoo import CELLS
 
 HERE = Path(__file__).parent

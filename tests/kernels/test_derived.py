@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+
 from longlag.cells.mut import MUT1
 from longlag.cells.orthogonal import ExpRNN
 from longlag.kernels import Derived, embedded, skew
@@ -15,7 +16,6 @@ from longlag.kernels.recurrence import Weights
 from longlag.kernels.skew import Cayley, Damped, Exponential, composed
 from longlag.kernels.targets import maps_for
 from longlag.kernels.targets.c import cc, maps
-
 from tests.kernels.zoo import compiled
 
 MAPS = (Exponential(), Cayley(2), Damped(0.3))

@@ -6,11 +6,11 @@ import logging
 
 import pytest
 import torch
+
 from longlag import kernels
 from longlag.cells.base import GatedCell
 from longlag.kernels import Gate
 from longlag.kernels.targets.c import blas, cc
-
 from tests.kernels.zoo import Peephole, compiled
 
 

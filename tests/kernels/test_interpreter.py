@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from longlag import kernels, registry
 from longlag.cells import Cell, GatedCell
 from longlag.cells.stack import build
 from longlag.testing import KernelConformance
-
 from tests.cells.test_conformance import OPTIONS
 from tests.kernels import zoo
 from tests.kernels.zoo import CELLS, Complex

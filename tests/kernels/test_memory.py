@@ -6,8 +6,8 @@ import gc
 
 import pytest
 import torch
-from longlag.kernels import memory
 
+from longlag.kernels import memory
 from tests.kernels.test_compiled import problem
 from tests.kernels.zoo import CELLS, compiled
 

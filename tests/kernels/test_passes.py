@@ -8,6 +8,8 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.polynomial import Chebyshev, Polynomial
+
 from longlag.cells.base import GatedCell
 from longlag.cells.elman import RNN
 from longlag.cells.gru import GRU, GRUOptions
@@ -19,8 +21,6 @@ from longlag.kernels.compiler.trace import Untraceable, trace
 from longlag.kernels.targets.c.emit import Body
 from longlag.kernels.targets.c.resources import resource
 from longlag.kernels.targets.c.source import source
-from numpy.polynomial import Chebyshev, Polynomial
-
 from tests.kernels.zoo import GateRecurrence, MinGRU, compiled
 
 

@@ -6,6 +6,7 @@ import ctypes
 
 import numpy as np
 import pytest
+
 from longlag.kernels.targets.c import cc
 from longlag.kernels.targets.c.tiles import tiles
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from torch.nn.functional import softplus
+
 from longlag import kernels
 from longlag.cells.base import GatedCell
 from longlag.cells.elman import IRNN, RNN
 from longlag.cells.gru import GRU, GRUOptions
 from longlag.cells.lstm import LSTM
 from longlag.kernels import Gate
-from torch.nn.functional import softplus
 
 compiled = partial(kernels.unroll, kernel="compiled")
 

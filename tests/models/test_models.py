@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+
 from longlag.cells.lstm import LSTM
 from longlag.errors import UserError
 from longlag.models import Model, Tensors, build, loss
@@ -15,7 +17,6 @@ from longlag.models.decoder import Memory
 from longlag.models.losses import ctc, mixture_density, per_output
 from longlag.spec import ModelSpec
 from longlag.task import Batch, MappingKind, Mixed, NoInput, Reals, Signature, Tokens
-from scipy import stats
 
 B = 5
 WORDS = Signature(Tokens(6), 4, MappingKind.TRANSLATION, "cross-entropy", end=0, max_steps=5)

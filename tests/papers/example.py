@@ -6,7 +6,6 @@ from typing import Any
 
 from longlag.papers.record import Record, RunRecord, spec_hash
 from longlag.papers.spec import PaperSpec, load_paper_fields
-
 from tests.conftest import TINY
 
 CLAIM: dict[str, Any] = {

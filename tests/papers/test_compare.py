@@ -10,7 +10,6 @@ from longlag.analysis.result import StudyResult, TrialResult
 from longlag.papers import compare
 from longlag.spec import StudySpec, load_run
 from longlag.training import RunResult
-
 from tests.conftest import TINY
 
 

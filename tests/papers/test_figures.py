@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from longlag.papers import figures
 from longlag.papers.record import RunRecord, thin, thin_lags
-
 from tests.papers.example import measured, paper
 
 

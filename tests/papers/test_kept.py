@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag.errors import UserError
 from longlag.papers import figures, pages, plan, report_markdown
 from longlag.papers.record import read

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from longlag.errors import UserError
 from longlag.papers import cost, pages, plan, record, report
 from longlag.papers.reproduce import costs, run
@@ -18,7 +19,6 @@ from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
 from longlag.tracking.store import Store
 from longlag.workspace import Workspace
-
 from tests.papers.example import CLAIM, FIELDS, measured
 
 Done = tuple[Workspace, report.Report, pages.Pages]

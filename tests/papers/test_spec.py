@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from longlag.cli.schema import paper_schema
 from longlag.errors import UserError
 from longlag.papers.plan import entries

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+
 from longlag.papers import statistics
 
 INF = math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from longlag.papers import plan
 from longlag.papers.measure import Curve, measure
 from longlag.papers.spec import load_paper, names

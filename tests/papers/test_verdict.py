@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+
+from benchmarks import verdicts as simulated
 from longlag.papers.relations import Sample
 from longlag.papers.spec import Rule
 from longlag.papers.verdict import Verdict, decide, judge
-
-from benchmarks import verdicts as simulated
 
 RULE = Rule()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from longlag.cells import Stack, StateGradients, layer
 from longlag.probes import curves, jacobian, states
 from longlag.probes.flow import Curve

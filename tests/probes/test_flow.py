@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from longlag.cells import StateGradients, layer
 from longlag.probes import curves
 

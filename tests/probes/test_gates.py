@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from longlag.cells import layer
 from longlag.models import Tensors, build
 from longlag.probes import Scalars

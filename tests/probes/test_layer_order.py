@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
+
 from longlag.papers import record
 from longlag.probes.flow import by_layer
 from longlag.tracking import throughtime, views
-from safetensors.numpy import save
 
 DEPTH = 12
 

@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import longlag
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+import longlag
 from longlag import report
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
@@ -24,7 +26,6 @@ from longlag.study.callback import StudyCallback
 from longlag.tracking.home import Home
 from longlag.training import RunResult
 from longlag.workers import runner
-from optuna.trial import FrozenTrial, TrialState
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import longlag
 import pytest
+
+import longlag
 from longlag.errors import UserError
 from longlag.study import dashboard
 from longlag.workspace import Workspace

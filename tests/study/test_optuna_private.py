@@ -8,9 +8,10 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState
+
 from longlag import optuna_private
 from longlag.study.storage import no_experimental_warnings
-from optuna.trial import FrozenTrial, TrialState
 
 MOVED = (
     f"Optuna {optuna.__version__} differs from {optuna_private.READ_IN}, in which longlag read its private parts: "

@@ -6,9 +6,12 @@ from typing import Any
 
 import optuna
 import pytest
+
 from longlag import samplers
 from longlag.errors import UserError
-from longlag.spec import Range, Values, load_study
+from longlag.spec import Range, Values, load_study, points
+from longlag.spec.axes import label
+from longlag.spec.axes import labels as labels_of
 from longlag.study import space
 
 
@@ -28,10 +31,10 @@ def suggested(axes: dict[str, Any], sampler: optuna.samplers.BaseSampler, trials
 
 def test_structured_values_stand_behind_stable_labels_and_come_back() -> None:
     values = [{"name": "lstm", "forget_bias": 1}, "gru", {"name": "rnn"}, None, [8, 8], 0.5]
-    labels = space.labels("cell", values)
+    labels = labels_of("cell", values)
     assert list(labels) == ["lstm(forget_bias=1)", "gru", "rnn", None, "[8,8]", 0.5]
     assert list(labels.values()) == values
-    assert space.label({"forget_bias": 1, "name": "lstm"}) == "lstm(forget_bias=1)"
+    assert label({"forget_bias": 1, "name": "lstm"}) == "lstm(forget_bias=1)"
 
 
 @pytest.mark.parametrize("values", [["lstm", "lstm"], [1, 1.0], [True, 1], ["rnn", {"name": "rnn"}], [[1], [1]]])
@@ -50,8 +53,8 @@ AXES: dict[str, Any] = {
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_grid_visits_every_point_once() -> None:
-    expected = list(space.points(AXES))
-    assert space.size(AXES) == len(expected) == 2 * 3 * 3 * 3
+    expected = list(points.points(AXES))
+    assert points.size(AXES) == len(expected) == 2 * 3 * 3 * 3
     found = suggested(AXES, optuna.samplers.BruteForceSampler(seed=0), 100)
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
@@ -62,7 +65,7 @@ def test_ranges_stay_inside_and_are_whole_where_their_bounds_are() -> None:
         "b": Range(low=1e-4, high=1e-1, log=True),
         "c": Range(low=0, high=2.5),
     }
-    assert space.size(axes) is None
+    assert points.size(axes) is None
     found = suggested(axes, optuna.samplers.RandomSampler(seed=1), 40)
     assert all(isinstance(p["a"], int) and 1 <= p["a"] <= 100 for p in found)
     assert all(1e-4 <= p["b"] <= 1e-1 and 0 <= p["c"] <= 2.5 for p in found)
@@ -76,8 +79,8 @@ def test_a_grid_without_end_is_refused() -> None:
 
 
 def test_a_space_without_axes_is_one_point() -> None:
-    assert space.size({}) == 1
-    assert list(space.points({})) == [{}]
+    assert points.size({}) == 1
+    assert list(points.points({})) == [{}]
 
 
 CONDITIONAL = load_study(
@@ -137,15 +140,15 @@ def key(point: dict[str, Any]) -> str:
 
 def test_a_conditional_space_has_the_points_that_loops_by_hand_give() -> None:
     expected = by_hand()
-    found = list(space.points(CONDITIONAL))
+    found = list(points.points(CONDITIONAL))
     assert sorted(map(key, found)) == sorted(map(key, expected))
-    assert space.size(CONDITIONAL) == len(expected) == 5 * (1 + 1 + 2 + 2 + 1) * (1 + 2 + 2)
+    assert points.size(CONDITIONAL) == len(expected) == 5 * (1 + 1 + 2 + 2 + 1) * (1 + 2 + 2)
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_grid_visits_every_point_of_a_conditional_space_once() -> None:
     axes = {path: axis for path, axis in CONDITIONAL.items() if not path.startswith("model.")}
-    expected = list(space.points(axes))
+    expected = list(points.points(axes))
     found = suggested(axes, optuna.samplers.BruteForceSampler(seed=0), 1000)
     assert sorted(map(key, found)) == sorted(map(key, expected))
 
@@ -156,9 +159,9 @@ def test_the_size_of_a_space_too_large_to_list() -> None:
         "b": Values(when={"a": [7, 8]}, values=[1, 2, 3]),
         "c": Range(low=0.0, high=1.0, when={"a": 9}),
     }
-    assert space.size(axes) is None  # of c there is no end
+    assert points.size(axes) is None  # of c there is no end
     del axes["c"]
-    assert space.size(axes) == 10**9 - 2 + 2 * 3
+    assert points.size(axes) == 10**9 - 2 + 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_every_sampler_stays_in_a_conditional_space(sampler: str) -> None:
         {"name": "x", "base": {"task": "adding"}, "space": CONDITIONAL, "trials": 14, "sampler": {"name": sampler}}
     )
     found = suggested(dict(CONDITIONAL), samplers.build(spec, 0), 14)
-    every = {key(point) for point in space.points(CONDITIONAL)}
+    every = {key(point) for point in points.points(CONDITIONAL)}
     assert {key(point) for point in found} <= every
     assert len({key(point) for point in found}) > 5
     assert any("cell.forget_bias" in point for point in found)

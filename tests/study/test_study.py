@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import longlag
 import optuna
 import pytest
+
+import longlag
 from longlag import report
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError

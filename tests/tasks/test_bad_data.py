@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag_tasks._rolls import keep
-
 from tests.tasks import corpora
 
 Made = tuple[Path, dict[str, Any]]

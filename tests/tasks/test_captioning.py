@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Answer, Array, DataError, Task
 from longlag_tasks import _scenes as scenes
-from scipy import stats
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 SIDE = scenes.GRID * scenes.CELL

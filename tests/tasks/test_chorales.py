@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.io import savemat
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Array, Task
 from longlag_tasks import _rolls
 from longlag_tasks._harmony import RANGES, SCALES, composed
 from longlag_tasks._rolls import SPLITS, keep, parsed, read_rolls
-from scipy.io import savemat
 
 
 def chorales(**options: object) -> Task:

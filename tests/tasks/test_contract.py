@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+
+from benchmarks import quickstarts
 from longlag import registry
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
@@ -16,8 +18,6 @@ from longlag.task import Batch, Task
 from longlag.testing import TaskConformance
 from longlag.testing.tasks import draw, same
 from longlag_tasks.adding import Adding
-
-from benchmarks import quickstarts
 from tests.tasks import corpora
 
 SMALL: dict[str, dict[str, object]] = {"pen-strokes": {"mixtures": 2}}

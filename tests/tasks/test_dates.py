@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 from babel.dates import format_date
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import DataError, Task

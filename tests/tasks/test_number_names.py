@@ -5,6 +5,7 @@ from __future__ import annotations
 import num2words
 import numpy as np
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import DataError, Task

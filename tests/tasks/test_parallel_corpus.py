@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Answer, DataError, Task

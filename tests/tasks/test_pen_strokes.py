@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Answer, Array, Task
@@ -14,7 +16,6 @@ from longlag_tasks import _mixture as mixture
 from longlag_tasks import _pen as pen
 from longlag_tasks._ink import cut, read_ink
 from longlag_tasks.pen_strokes import _recorded
-from scipy import stats
 
 
 def strokes(**options: object) -> Task:

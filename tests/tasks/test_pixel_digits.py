@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Array, Task

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Answer, Task

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Task
 from longlag_tasks._corpus import FOLD, divided, timit
-
 from tests.tasks import corpora
 
 

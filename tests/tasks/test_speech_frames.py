@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Batch, MappingKind, Reals, Task

@@ -6,6 +6,7 @@ from math import log
 
 import numpy as np
 import pytest
+
 from longlag.spec import TaskSpec
 from longlag.task import Answer, Batch, MappingKind, Task
 

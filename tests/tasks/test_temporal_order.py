@@ -6,10 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Array, Batch, Task, Tokens
-from scipy import stats
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 

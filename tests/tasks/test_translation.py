@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec, load_run
 from longlag.task import Task
 from longlag_tasks import _languages as language
-from scipy import stats
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 

@@ -6,10 +6,11 @@ from math import log
 
 import numpy as np
 import pytest
+from scipy import special, stats
+
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Array, Batch, MappingKind, Task, Tokens
-from scipy import special, stats
 
 UNLIKELY = 1e-3  # the p-value below which a distribution counts as wrong; seeds are fixed
 

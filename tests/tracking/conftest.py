@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.store import Store
 from longlag.training import Pruned, train
-
 from tests.tracking.curves import curve
 from tests.tracking.opening import trained, values
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from longlag.errors import UserError
 from longlag.tracking.home import Home
 

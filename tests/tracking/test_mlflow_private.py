@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from longlag.tracking import connection, mlflow_private, views
 
 with connection.quiet():

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from longlag import sweep
 from longlag.analysis.best import best_run
 from longlag.tracking import models

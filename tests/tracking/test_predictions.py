@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag.spec import load_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag.spec import WhenSpec, load_run
 from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import train
 from longlag.training.checkpoint import Checkpoints
-
 from tests.tracking.opening import points
 
 TIMES = {"wall_seconds", "cpu_seconds"}

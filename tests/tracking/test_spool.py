@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag.spec import load_run
 from longlag.tracking import spool as spools
 from longlag.tracking.callback import MlflowCallback
@@ -14,7 +15,6 @@ from longlag.tracking.home import Home
 from longlag.tracking.spool import ATTEMPTS, Spool
 from longlag.tracking.store import Store
 from longlag.training import train
-
 from tests.tracking.opening import points
 
 METHODS = ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated")

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.tracking import connection, describe
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
-
 from tests.servers.ports import free_port
 from tests.tracking.opening import begin_study, trained, values
 

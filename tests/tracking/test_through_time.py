@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save
+
 from longlag.probes import Curve
 from longlag.tracking import figures
 from longlag.tracking.lags import lags
 from longlag.tracking.throughtime import Flow, planned, read, series
-from PIL import Image
-from safetensors.numpy import load_file, save
-
 from tests.tracking.curves import curve
 
 SVG = "{http://www.w3.org/2000/svg}"

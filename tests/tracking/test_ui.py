@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.tracking import views
@@ -15,7 +16,6 @@ from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.tracking.ui import address, curve_address, serve
 from longlag.training import train
-
 from tests.servers.ports import free_port
 from tests.servers.ui import ui
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from longlag.spec import load_run
 from longlag.training import RunCallback, train
 from longlag.training.checkpoint import Checkpoint, Checkpoints, claimed, forget
-
 from tests.training.test_loop import TINY, Notes, numbers
 
 VARIANTS: dict[str, dict[str, Any]] = {

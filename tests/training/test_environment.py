@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from longlag.spec import load_run
 from longlag.training import environment as environments
 from longlag.training import train
 from longlag.training.checkpoint import Checkpoints
 from longlag.training.environment import environment, numerics
-
 from tests.training.test_checkpoint import Dies, Killed
 from tests.training.test_loop import TINY, Notes, numbers
 

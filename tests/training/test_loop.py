@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from longlag.spec import RunSpec, load_run
 from longlag.training import Pruned, RunCallback, RunResult, train
 

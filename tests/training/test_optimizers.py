@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from longlag import optimizers
 from longlag.spec import ClipSpec, OptimizerSpec, ScheduleSpec
 from longlag.training import clipping, schedule

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from longlag.probes import Curve
 from longlag.spec import WhenSpec, load_run
 from longlag.training import RunCallback, RunResult, train

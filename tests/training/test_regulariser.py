@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from longlag.errors import UserError
 from longlag.models import Tensors, build, loss
 from longlag.spec import RegulariserSpec, load_run

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+
 from longlag import objectives
 from longlag.analysis import pictures, relation
 from longlag.analysis.result import StudyResult, TrialResult
@@ -18,7 +19,6 @@ from longlag.spec import StudySpec, load_run
 from longlag.study.report import summary
 from longlag.tracking import describe
 from longlag.training import RunResult, train
-
 from tests.conftest import TINY
 
 BUDGET = 4

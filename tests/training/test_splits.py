@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from longlag.spec import RunSpec, load_run
 from longlag.training.data import Split, splits
 from longlag_tasks.adding import Adding
 from longlag_tasks.number_names import NumberNames
-
 from tests.conftest import TINY
 
 SPECS: dict[str, dict[str, Any]] = {

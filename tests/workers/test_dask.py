@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import longlag
 import psutil
 import pytest
+
+import longlag
 from longlag.errors import UserError
 from longlag.spec import RunSpec
 from longlag.study.callback import StudyCallback
@@ -21,7 +22,6 @@ from longlag.tracking.home import Home
 from longlag.workers.launchers import dask
 from longlag.workers.launchers.dask import Dask, threads
 from longlag.workers.process import MODULE
-
 from tests.servers.dask import dask_cluster
 
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")

@@ -15,9 +15,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-import longlag
 import psutil
 import pytest
+
+import longlag
 from longlag import report
 from longlag.cli.app import app
 from longlag.cli.errors import invoke
@@ -28,7 +29,6 @@ from longlag.study.storage import address
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.workers.faults import message, translate_errors
-
 from tests.servers.postgresql import PostgreSQL
 
 STUDY: dict[str, Any] = {

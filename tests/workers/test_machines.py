@@ -12,8 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import longlag
 import pytest
+from optuna.trial import FrozenTrial
+
+import longlag
 from longlag import report
 from longlag.cli.checks import examine
 from longlag.errors import UserError
@@ -23,7 +25,6 @@ from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.workspace import Workspace
-from optuna.trial import FrozenTrial
 
 PATIENCE = 600  # seconds; the machine may be busy
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.study.generators import GeneratorSearch, each

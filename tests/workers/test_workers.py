@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import longlag
 import pytest
+
+import longlag
 from longlag import report
 from longlag.cli.checks import examine
 from longlag.errors import UserError

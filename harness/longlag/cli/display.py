@@ -64,7 +64,7 @@ def duration(seconds: float) -> str:
 
 
 def value(given: Any) -> str:
-    from longlag.study.space import label
+    from longlag.spec import label
 
     return f"{given:.4g}" if isinstance(given, float) else str(label(given))
 

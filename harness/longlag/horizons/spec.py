@@ -9,10 +9,9 @@ from typing import Any
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from longlag.errors import UserError, explain
-from longlag.spec import RECORDED, RunSpec, Spec, load_run
+from longlag.spec import RECORDED, RunSpec, Spec, label, labels, load_run
 from longlag.specfile import assign
 from longlag.study.size import sized
-from longlag.study.space import label, labels
 
 CLIMBING_SEED = 10_000
 """Of the runs that choose the learning rate; those that are counted have the seeds 0, 1, 2 ..."""

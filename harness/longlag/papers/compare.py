@@ -12,7 +12,7 @@ from longlag.analysis.result import StudyResult, TrialResult
 from longlag.papers import statistics
 from longlag.papers.relations import Sample
 from longlag.papers.report import median
-from longlag.study.space import label
+from longlag.spec import label
 from longlag.training import RunResult
 
 

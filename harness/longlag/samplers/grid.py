@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from longlag.samplers.base import Sampler
-from longlag.spec import Space, axes
+from longlag.spec import Space, axes, points
 
 if TYPE_CHECKING:
     import optuna
@@ -32,7 +32,7 @@ class Grid(Sampler):
 def is_point(parameters: Mapping[str, Any], space: Space) -> bool:
     """Whether a trial has a value for every axis that exists at its point."""
     point: dict[str, Any] = {}
-    for path in axes.in_order(space):
+    for path in points.in_order(space):
         if not axes.applies(space[path], point):
             continue
         if path not in parameters:

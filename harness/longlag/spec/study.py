@@ -19,7 +19,7 @@ from pydantic import (
 
 from longlag import registry
 from longlag.errors import UserError, explain
-from longlag.spec import axes
+from longlag.spec import axes, points
 from longlag.spec.axes import Range, Values
 from longlag.spec.component import RECORDED, SamplerSpec, Seed, Spec, is_recorded
 from longlag.spec.run import RunSpec, innermost, load_run
@@ -120,7 +120,7 @@ class StudySpec(Spec):
         unknown = [name for name in named if name not in self.arms] if isinstance(named, list) else [named]
         if unknown:
             raise ValueError(f"space.{ARM}: should name some of the study's arms, not {unknown[0]!r}")
-        axes.check(self.space)
+        points.check(self.space)
         exhaustive = self.sampler.definition.exhaustive
         for path, axis in self.space.items():
             if exhaustive and isinstance(axis, Range) and axis.step is None and not axis.whole:
@@ -134,7 +134,7 @@ class StudySpec(Spec):
         self._search_fits()
         for number, given in enumerate(self.enqueue, 1):
             try:
-                axes.point(self.space, given)
+                points.point(self.space, given)
             except UserError as error:
                 raise UserError(f"enqueue, point {number}: {error}") from None
         if self.trials is not None and len(self.enqueue) > self.trials:
@@ -175,7 +175,7 @@ class StudySpec(Spec):
 
     def corner(self) -> dict[str, Any]:
         """The first value of every axis that exists there."""
-        return axes.complete(self.space, {})
+        return points.complete(self.space, {})
 
     def identity(self) -> str:
         """SHA-256 of what makes it the same search: base, space and seeds, but not how many trials.
@@ -188,7 +188,7 @@ class StudySpec(Spec):
         if self.parameters is not None:
             identity.append(self.parameters)
         if self.arms:
-            at = [axes.complete(self.space, {ARM: arm}) for arm in self.arms]
+            at = [points.complete(self.space, {ARM: arm}) for arm in self.arms]
             identity.append([self.run(point, self.seeds[0]).run_key for point in at])
         if self.objectives != ("score",):
             identity.append({"objectives": self.objectives})
@@ -222,16 +222,16 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
     except UserError as error:
         raise UserError(f"{where}: {error}{_conditional(study, str(error))}") from error
     for path, axis in study.space.items():
-        fixed = axes.reach(study.space, path) or {}
+        fixed = points.reach(study.space, path) or {}
         values = axes.choices(axis)
         for value in [axis.low, axis.high] if isinstance(axis, Range) else values or []:
             try:
-                study.run(axes.complete(study.space, {**fixed, path: value}), study.seeds[0])
+                study.run(points.complete(study.space, {**fixed, path: value}), study.seeds[0])
             except UserError as error:
                 raise UserError(f"{where}: space.{path}: {error}{_conditional(study, str(error))}") from error
     for number, given in enumerate(study.enqueue, 1):
         try:
-            study.run(axes.complete(study.space, axes.point(study.space, given)), study.seeds[0])
+            study.run(points.complete(study.space, points.point(study.space, given)), study.seeds[0])
         except UserError as error:
             raise UserError(f"{where}: enqueue, point {number}: {error}") from error
     return study

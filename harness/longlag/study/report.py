@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from longlag import optuna_private
 from longlag.analysis.result import State, StudyResult, TrialResult, ordered
-from longlag.spec import ARM, RECORDED, RunSpec, StudySpec
+from longlag.spec import ARM, RECORDED, RunSpec, StudySpec, label
 from longlag.study import space
 from longlag.study import store as study_stores
 from longlag.study.storage import where
@@ -114,7 +114,7 @@ def parameters(spec: StudySpec) -> dict[str, str]:
     """What the study's own run is said to vary."""
     axes = {}
     for path, axis in spec.space.items():
-        given = [space.label(v) for v in axis] if isinstance(axis, list) else axis.model_dump(exclude_defaults=True)
+        given = [label(v) for v in axis] if isinstance(axis, list) else axis.model_dump(exclude_defaults=True)
         axes[f"space.{path}"] = json.dumps(given)
     seeds = ",".join(str(seed) for seed in spec.seeds)
     return {**axes, "seeds": seeds, "sampler": spec.sampler.name, "pruner": spec.pruner.name}

@@ -6,20 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from longlag.errors import UserError
-from longlag.spec import Range, Space, axes
-from longlag.spec.axes import Label, applies, choices, in_order, label, labels, points, size
+from longlag.spec import Range, Space, points
+from longlag.spec.axes import Label, applies, choices, label, labels
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["check", "decode", "encode", "label", "labels", "points", "size", "suggest"]
 LARGEST_GRID = 100_000
 
 
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
     """Let Optuna choose a point of the space; an axis that does not exist there is not asked for."""
     point: dict[str, Any] = {}
-    for path in in_order(space):
+    for path in points.in_order(space):
         axis = space[path]
         if not applies(axis, point):
             continue
@@ -60,8 +59,8 @@ def check(space: Space, grid: bool) -> None:
     Raises:
         UserError: for a value that stands twice, an axis that never exists, or a grid that no one could wait for.
     """
-    axes.check(space)
-    total = size(space)
+    points.check(space)
+    total = points.size(space)
     if grid and (total is None or total > LARGEST_GRID):
         found = "no end of" if total is None else f"{total:,}"
         raise UserError(f"a grid over this space has {found} points; fewer values, or another sampler, such as tpe")

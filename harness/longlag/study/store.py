@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from longlag import optuna_private, samplers
 from longlag.errors import UserError, suggestion
-from longlag.spec import StudySpec, axes, recorded_study
+from longlag.spec import StudySpec, points, recorded_study
 from longlag.study import space
 from longlag.study.budget import Spent, spent
 from longlag.study.liveness import holder, is_dead
@@ -123,10 +123,10 @@ class StudyStore:
 
         Without `trials`, a space that has an end needs no more of them than it has points.
         """
-        points = space.size(self.spec.space)
+        count = points.size(self.spec.space)
         asked = self.spec.trials
-        if asked is None or (self.exhaustive and points is not None):
-            return points if asked is None or points is None else min(points, asked)
+        if asked is None or (self.exhaustive and count is not None):
+            return count if asked is None or count is None else min(count, asked)
         return asked
 
     def spent(self) -> Spent:
@@ -186,7 +186,7 @@ class StudyStore:
         """Queue the points that the study names, in order, but for those that were queued or tried. Hold the lock."""
         known = [optuna_private.parameters(t) for t in self.study.get_trials(deepcopy=False)]
         for given in self.spec.enqueue:
-            point = space.encode(axes.point(self.spec.space, given), self.spec.space)
+            point = space.encode(points.point(self.spec.space, given), self.spec.space)
             if not any(point.items() <= other.items() for other in known):
                 self.study.enqueue_trial(point)
                 known.append(point)
