@@ -17,7 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from longlag import registry, specfile
-from longlag.cli import display
+from longlag.cli import terminal
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import Progress
 from longlag.errors import UserError
@@ -103,7 +103,7 @@ def told(records: Sequence[Record], target: Path, *, json: bool) -> None:
         ]
         typer.echo(json_.dumps({"page": str(target), "studies": found}, indent=2))
         return
-    out = display.console()
+    out = terminal.console()
     for record in records:
         out.print(table(record))
     typer.echo(f"page: {target}, with its chart and data in {target.with_suffix('')}")
@@ -135,7 +135,7 @@ def table(record: Record) -> Table:
             str(cell.hidden_size),
             f"{sum(run.solved for run in cell.counted)} of {len(cell.counted)}",
             "–" if updates is None else f"{updates:,.0f}",
-            display.duration(cell.seconds()),
+            terminal.duration(cell.seconds()),
         )
     return rows
 
@@ -162,7 +162,7 @@ class HorizonProgress(Progress):
     def ended(self, result: RunResult) -> None:
         self.trained += 1
         at = f"solved at update {result.solved_at}" if result.solved else result.outcome
-        self.line(f"[{self.trained}] {_about(result.spec, self.study)}: {at}, {display.duration(result.wall_seconds)}")
+        self.line(f"[{self.trained}] {_about(result.spec, self.study)}: {at}, {terminal.duration(result.wall_seconds)}")
 
     def render(self) -> RenderableType:
         return Group(*(slot.run_line() for _, slot in sorted(self.slots.items())))

@@ -157,6 +157,6 @@ def _show(rows: list[dict[str, Any]], columns: dict[str, str], json: bool) -> No
     if json:
         typer.echo(json_.dumps(rows, indent=2))
         return
-    from longlag.cli import display
+    from longlag.cli import terminal
 
-    display.print_rows(rows, columns)
+    terminal.print_rows(rows, columns)

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from longlag.analysis.result import StudyResult
-from longlag.cli import display
+from longlag.cli import terminal
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import SweepProgress
 from longlag.papers import compare as comparing
@@ -44,8 +44,8 @@ def print_papers(json: bool) -> None:
         typer.echo(json_.dumps(rows, indent=2))
         return
     titles = {"name": "paper study", "about": "paper", "arms": "arms", "judged at cpu": "claims judged at cpu"}
-    display.print_rows(rows, {**titles, "scales": "scales"})
-    typer.echo(f"Run one: {display.command()} reproduce {rows[0]['name']} --scale smoke")
+    terminal.print_rows(rows, {**titles, "scales": "scales"})
+    typer.echo(f"Run one: {terminal.command()} reproduce {rows[0]['name']} --scale smoke")
 
 
 def renew(page: Path) -> None:
@@ -96,7 +96,7 @@ def reproduce(
     else:
         _tell(content, written.html, json)
     if not json:
-        typer.echo(f"Look at the curves: {display.command()} ui {study}{_place(workspace.home, home)}")
+        typer.echo(f"Look at the curves: {terminal.command()} ui {study}{_place(workspace.home, home)}")
 
 
 def _place(home: Home, given: Path | None) -> str:
@@ -111,9 +111,9 @@ def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], worker
     for column in ("arm", "runs", "to train", "updates at most", "a run at most"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for item in expected:
-        each = "–" if item.seconds is None else display.duration(item.seconds)
+        each = "–" if item.seconds is None else terminal.duration(item.seconds)
         table.add_row(item.arm, str(item.runs), str(item.left), f"{item.updates:,}", each)
-    out = display.console()
+    out = terminal.console()
     out.print(table)
     for word, text in (("Reduced", size.reduced), ("What that means", size.meaning)):
         if text:
@@ -122,7 +122,7 @@ def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], worker
     count = how_many(workers.count, left)
     seconds = sum(item.total for item in expected) / max(1, count)
     judged = len(paper.judged(scale))
-    time = f"at most {display.duration(seconds)} with {count} workers" if left else "everything has been run before"
+    time = f"at most {terminal.duration(seconds)} with {count} workers" if left else "everything has been run before"
     out.print(f"{left} runs to train, {time}; judges {judged} of {len(paper.claims)} claims.", soft_wrap=True)
 
 
@@ -142,7 +142,7 @@ def _tell(content: Report, page: Path, json: bool) -> None:
         cells = [cell.replace("[", "\\[") for cell in cells]
         style = STYLES[row.verdict.decision]
         table.add_row(*cells, report_markdown.seeds(row), f"[{style}]{verdict}[/{style}]")
-    display.console().print(table)
+    terminal.console().print(table)
     typer.echo(f"The report: {page}")
 
 
@@ -165,7 +165,7 @@ def print_comparison(first: StudyResult, second: StudyResult, json: bool) -> Non
             f"{one.updates}\n{other.updates}".replace("[", "\\["),
             f"{item.p_updates:.2g}",
         )
-    out = display.console()
+    out = terminal.console()
     out.print(table)
     if not found:
         out.print("The two studies have no finished trials to compare.")

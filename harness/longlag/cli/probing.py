@@ -18,7 +18,7 @@ from rich.table import Table
 from longlag import specfile
 from longlag.analysis.probe import ProbedNetwork, ProbeResult
 from longlag.analysis.probe import probe as measured
-from longlag.cli.display import console, number
+from longlag.cli.terminal import console, number
 from longlag.errors import UserError
 from longlag.probes import draw
 from longlag.probes.flow import by_layer

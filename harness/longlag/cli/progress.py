@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from longlag.analysis.result import State
-from longlag.cli.display import duration, number, share, value
+from longlag.cli.terminal import duration, number, share, value
 from longlag.spec import RunSpec, StudySpec
 from longlag.study.callback import StudyCallback
 from longlag.training import RunResult

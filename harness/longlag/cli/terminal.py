@@ -1,0 +1,73 @@
+"""Numbers, words and tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 160  # of tables that go into a file or a pipe
+
+
+def console() -> Console:
+    """Standard output; a pipe is not cut at 80 columns."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+
+
+def command() -> str:
+    """How longlag was called, for the next command to type: its name, or its path where the name alone finds none."""
+    called = Path(sys.argv[0])
+    return "longlag" if called.name != "longlag" or shutil.which("longlag") else str(called)
+
+
+def number(value: float) -> str:
+    """Three figures, and no more letters than needed."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.3g}"
+
+
+def share(score: float) -> str:
+    """A score as a share of the trivial predictor's."""
+    return number(score) if not math.isfinite(score) else f"{100 * score:.3g} %"
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def value(given: Any) -> str:
+    from longlag.spec import label
+
+    return f"{given:.4g}" if isinstance(given, float) else str(label(given))
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """A table of mappings; a row shows its ``error`` in place of the rest, and what it ``needs``."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, title in columns.items():
+        table.add_column(title, overflow="fold", no_wrap=key == "name")
+    for row in rows:
+        shown = []
+        for key in columns:
+            entry = row.get(key, row.get("error", "") if key == "about" else "")
+            text = ", ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
+            shown.append(f"{text}\nneeds: {row['needs']}" if key == "about" and row.get("needs") else text)
+        table.add_row(*(text.replace("[", "\\[") for text in shown))
+    console().print(table)
