@@ -48,7 +48,7 @@ class Transformer(Cell[TransformerOptions]):
     ``[B, context, M E]``, keys (not turned) and values, the newest last; ``seen [B]``, how many of them exist (int64).
     In gradient records ``h`` is the gradient at the layer's outputs; there is no recurrent state.
 
-    Differs from `TCN` in that what it reads from the past depends on what stands there; its cost grows with
+    Differs from `TCN` in that what it reads from the past depends on what is there; its cost grows with
     T * context instead of T.
 
     Initialisation: matrices Glorot uniform, as the authors' code does (q, k and v each on its own), biases 0, norms 1;

@@ -99,7 +99,7 @@ def _line(axes: Any, line: Line) -> tuple[float, float]:
 def band(axes: Any, x: Values | NDArray[np.int64], values: Values, label: str, colour: int, style: int = 0) -> None:
     """The median of ``values [seeds, N]`` over the seeds, and a band from the least to the greatest.
 
-    For a logarithmic axis: where the median is zero or infinite there is no line; the band goes on to the edge.
+    For a logarithmic axis: where the median is zero or infinite there is no line; the band continues to the edge.
     """
     axes.plot(x, _positive(np.median(values, 0)), STYLES[style % len(STYLES)], color=_colour(colour), linewidth=1.5,
               label=label)  # fmt: skip

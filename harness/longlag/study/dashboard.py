@@ -68,7 +68,7 @@ def serve(
     open_browser: bool = False,
     announce: Callable[[str], None] = print,
 ) -> None:
-    """Run it until Ctrl-C; `announce` is told the address, alone in a line."""
+    """Run it until Ctrl-C; `announce` receives the address, alone in a line."""
     listening, address = server(workspace, study, port)
     with listening:
         announce(address)

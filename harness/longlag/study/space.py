@@ -49,7 +49,7 @@ def decode(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
 
 
 def encode(point: Mapping[str, Any], space: Space) -> dict[str, Label]:
-    """The reverse: what Optuna is told of a point."""
+    """The reverse: the parameters of a point, for Optuna."""
     return {path: point[path] if choices(space[path]) is None else label(point[path]) for path in point}
 
 
@@ -57,7 +57,7 @@ def check(space: Space, grid: bool) -> None:
     """Refuse what Optuna could not tell apart or not finish.
 
     Raises:
-        UserError: for a value that stands twice, an axis that never exists, or a grid that no one could wait for.
+        UserError: for a value that is given twice, an axis that never exists, or a grid that no one could wait for.
     """
     points.check(space)
     total = points.size(space)

@@ -1,4 +1,4 @@
-"""Records one run in MLflow as it goes on."""
+"""Records one run in MLflow while it trains."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def colour(cell: str, depth: int) -> str:
 
 
 def process() -> dict[str, str]:
-    """Who is at work: with these a run whose process has died is told from one that still trains."""
+    """The process of a run: tells a run whose process has died from one that still trains."""
     import psutil
 
     return {

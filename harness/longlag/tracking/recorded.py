@@ -18,7 +18,7 @@ class Recorded:
         experiment_id: where it is.
         status: MLflow's: ``RUNNING``, ``FINISHED``, ``FAILED``, ``KILLED``.
         tags: all of them.
-        result: what it returned; None for a run that failed or still goes on.
+        result: what it returned; None for a run that failed or still trains.
     """
 
     run_id: str

@@ -77,7 +77,7 @@ def serve(
 
     Args:
         home: whose store is shown.
-        uri: another store; where it is a server already, only the address is told.
+        uri: another store; where it is a server already, only the address is printed.
         port: on the loopback interface; 0 takes a free one.
         study: to open on; the only one, or the list of all, when not given.
         open_browser: open the address.

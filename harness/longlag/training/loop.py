@@ -136,7 +136,7 @@ class Run:
             if log:
                 values = {f"gradient_norm/{name}": number for name, number in norms.items()}
                 values["train/loss"] = float(np.mean(self.losses))
-                if self.spec.schedule.name != "constant" or self.update == 1:  # a rate that stays is told once
+                if self.spec.schedule.name != "constant" or self.update == 1:  # a constant rate is reported once
                     values["train/learning_rate"] = self.spec.optimizer.lr * factor
                 if self.regulariser is not None:
                     values["train/omega"] = self.regulariser.value

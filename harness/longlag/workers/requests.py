@@ -1,4 +1,4 @@
-"""Run requests and their outcomes, and the search that asks for the ones and is told the others."""
+"""Run requests, their outcomes, and the search that hands out requests and receives outcomes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class WorkerCallback(RunCallback):
 
 
 class Search(Protocol):
-    """Asks for runs and is told what became of them. It does not know who executes them.
+    """Hands out run requests and receives their outcomes. It has no part in executing them.
 
     A worker slot has at most one request at a time. All methods are called from one thread.
     """

@@ -52,7 +52,7 @@ class Supervisor:
     """Executes what a search asks for.
 
     Args:
-        search: asks for runs and is told their outcomes.
+        search: hands out run requests and receives their outcomes.
         launcher: starts workers.
         config: what each worker is given.
         store: the tracking store; a run that finished before needs no worker.
