@@ -27,6 +27,7 @@ def longlag(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyte
     """``longlag("run", "adding", ...)`` in an empty folder; gives the exit code and what was printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LONGLAG_HOME", raising=False)
+    monkeypatch.setenv("LONGLAG_VERBOSE", "0")  # a test of ``-v`` in this process would set it for those behind it
 
     def run(*arguments: str) -> Done:
         code = invoke(app, list(arguments))

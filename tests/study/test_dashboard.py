@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import threading
 import urllib.error
@@ -56,13 +55,6 @@ def test_mistakes_are_one_sentence(shared_home: Path, tmp_path: Path, monkeypatc
     empty = Workspace.open(tmp_path / "empty")
     with pytest.raises(UserError, match="no study has been begun"):
         dashboard.server(empty, port=0)
-    imported = builtins.__import__
-
-    def missing(name: str, *arguments: Any, **named: Any) -> Any:
-        if name == "optuna_dashboard":
-            raise ImportError(name)
-        return imported(name, *arguments, **named)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setattr("longlag.packages.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'longlag\[dashboard\]'"):
         dashboard.server(empty, port=0)

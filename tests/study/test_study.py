@@ -21,7 +21,6 @@ import longlag
 from longlag import report
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
-from longlag.samplers import base as samplers
 from longlag.spec import RunSpec, load_study
 from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
@@ -356,7 +355,7 @@ def test_a_point_that_gives_no_run_fails_alone(study: dict[str, Any], shared_hom
 def test_a_sampler_whose_package_is_missing_is_named(
     study: dict[str, Any], shared_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samplers, "find_spec", lambda name: None)
+    monkeypatch.setattr("longlag.packages.find_spec", lambda name: None)
     search = {**study, "sampler": {"name": "cmaes"}, "trials": 2}
     with pytest.raises(UserError, match=r"needs the package cmaes: pip install 'longlag\[search\]'"):
         sweep(search, shared_home)

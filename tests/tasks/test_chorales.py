@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -214,7 +215,10 @@ def test_music21_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         parsings.append(1)
         return [score(note(0, 1, 40 + n), note(1, 1, 41 + n)) for n in range(10)]
 
-    stub = SimpleNamespace(__version__="0", corpus=SimpleNamespace(chorales=SimpleNamespace(Iterator=iterator)))
+    spec = ModuleSpec("music21", None)
+    stub = SimpleNamespace(
+        __version__="0", __spec__=spec, corpus=SimpleNamespace(chorales=SimpleNamespace(Iterator=iterator))
+    )
     monkeypatch.setitem(sys.modules, "music21", stub)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first, again = _rolls.from_music21(), _rolls.from_music21()

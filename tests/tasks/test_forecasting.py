@@ -92,7 +92,7 @@ def test_co2_is_foretold_as_changes_unless_told_otherwise() -> None:
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "find_spec", lambda name: None)
+    monkeypatch.setattr("longlag.packages.find_spec", lambda name: None)
     series.packaged.cache_clear()
     with pytest.raises(UserError, match=r"statsmodels: pip install 'longlag\[series\]'"):
         forecasting(series="sunspots").baseline()

@@ -12,7 +12,6 @@ import pytest
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Array, Task
-from longlag_tasks import pixel_digits
 from longlag_tasks._idx import MNIST
 
 
@@ -106,8 +105,8 @@ def test_a_missing_file_is_named(mnist: Path) -> None:
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel_digits, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'longlag\[digits\]'"):
+    monkeypatch.setattr("longlag.packages.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs the package sklearn: pip install 'longlag'"):
         digits(held_out=0.11).sample(np.random.default_rng(0), 1)
 
 
