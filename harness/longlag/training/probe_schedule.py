@@ -128,7 +128,7 @@ class ProbeSchedule:
     def trained(self, update: int, records: Records, batch: Batch) -> None:
         """Read the records that the backward pass of a logged update has filled; `update` counts it.
 
-        Callbacks are told of every curve, and at the next evaluation, or divergence, of the medians of their scalars.
+        Callbacks receive every curve and, at the next evaluation or divergence, the medians of their scalars.
         """
         measured = curves(records, self.network.lengths(batch), self._outputs)
         curve = top(measured, self.network.watched)
