@@ -13,10 +13,24 @@ from longlag.errors import UserError
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
+MAX_DEPTH = 100
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which ``1e-3`` is a number, as YAML 1.2 has it, and a key may stand only once."""
+    """Safe YAML in which ``1e-3`` is a number, as YAML 1.2 has it, keys are unique and nesting has a limit."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise UserError(f"nested too deeply: more than {MAX_DEPTH} levels")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -73,8 +87,6 @@ def parse(text: str, where: str) -> Any:
         raise UserError(f"{where}{line}: not valid YAML: {error.problem}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-    except RecursionError:
-        raise UserError(f"{where}: nested too deeply") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     finally:
