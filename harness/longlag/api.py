@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from longlag.analysis.result import StudyResult
-from longlag.spec import RunSpec, StudySpec, load_run, load_study
+from longlag.spec import RunSpec, StudySpec, load_run, load_study, require_for_run, require_for_study
 from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
 from longlag.study.report import report as _report
@@ -57,6 +57,7 @@ def run(
         >>> result.outcome, result.solved_at, result.gradient["final_horizon"]  # doctest: +SKIP
     """
     checked = spec if isinstance(spec, RunSpec) else load_run(dict(spec))
+    require_for_run(checked)
     done = _run(
         checked,
         Workspace.open(home, tracking_uri),
@@ -117,6 +118,7 @@ def sweep(
         ...     print(trial.point["cell"], trial.objective)
     """
     checked = spec if isinstance(spec, StudySpec) else load_study(dict(spec))
+    require_for_study(checked)
     return _sweep(
         checked,
         Workspace.open(home, tracking_uri, storage),
@@ -140,7 +142,7 @@ def horizon(
     """Find the longest lag that each cell learns, or what remains to be found: the same call continues.
 
     Args:
-        spec: the study, or its fields as a mapping.
+        spec: the study, or its fields as a mapping: at least ``cells`` and a ``base`` with a task.
         home: as of `sweep`.
         tracking_uri: as of `sweep`.
         threads: as of `sweep`.
@@ -152,6 +154,12 @@ def horizon(
     Raises:
         UserError: for a spec, home or server that is wrong.
         KeyboardInterrupt: after Ctrl-C, once the runs are saved.
+
+    Examples:
+        >>> import longlag
+        >>> study = {"base": {"task": "adding"}, "cells": ["lstm", "gru"], "longest": 200}
+        >>> for cell, fit in longlag.horizon(study).by_horizon():  # doctest: +SKIP
+        ...     print(cell.cell, fit.median)
     """
     from longlag.horizons import study
     from longlag.horizons.spec import HorizonSpec, load_horizon

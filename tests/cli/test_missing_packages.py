@@ -94,6 +94,8 @@ MISSED: dict[str, str] = {
     "sweep adding --cell lstm --sampler cmaes --trials 2": "longlag[search]",
     "sweep adding --cell lstm --executor dask --scheduler tcp://localhost:1": "longlag[cluster]",
     "sweep adding --cell lstm --storage postgresql://localhost/x": "longlag[postgresql]",
+    "horizon adding --cell lstm --executor dask --scheduler tcp://localhost:1": "longlag[cluster]",
+    "reproduce arjovsky-2016 --executor dask --scheduler tcp://localhost:1": "longlag[cluster]",
     "probe spoken-words --cell lstm": "longlag[speech]",
     "horizon spoken-words --cell lstm": "longlag[speech]",
     "dashboard quickstart": "longlag[dashboard]",

@@ -196,9 +196,18 @@ def test_identity_knows_the_budget_but_not_the_cells_and_runs() -> None:
     assert load_horizon({**FIELDS, "base": longer}).identity() != spec.identity()
 
 
+def test_what_a_study_leaves_out_has_defaults_and_its_name_follows_from_the_rest() -> None:
+    short = load_horizon({"base": {"task": "adding", "clip": {"norm": 2}}, "cells": ["lstm"]})
+    other = load_horizon({"base": {"task": "adding", "clip": {"norm": 2}}, "cells": ["gru"], "runs": 3})
+    assert short.name == other.name == f"horizon-adding-{short.identity()[:8]}"
+    run = short.run("lstm", 10, 0.01, 0)
+    assert (run.training.updates, run.training.batch_size, run.clip.norm, run.data.validation) == (1500, 20, 2, 500)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"base": 5}, "base should hold the fields of a run"),
         ({"longest": 10}, "longest .10. should be above shortest"),
         ({"lag": "task.lenght"}, "did you mean 'length'"),
         ({"lag": "model.depth"}, "lag"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import execution, options
 from longlag.cli.options import FIELDS
 from longlag.errors import UserError
 
@@ -65,9 +65,12 @@ def horizon(
             rich_help_panel=PAGE,
         ),
     ] = None,
-    workers: options.Workers = "auto",
-    threads: options.Threads = 1,
-    checkpoint_seconds: options.Checkpoints = 30.0,
+    workers: execution.WorkerCount = "auto",
+    executor: execution.ExecutorName = "local",
+    scheduler: execution.Scheduler = None,
+    resources: execution.Resources = None,
+    threads: execution.Threads = 1,
+    checkpoint_seconds: execution.Checkpoints = 30.0,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
@@ -100,8 +103,8 @@ def horizon(
     from longlag.spec import require_for_fields
 
     require_for_fields({"task": task})
+    execution.require(executor)
     from longlag.cli import horizon_study
-    from longlag.study.queue import Workers
     from longlag.workspace import Workspace
 
     fields = {
@@ -114,5 +117,5 @@ def horizon(
         "runs": runs,
     }
     spec = horizon_study.specified(task, updates, list(set_ or []), fields, name)
-    how = Workers(options.workers(workers), threads, checkpoint_seconds)
+    how = execution.workers(workers, threads, checkpoint_seconds, executor, scheduler, resources)
     horizon_study.run(spec, Workspace.open(home, tracking_uri), how, page, json=json)

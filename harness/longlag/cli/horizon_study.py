@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json as json_
 import shutil
 import tempfile
@@ -23,7 +22,7 @@ from longlag.cli.progress import Progress
 from longlag.errors import UserError
 from longlag.horizons import chart, page
 from longlag.horizons.record import Record, read
-from longlag.horizons.spec import BASE, HorizonSpec, load_horizon
+from longlag.horizons.spec import HorizonSpec, load_horizon
 from longlag.horizons.study import horizon
 from longlag.spec import RunSpec
 from longlag.study.callback import StudyCallback
@@ -37,23 +36,20 @@ KEPT = "what is finished is kept, running runs are saved, and the same command c
 def specified(
     task: str, updates: int, settings: Sequence[str], fields: dict[str, Any], name: str | None
 ) -> HorizonSpec:
-    """The study that the options describe; the same options give the same name, whatever cells and runs.
+    """The study that the options describe.
 
     Raises:
         UserError: for an option that is wrong.
     """
     registry.load("task", task)
-    base: dict[str, Any] = {**copy.deepcopy(BASE), "task": {"name": task}}
-    specfile.assign(base, "training.updates", updates)
     for path in (fields["lag"], "optimizer.lr", "model.hidden_size", "cell", "seed"):
         if any(setting.partition("=")[0] == path for setting in settings):
             option = {"optimizer.lr": "--lr", "model.hidden_size": "--parameters", "cell": "--cell", "seed": "--seeds"}
             raise UserError(
                 f"--set {path}: a horizon study chooses it; see {option.get(path, '--shortest and --longest')}"
             )
-    base = specfile.override(base, settings)
-    spec = load_horizon({**fields, "base": base, "name": name or "horizon"})
-    return spec if name else spec.model_copy(update={"name": f"horizon-{task}-{spec.identity()[:8]}"})
+    base = specfile.override({"task": {"name": task}, "training": {"updates": updates}}, settings)
+    return load_horizon({**fields, "base": base} | ({} if name is None else {"name": name}))
 
 
 def run(spec: HorizonSpec, workspace: Workspace, workers: Workers, where: Path | None, *, json: bool) -> None:

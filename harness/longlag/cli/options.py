@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from longlag import registry
 from longlag.cli import studies
-from longlag.errors import UserError
 from longlag.packages import PSYCOPG
 
 
@@ -108,45 +107,3 @@ Set = Annotated[
         show_default=False,
     ),
 ]
-Threads = Annotated[
-    int, typer.Option("--threads", min=1, help="Threads of torch; one is often fastest.", rich_help_panel=LOOP)
-]
-Workers = Annotated[
-    str,
-    typer.Option(
-        "--workers",
-        envvar="LONGLAG_WORKERS",
-        metavar="N|auto",
-        help="Processes that run trials side by side; auto: one a core. A run's numbers do not depend on it.",
-        rich_help_panel=LOOP,
-    ),
-]
-Checkpoints = Annotated[
-    float,
-    typer.Option(
-        "--checkpoint-seconds",
-        min=0,
-        help="Seconds between two checkpoints; a killed run continues from the last one.",
-        rich_help_panel=LOOP,
-    ),
-]
-Heartbeat = Annotated[
-    int | None,
-    typer.Option(
-        "--heartbeat-seconds",
-        min=1,
-        help="Seconds between two signs of life of a trial; after three missed ones another machine takes it "
-        "over. Kept with the study. [dim]Default: 60[/dim]",
-        rich_help_panel=LOOP,
-        show_default=False,
-    ),
-]
-
-
-def workers(text: str) -> int | Literal["auto"]:
-    """What ``--workers`` was given."""
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--workers: should be a number above 0, or auto, not {text!r}")
-    return int(text)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import execution, options
 from longlag.cli.options import FIELDS
 
 SHOWN = "What is shown"
@@ -55,7 +55,7 @@ def probe(
             rich_help_panel=SHOWN,
         ),
     ] = None,
-    threads: options.Threads = 1,
+    threads: execution.Threads = 1,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,

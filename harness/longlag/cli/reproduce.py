@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import execution, options
 from longlag.errors import UserError
 
 SCALES = ("paper", "cpu", "smoke")
@@ -42,9 +42,12 @@ def reproduce(
         Path | None,
         typer.Option(help="Renew the table of the reports in docs/papers between the markers of this Markdown page."),
     ] = None,
-    workers: options.Workers = "auto",
-    threads: options.Threads = 1,
-    checkpoint_seconds: options.Checkpoints = 30.0,
+    workers: execution.WorkerCount = "auto",
+    executor: execution.ExecutorName = "local",
+    scheduler: execution.Scheduler = None,
+    resources: execution.Resources = None,
+    threads: execution.Threads = 1,
+    checkpoint_seconds: execution.Checkpoints = 30.0,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
@@ -58,6 +61,7 @@ def reproduce(
 
     The plan and its cost are shown first. The same command continues, and trains nothing that is done.
     """
+    execution.require(executor)
     from longlag.cli import papers
 
     if list_:
@@ -67,7 +71,5 @@ def reproduce(
     elif name is None:
         raise UserError("which paper? For example: longlag reproduce arjovsky-2016 (`longlag reproduce --list`)")
     else:
-        from longlag.study.queue import Workers
-
-        how = Workers(options.workers(workers), threads, checkpoint_seconds)
+        how = execution.workers(workers, threads, checkpoint_seconds, executor, scheduler, resources)
         papers.reproduce(name, scale, home, tracking_uri, how, plan=plan, yes=yes, write=write, json=json)

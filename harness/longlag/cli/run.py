@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import execution, options
 from longlag.cli.options import FIELDS, LOOP
 
 FROM_OPTIONS = {
@@ -60,8 +60,8 @@ def run(
             rich_help_panel=FIELDS,
         ),
     ] = None,
-    threads: options.Threads = 1,
-    checkpoint_seconds: options.Checkpoints = 30.0,
+    threads: execution.Threads = 1,
+    checkpoint_seconds: execution.Checkpoints = 30.0,
     force: Annotated[
         bool, typer.Option("--force", help="Train even if the same run has finished before.", rich_help_panel=LOOP)
     ] = False,

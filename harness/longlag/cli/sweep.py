@@ -5,18 +5,14 @@ from __future__ import annotations
 import hashlib
 import json as json_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from longlag import registry
-from longlag.cli import options, studies
+from longlag.cli import execution, options, studies
 from longlag.cli.options import FIELDS, LOOP
 from longlag.errors import UserError, suggestion
-from longlag.packages import DISTRIBUTED
-
-if TYPE_CHECKING:
-    from longlag.workers.launchers import Executor
 
 AXES = {
     "cell": "cell",
@@ -98,32 +94,13 @@ def sweep(
     name: Annotated[
         str | None, typer.Option(help="Of the study; with a task, made from the options if not given.")
     ] = None,
-    workers: options.Workers = "auto",
-    executor: Annotated[
-        str,
-        typer.Option(
-            help="Where workers run: local, dask, or a mapping with a name and settings.", rich_help_panel=LOOP
-        ),
-    ] = "local",
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            envvar="LONGLAG_SCHEDULER",
-            help="With dask: its address, such as tcp://host:8786, or the path of its scheduler file.",
-            rich_help_panel=LOOP,
-        ),
-    ] = None,
-    resources: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=N,…",
-            help="With dask: what each worker takes of what Dask's workers were started with, such as GPU=1.",
-            rich_help_panel=LOOP,
-        ),
-    ] = None,
-    threads: options.Threads = 1,
-    checkpoint_seconds: options.Checkpoints = 30.0,
-    heartbeat_seconds: options.Heartbeat = None,
+    workers: execution.WorkerCount = "auto",
+    executor: execution.ExecutorName = "local",
+    scheduler: execution.Scheduler = None,
+    resources: execution.Resources = None,
+    threads: execution.Threads = 1,
+    checkpoint_seconds: execution.Checkpoints = 30.0,
+    heartbeat_seconds: execution.Heartbeat = None,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
@@ -146,8 +123,7 @@ def sweep(
     from longlag import specfile
     from longlag.spec import load_study, require_for_fields
 
-    if executor == "dask":
-        DISTRIBUTED.require()
+    execution.require(executor)
     given = {"cell": cell, "depth": depth, "hidden_size": hidden_size, "optimizer": optimizer, "lr": lr}
     axes = {AXES[key]: specfile.parse(f"[{text}]", option(key)) for key, text in given.items() if text is not None}
     settings = list(set_ or [])
@@ -179,43 +155,10 @@ def sweep(
     spec = load_study(fields, study if not is_task else "sweep")
 
     from longlag.cli import execute
-    from longlag.study.queue import Workers
     from longlag.workspace import Workspace
 
-    placed = _executor(executor, scheduler, resources)
-    how = Workers(options.workers(workers), threads, checkpoint_seconds, placed)
+    how = execution.workers(workers, threads, checkpoint_seconds, executor, scheduler, resources)
     execute.study(spec, Workspace.open(home, tracking_uri, storage), how, heartbeat_seconds, json=json)
-
-
-def _executor(given: str, scheduler: str | None, resources: str | None) -> Executor:
-    """Where workers run: a name, or a mapping with a name and settings."""
-    from longlag import specfile
-    from longlag.workers import launchers
-
-    fields = specfile.parse(given, "--executor")
-    fields = dict(fields) if isinstance(fields, dict) else {"name": fields}
-    if fields.get("name") == "dask":
-        fields |= {} if scheduler is None else {"scheduler": scheduler}
-        if "scheduler" not in fields:
-            raise UserError(
-                "--executor dask: which cluster? Give --scheduler, such as tcp://host:8786 (docs/scaling.md)"
-            )
-        fields |= {} if resources is None else {"resources": _resources(resources)}
-    elif resources is not None:
-        raise UserError("--resources: only with --executor dask")
-    return launchers.executor(fields)
-
-
-def _resources(text: str) -> dict[str, float]:
-    taken: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        try:
-            if part.strip():
-                taken[name.strip()] = float(number)
-        except ValueError:
-            raise UserError(f"--resources: should be NAME=NUMBER,…, such as GPU=1, not {text!r}") from None
-    return taken
 
 
 def option(key: str) -> str:

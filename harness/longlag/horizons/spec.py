@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from longlag.errors import UserError, explain
 from longlag.spec import RECORDED, RunSpec, Spec, label, labels, load_run
-from longlag.specfile import assign
+from longlag.specfile import assign, merge
 from longlag.study.size import sized
 
 CLIMBING_SEED = 10_000
@@ -22,11 +24,11 @@ TOGETHER = 2
 BASE: dict[str, Any] = {
     "optimizer": {"name": "adam"},
     "clip": {"norm": 1.0},
-    "training": {"batch_size": 20, "eval_every": 50},
+    "training": {"updates": 1500, "batch_size": 20, "eval_every": 50},
     "data": {"validation": 500, "test": 500},
     "probe": {"curves": False, "log_every": 100},
 }
-"""Of every run of a horizon study, unless something else is asked for; other fields have the defaults of a run."""
+"""Fields of every run, unless `base` sets them; other fields have the defaults of a run."""
 GRADIENTS: dict[str, Any] = {
     "curves": True,
     "training": False,
@@ -119,16 +121,16 @@ class HorizonSpec(Spec):
         return hashlib.sha256(json.dumps([fields, first], sort_keys=True).encode()).hexdigest()
 
 
-def load_horizon(data: Any, where: str = "horizon") -> HorizonSpec:
+def load_horizon(data: Mapping[str, Any], where: str = "horizon") -> HorizonSpec:
     """A validated horizon study; every cell is tried at both ends of the lags, and its size solved for.
+
+    Fields that `base` leaves out come from `BASE`. A study without a name is called after its task and its identity,
+    whatever its cells and number of runs are, so that the same fields continue it.
 
     Raises:
         UserError: one sentence naming what is wrong.
     """
-    try:
-        spec = HorizonSpec.model_validate(data)
-    except ValidationError as error:
-        raise UserError(explain(error, where, HorizonSpec)) from error
+    spec = _validated({"name": "horizon", **data, "base": _completed(data.get("base"), where)}, where)
     for lag in (spec.shortest, spec.longest):
         for name, cell in spec.labelled.items():
             try:
@@ -140,4 +142,24 @@ def load_horizon(data: Any, where: str = "horizon") -> HorizonSpec:
                 raise UserError(f"{where}: {spec.lag} is no lag of {run.task.name}; name another option by --lag")
     for cell in spec.cells:
         spec.hidden_size(cell)
-    return spec
+    if "name" in data:
+        return spec
+    task = spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0).task.name
+    return spec.model_copy(update={"name": f"horizon-{task}-{spec.identity()[:8]}"})
+
+
+def _validated(data: dict[str, Any], where: str) -> HorizonSpec:
+    try:
+        return HorizonSpec.model_validate(data)
+    except ValidationError as error:
+        raise UserError(explain(error, where, HorizonSpec)) from error
+
+
+def _completed(given: Any, where: str) -> dict[str, Any]:
+    """The fields of a run: `BASE` with what was given."""
+    if not isinstance(given, Mapping):
+        raise UserError(f"{where}: base should hold the fields of a run, at least its task")
+    base = copy.deepcopy(BASE)
+    for path, value in given.items():
+        merge(base, path, value)
+    return base
