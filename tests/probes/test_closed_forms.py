@@ -140,6 +140,15 @@ def test_jacobian_of_a_linear_network_is_its_matrix() -> None:
     np.testing.assert_allclose(spectrum.radius, np.abs(np.linalg.eigvals(matrix)).max(), rtol=RTOL)
 
 
+@pytest.mark.parametrize("name", ["lru", "s4d"])
+def test_spectral_radius_of_a_diagonal_recurrence_is_its_slowest_eigenvalue(name: str) -> None:
+    """The output, which is part of the state, adds eigenvalues of 0."""
+    stack = seeded(name)
+    units = stack.layers[0].scan.weights().units
+    re, im = (units[key].detach().numpy() for key in units if key.startswith(("lambda", "a_")))
+    np.testing.assert_allclose(jacobian.spectrum(captured(stack)).radius, np.hypot(re, im).max(), rtol=RTOL)
+
+
 def test_lyapunov_exponents_of_a_linear_map_are_the_logarithms_of_its_eigenvalues() -> None:
     stack = seeded("rnn", activation="linear")
     values = np.array([1.1, 0.6, 0.3, 0.1, 0.02])

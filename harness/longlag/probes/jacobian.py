@@ -1,6 +1,7 @@
 """The Jacobian of one step: what every gradient is multiplied by on its way back through time.
 
 ``J_t = ds_t/ds_{t-1}`` for the whole state s of one layer (h and c of an LSTM, side by side), its inputs held fixed.
+The output h of a linear recurrence (LRU, S4D, S6) is part of that state although no step reads it: its columns are 0.
 Its singular values bound, and its products ``J_t ... J_1`` decide, how gradients grow; their growth rates are the
 Lyapunov exponents. In float64, whatever the run's format.
 """
@@ -18,6 +19,7 @@ from torch import Tensor
 from longlag.kernels import State
 from longlag.probes.base import Probe
 from longlag.probes.rollout import CapturedInputs, Step, rollout, stepper
+from longlag.probes.spectra import singular_values, spectral_radius
 
 EXPONENTS = 4
 SAMPLES = 4
@@ -31,8 +33,8 @@ class Spectrum:
 
     Args:
         steps: the steps t, counted from 1.
-        singular: ``[S, B, n]``, singular values, the largest first.
-        radius: ``[S, B]``, the largest modulus of an eigenvalue.
+        singular: ``[S, B, n]``, singular values, the largest first; NaN where the Jacobian is not finite.
+        radius: ``[S, B]``, the largest modulus of an eigenvalue; NaN as there.
     """
 
     steps: tuple[int, ...]
@@ -56,12 +58,14 @@ def back(step: Step, x_t: Tensor, state: State, vectors: Tensor) -> Tensor:
     count, batch, size = vectors.shape
     inputs = x_t.repeat(count, 1)
 
-    def advance(values: Tensor) -> Tensor:
-        return flat(step(inputs, unflat(values, state)))
-
-    pull = torch.func.vjp(advance, flat(state).repeat(count, 1))[1]
-    result: Tensor = pull(vectors.reshape(count * batch, size))[0]
-    return result.detach().view(count, batch, size)
+    with torch.enable_grad():
+        before = flat(state).repeat(count, 1).requires_grad_()
+        after = flat(step(inputs, unflat(before, state)))
+    if not after.requires_grad:  # nothing of the state before is read
+        return torch.zeros_like(vectors)
+    # not torch.func.vjp: a step may be any autograd function, such as a compiled kernel
+    moved: Tensor = torch.autograd.grad(after, before, vectors.reshape(count * batch, size))[0]
+    return moved.view(count, batch, size)
 
 
 def jacobian(step: Step, x_t: Tensor, state: State) -> Tensor:
@@ -79,8 +83,8 @@ def spectrum(captured: CapturedInputs, samples: int = SAMPLES) -> Spectrum:
     for t, before, _ in rollout(captured, step):
         if t in steps:
             matrix = jacobian(step, captured.x[t], before)
-            singular.append(torch.linalg.svdvals(matrix).numpy())
-            radius.append(torch.linalg.eigvals(matrix).abs().amax(-1).numpy())
+            singular.append(singular_values(matrix).numpy())
+            radius.append(spectral_radius(matrix).numpy())
     return Spectrum(tuple(int(t) + 1 for t in steps), np.stack(singular), np.stack(radius))
 
 

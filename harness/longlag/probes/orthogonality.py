@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from longlag.cells import GatedLayer, Layer
 from longlag.probes.base import Probe
 from longlag.probes.rollout import CapturedInputs
+from longlag.probes.spectra import singular_values
 
 
 def orthogonality_error(layer: Layer) -> float | None:
     """The largest |sigma - 1| over the singular values of the recurrent matrix: 0 when it is orthogonal.
 
-    None for a layer without one square recurrent matrix.
+    None for a layer without one square recurrent matrix; NaN for a matrix with a number that is not finite.
     """
     if not isinstance(layer, GatedLayer):
         return None
     matrices = layer.weights().weight_hh
     if len(matrices) != 1 or matrices[0].shape[0] != matrices[0].shape[1]:
         return None
-    return float((torch.linalg.svdvals(matrices[0].detach().double()) - 1).abs().max())
+    return float((singular_values(matrices[0].detach().double()) - 1).abs().max())
 
 
 class Orthogonality(Probe):

@@ -64,11 +64,14 @@ def captured_inputs(model: Model, batch: Tensors, examples: int) -> dict[str, Ca
         state = module.initial_state(x.shape[1]) if state is None else state
         first = {key: value.detach()[:examples].cpu().clone() for key, value in state.items()}
         wide = {key: value.double() if value.is_floating_point() else value for key, value in first.items()}
-        part = None if mask is None else mask[:, :examples].cpu()
+        exists = None if mask is None else mask[:, :examples].cpu()
         layer = copy.deepcopy(module).cpu().double()
         layer._forward_pre_hooks.clear()
         layer.requires_grad_(False)
-        found[names[module]] = CapturedInputs(layer, x.detach()[:, :examples].cpu().double(), wide, part)
+        for part in layer.modules():
+            if isinstance(part, GatedLayer):
+                part.kernel = "plain"  # the run's kernel may have no float64, and steps one by one gain nothing
+        found[names[module]] = CapturedInputs(layer, x.detach()[:, :examples].cpu().double(), wide, exists)
 
     handles = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in names]
     try:
