@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
-from tests.cli.conftest import Longlag
+from longlag import files
+from longlag.errors import UserError
+from longlag.export import place
+from tests.cli.conftest import Done, Longlag
 
-FILES = {"README.md", "curves.json", "curves.parquet", "environment.json", "model.onnx", "predictions.csv",
-         "result.json", "spec.json", "weights.safetensors"}  # fmt: skip
+FILES = {"README.md", "curves.json", "curves.parquet", "environment.json", "longlag-export.json", "model.onnx",
+         "predictions.csv", "result.json", "spec.json", "weights.safetensors"}  # fmt: skip
 TIMES = {"wall_seconds", "cpu_seconds"}
 
 
@@ -110,20 +118,156 @@ def test_the_best_run_of_a_study(longlag: Longlag, tiny_options: list[str], shar
         assert wrong.code == 2 and said in wrong.err and "Traceback" not in wrong.err, (name, wrong.err)
 
 
-def test_nothing_is_overwritten_unasked(
-    longlag: Longlag, tiny_options: list[str], shared_home: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def exported(longlag: Longlag, tiny_options: list[str], shared_home: Path) -> Longlag:
+    """``exported(folder, ...)`` exports one run into a folder."""
     run = str(trained(longlag, tiny_options, shared_home)["run_id"])
-    there = tmp_path / "mine"
-    there.mkdir()
-    (there / "thesis.txt").write_text("years of work")
-    for more in ([], ["--force"]):  # it is no earlier export
-        done = longlag("export", run, "--to", str(there), "--home", str(shared_home), *more)
-        assert done.code == 2 and "is there already" in done.err
-    assert (there / "thesis.txt").read_text() == "years of work"
-    assert longlag("export", run, "--to", "once", "--home", str(shared_home)).code == 0
-    assert longlag("export", run, "--to", "once", "--home", str(shared_home)).code == 2
-    assert longlag("export", run, "--to", "once", "--home", str(shared_home), "--force").code == 0
+
+    def export(*arguments: str) -> Done:
+        return longlag("export", run, "--home", str(shared_home), "--to", *arguments)
+
+    return export
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_earlier_export_is_replaced_only_with_force(exported: Longlag, tmp_path: Path) -> None:
+    (tmp_path / "once").mkdir()  # nothing is in it that could be lost
+    assert exported("once").code == 0
+    first = everything(tmp_path / "once")
+    listed = json.loads(first["longlag-export.json"])["files"]
+    assert listed == {n: hashlib.sha256(data).hexdigest() for n, data in first.items() if n in listed}
+    assert listed.keys() == FILES - {"longlag-export.json"}
+    again = exported("once")
+    assert (again.code, again.err.count("\n")) == (2, 1)
+    assert "once is there already; --force replaces an earlier export: name another folder by --to" in again.err
+    (tmp_path / "once" / "curves.json").unlink()  # what the user no longer has is no loss either
+    assert exported("once", "--force").code == 0
+    assert everything(tmp_path / "once").keys() == first.keys()
+    assert [path.name for path in tmp_path.iterdir()] == ["once"], "nothing is left beside it"
+
+
+def foreign_file(folder: Path) -> None:
+    (folder / "thesis.txt").write_text("years of work")
+
+
+def foreign_folder(folder: Path) -> None:
+    (folder / "notes").mkdir()
+
+
+def foreign_link(folder: Path) -> None:
+    (folder / "data").symlink_to(folder.parent)
+
+
+def changed_file(folder: Path) -> None:
+    (folder / "README.md").write_text("my notes on this run")
+
+
+def file_become_link(folder: Path) -> None:
+    (folder / "README.md").rename(folder.parent / "mine.md")
+    (folder / "README.md").symlink_to(folder.parent / "mine.md")
+
+
+def no_marker(folder: Path) -> None:
+    (folder / "longlag-export.json").unlink()
+
+
+def false_marker(folder: Path) -> None:
+    """The list names a file more, but nobody corrected its checksum."""
+    foreign_file(folder)
+    marker = folder / "longlag-export.json"
+    fields = json.loads(marker.read_text())
+    fields["files"]["thesis.txt"] = hashlib.sha256(b"years of work").hexdigest()
+    marker.write_text(json.dumps(fields))
+
+
+def home(folder: Path) -> None:
+    (folder / "home.json").write_text('{"layout": 1}')
+
+
+def repository(folder: Path) -> None:
+    (folder / ".git").write_text("gitdir: elsewhere")
+
+
+NOT_OURS: dict[Callable[[Path], None], str] = {
+    foreign_file: "it holds thesis.txt, which no export wrote",
+    foreign_folder: "it holds notes, which no export wrote",
+    foreign_link: "it holds data, which no export wrote",
+    changed_file: "README.md in it was changed since it was exported",
+    file_become_link: "README.md in it was changed since it was exported",
+    no_marker: "it holds no longlag-export.json, so no export wrote it",
+    false_marker: "its longlag-export.json is damaged (its checksum differs)",
+    home: "it is a longlag home",
+    repository: "it is a git repository",
+}
+
+
+@pytest.mark.fault
+def test_a_folder_with_anything_that_no_export_wrote_stays_as_it_is(exported: Longlag, tmp_path: Path) -> None:
+    assert exported("whole").code == 0
+    for change, what in NOT_OURS.items():
+        folder = tmp_path / change.__name__
+        shutil.copytree(tmp_path / "whole", folder)
+        change(folder)
+        with pytest.raises(UserError) as refused:
+            place.refuse(folder, force=True)
+        sentence = f"{folder} cannot be replaced by an export: {what}; name another folder by --to"
+        assert str(refused.value) == sentence
+    before = everything(tmp_path)
+    done = exported("foreign_file", "--force")
+    what = NOT_OURS[foreign_file]
+    sentence = f"error: foreign_file cannot be replaced by an export: {what}; name another folder by --to"
+    assert (done.code, done.err.strip()) == (2, sentence)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.fault
+def test_where_the_user_is_nothing_is_replaced(
+    exported: Longlag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "project" / "here"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    (here / "spec.json").write_text("{}")  # enough, once, to delete everything beside it
+    (here / "link").symlink_to(tmp_path)
+    (here / "file").write_text("mine")
+    before = everything(tmp_path)
+    current = "the current folder is it, or in it"
+    for to, what in {"..": current, "": current, "link": "it is a link", "file": "it is a file"}.items():
+        with pytest.raises(UserError, match=f"cannot be replaced by an export: {what}; name another folder by --to"):
+            place.refuse(Path(to), force=True)
+    done = exported(".", "--force")
+    assert done.code == 2 and f". cannot be replaced by an export: {current}; name another" in done.err
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.fault
+def test_an_export_that_fails_leaves_the_earlier_one(
+    exported: Longlag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the last file; a file is added at the last moment."""
+    assert exported("mine").code == 0
+    before = everything(tmp_path)
+
+    def full(folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "flush", full)
+        done = exported("mine", "--force")
+    assert (done.code, done.err.strip()) == (2, "error: mine cannot be written: No space left on device")
+    assert everything(tmp_path) == before
+
+    def mark(folder: Path, run_key: str, mark: Any = place.mark) -> None:
+        mark(folder, run_key)
+        foreign_file(tmp_path / "mine")
+
+    monkeypatch.setattr(place, "mark", mark)
+    done = exported("mine", "--force")
+    assert done.code == 2 and "it holds thesis.txt, which no export wrote" in done.err
+    assert everything(tmp_path) == {**before, "mine/thesis.txt": b"years of work"}
 
 
 def test_no_home(longlag: Longlag) -> None:

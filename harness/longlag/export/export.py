@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from safetensors.torch import save
 
 from longlag.errors import UserError
-from longlag.export import curves, graph, readme
+from longlag.export import curves, graph, place, readme
 from longlag.export.operators import NoOperator
 from longlag.tracking.callback import WEIGHTS
 from longlag.tracking.history import points
@@ -44,28 +45,27 @@ class Exported:
 
 
 def export(run: Recorded, store: Store, folder: Path, asked: str = "", force: bool = False) -> Exported:
-    """Write the folder of a run; either all of it is there afterwards, or nothing.
+    """Write the folder of a run; either all of it is there afterwards, or what was there before.
 
     Args:
         run: which one.
         store: where it is recorded.
-        folder: made; an older one of this name is replaced with `force`.
+        folder: made; an earlier export there is replaced with `force`.
         asked: how the run was named, for the README.
-        force: replace a folder that is there.
+        force: replace an earlier export.
 
     Raises:
-        UserError: when the run keeps no weights, the folder is there already, or cannot be written.
+        UserError: when the run keeps no weights, or the folder holds anything else or cannot be written.
     """
-    if folder.exists() and (not force or not folder.is_dir() or not (folder / "spec.json").exists()):
-        also = "" if force else "; --force replaces an earlier export"
-        raise UserError(f"{folder} is there already{also}: name another by --to")
+    with _writing(folder):
+        place.refuse(folder, force)
     spec, weights = store.trained(run.run_id)
     if run.result is None:
         raise UserError(f"run {run.run_id} has no result that can be read: it failed, or an older longlag wrote it")
     trained = Trained(spec, weights)
     made, why_not = _onnx(trained, weights, store)
     logged = points(store.client, run.run_id)
-    try:
+    with _writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as draft:
             here = Path(draft) / "run"
@@ -80,13 +80,18 @@ def export(run: Recorded, store: Store, folder: Path, asked: str = "", force: bo
                 (here / "model.onnx").write_bytes(made.data)
             text = readme.text(run, trained, made, why_not, asked)
             (here / "README.md").write_text(text, encoding="utf-8")
+            place.mark(here, spec.run_key)
             names = tuple(sorted(path.name for path in here.iterdir()))
-            if folder.exists():
-                shutil.rmtree(folder)
-            here.replace(folder)
+            place.put(here, folder)
+    return Exported(folder, names, made, why_not)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
-    return Exported(folder, names, made, why_not)
 
 
 def _onnx(trained: Trained, weights: Mapping[str, Any], store: Store) -> tuple[graph.Onnx | None, str]:

@@ -37,6 +37,7 @@ run_key `{result.run_key}`
 | `weights.safetensors` | parameters and buffers at its end, by name |
 | `curves.parquet` | every point that was logged: metric, step, value, time_ms |
 | `curves.json` | of every series the first, last, smallest and largest point |
+| `longlag-export.json` | the files of this folder with their SHA-256 |
 {_files(onnx)}
 In curves through time the step is t, in curves by lag the lag, in all others the update. Pictures, predictions and
 arrays of gradient norms are those that the run recorded.

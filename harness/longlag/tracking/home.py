@@ -48,7 +48,7 @@ class Home:
         try:
             if home.root.exists() and not home.root.is_dir():
                 raise UserError(f"home {home.root} is a file, not a folder; {CHOOSE}")
-            exists = home._marker.exists()
+            exists = home.exists
         except OSError as error:
             raise UserError(f"home {home.root} cannot be read: {error.strerror}; {CHOOSE}") from error
         if exists:
@@ -58,6 +58,11 @@ class Home:
         if create:
             home._write(not exists)
         return home
+
+    @property
+    def exists(self) -> bool:
+        """Whether a home is there: a folder with its marker."""
+        return self._marker.exists()
 
     # -- what it holds ----------------------------------------------------------------------------------------------
 
