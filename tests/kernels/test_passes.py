@@ -128,6 +128,7 @@ OPERATIONS = {
     "rsqrt": lambda a, b: torch.rsqrt(a),
     "abs": lambda a, b: a.abs(),
     "sign": lambda a, b: torch.sign(a) + a,
+    "floor": lambda a, b: torch.floor(a) + a,
     "square": lambda a, b: a**2,
     "cube": lambda a, b: a**3,
     "inverse": lambda a, b: a**-2,

@@ -88,3 +88,17 @@ def refuse_unused(options: Options, field: str, why: str) -> None:
     """
     if getattr(options, field) != type(options).model_fields[field].default:
         raise ValueError(f"{field} has no effect {why}")
+
+
+def half_lives(units: int, slowest: float, fastest: float = 1.0) -> Tensor:
+    """Half-lives of as many units in steps, float64: evenly spaced in the logarithm between `fastest` and `slowest`.
+
+    The last unit has `slowest`; the first lies above `fastest` by the same ratio as its neighbours apart.
+    """
+    place = torch.arange(1, units + 1, dtype=torch.float64) / units
+    return fastest * (slowest / fastest) ** place
+
+
+def kept(half_life: Tensor) -> Tensor:
+    """What is left after one step of a value that halves in `half_life` steps."""
+    return torch.exp2(-1 / half_life)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 LOGIC = frozenset({"and", "or", "not"})
 COMMUTATIVE = frozenset({"add", "mul", "max", "min", "eq", "ne", "and", "or"})
-CHEAP = frozenset({"add", "sub", "mul", "neg", "abs", "max", "min", "select", "sign", *COMPARISONS, *LOGIC})
+CHEAP = frozenset({"add", "sub", "mul", "neg", "abs", "max", "min", "select", "sign", "floor", *COMPARISONS, *LOGIC})
 FOLD = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,

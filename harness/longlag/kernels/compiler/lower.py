@@ -9,6 +9,9 @@ from longlag.kernels.compiler.graph import Graph, Node
 
 Rule = Callable[..., Any]
 
+FUNCTIONS = "sigmoid tanh exp log log1p expm1 sqrt rsqrt abs sign floor sin cos".split()
+"""Operations of one argument that the graph has under torch's own names."""
+
 
 class Lowering:
     """The rules, bound to one graph. ``rules[name]`` takes nodes (numbers become constants by `_`)."""
@@ -16,7 +19,7 @@ class Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.rules: dict[str, Rule] = {}
-        for op in ("sigmoid", "tanh", "exp", "log", "log1p", "expm1", "sqrt", "rsqrt", "abs", "sign", "sin", "cos"):
+        for op in FUNCTIONS:
             self.rules[op] = lambda a, op=op: self._(op, a)
         self.rules["sgn"] = self.rules["sign"]
         for op in ("lt", "le", "gt", "ge", "eq", "ne"):

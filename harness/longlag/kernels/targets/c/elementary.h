@@ -147,6 +147,7 @@ HELPER real ll_log1p(real x) {
 
 HELPER real ll_sqrt(real x) { return BUILTIN(sqrt)(x); }
 HELPER real ll_rsqrt(real x) { return 1 / BUILTIN(sqrt)(x); }
+HELPER real ll_floor(real x) { return BUILTIN(floor)(x); }
 HELPER real ll_sign(real x) { return (real)((x > 0) - (x < 0)); }
 HELPER real ll_max(real a, real b) { return a > b || a != a ? a : b; }
 HELPER real ll_min(real a, real b) { return a < b || a != a ? a : b; }
