@@ -195,12 +195,23 @@ def test_numbers_with_an_exponent_are_numbers(text: str, value: float) -> None:
 
 
 def test_words_that_only_look_like_numbers_or_dates_stay_words() -> None:
-    assert specfile.parse("[e3, 1e, 2026-11-23, v1e3]", "text") == ["e3", "1e", "2026-11-23", "v1e3"]
+    words = ["e3", "1e", "2026-11-23", "v1e3", "1:30", "017", "yes", "no", "on", "off"]
+    assert specfile.parse(f"[{', '.join(words)}]", "text") == words
+
+
+def test_numbers_and_words_are_those_of_yaml_1_2() -> None:
+    text = "[0, -7, 1_000, 0x1f, 0o17, 0b101, 1., -.5, 1_0.5, true, False, null, ~, '1', {<<: {a: 1}, b: 2}]"
+    values = [0, -7, 1000, 31, 15, 5, 1.0, -0.5, 10.5, True, False, None, None, "1", {"a": 1, "b": 2}]
+    assert specfile.parse(text, "text") == values
+    assert [type(value) for value in specfile.parse(text, "text")] == [type(value) for value in values]
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
+
+
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}]\n" for k in range(1, 3000))
 
 
 @pytest.mark.parametrize(
@@ -213,6 +224,20 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: [1, 2", "line 1: not valid YAML"),
         ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
         ("[" * 5000, "nested too deeply"),
+        (CHAIN, "nested too deeply"),
+        ("a: 1\nb: !!bool maybe", "line 2: not valid YAML: 'maybe' is neither true nor false"),
+        ('a: !!int ""', "not valid YAML: '' is no whole number"),
+        ('a: !!float ""', "not valid YAML: '' is no number"),
+        ("a: !!binary aGFsbG8=", "could not determine a constructor for the tag"),
+        ("a: !!set {x}", "could not determine a constructor for the tag"),
+        ("a: !!timestamp 2026-11-30", "could not determine a constructor for the tag"),
+        (f"a: !{'x' * 5000} 1", f"the tag '!{'x' * 48}…{'x' * 28}'"),
+        ("a: 1" + "0" * 400, f"the number 1{'0' * 49}…{'0' * 29} has more than 64 bits"),
+        ("a: 0x" + "f" * 5000, f"the number 0x{'f' * 48}…{'f' * 29} has more than 64 bits"),
+        ("a: 1e999", "the number 1e999 is not finite"),
+        ("a: -.inf", "the number -.inf is not finite"),
+        ('a: "\\uD800"', "'.ud800' holds a character that cannot be stored"),
+        ('a: "\\0"', "'.x00' holds a character that cannot be stored"),
         ("? {a: 1}\n: 2", "not valid YAML"),
         ("a: \x00", "not valid YAML"),
     ],

@@ -1,19 +1,61 @@
-"""What is said of a mistake of the user: the exception, the nearest name, one sentence for a refused configuration."""
+"""Mistakes of the user in one sentence: the exception, values as it repeats them, near names, what pydantic found."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args
+
+LONGEST = 80
+"""Characters of a value that a sentence repeats."""
+MOST = 5
+"""Mistakes that one sentence names."""
+LISTED = 400
+"""Characters of a list of names, or of another program's message, in a sentence."""
 
 
 class UserError(Exception):
     """A mistake of the person at the keyboard: one clear sentence, shown without a traceback, exit code 2."""
 
 
+def clipped(text: object) -> str:
+    """A name or path of the user as a sentence repeats it: its beginning and its end, at most 80 characters."""
+    whole = str(text)
+    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 30]}…{whole[-29:]}"
+
+
+def quoted(value: object) -> str:
+    """A value of the user as a sentence repeats it: as Python writes it, at most 80 characters."""
+    try:
+        return clipped(repr(value))
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
+def shortened(message: object) -> str:
+    """What another program says of a mistake, in one line: it may repeat all of a value."""
+    words = " ".join(clipped(word) for word in str(message).split())
+    return words if len(words) <= LISTED else f"{words[: LISTED // 2]} … {words[-LISTED // 2 :]}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names of which the user may choose, separated by commas; of many, those that fit into a sentence."""
+    found = [clipped(name) for name in names]
+    shown = ""
+    for index, name in enumerate(found):
+        if len(shown) + len(name) > LISTED:
+            return f"{shown} and {len(found) - index} more"
+        shown = f"{shown}, {name}" if shown else name
+    return shown
+
+
 def suggestion(word: str, known: list[str]) -> str:
     """``; did you mean 'lstm'?`` when `word` is a near miss of one of `known`, else nothing."""
+    if len(word) > LONGEST:
+        return ""
     near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.55)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {quoted(near[0])}?" if near else ""
 
 
 def one_line(error: BaseException) -> str:
@@ -25,15 +67,52 @@ def one_line(error: BaseException) -> str:
 
 
 def explain(error: Any, where: str, model: Any = None) -> str:
-    """One sentence for a pydantic ``ValidationError``: the field, what was wrong, what would be right."""
-    problems = []
-    for item in error.errors(include_url=False):
-        path = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            known = list(getattr(model, "model_fields", {}))
-            field = str(item["loc"][-1])
-            hint = suggestion(field, known) or (f"; it has {', '.join(known)}" if known else "; it has no options")
-            problems.append(f"no field {path!r}{hint}")
-        else:
-            problems.append(f"{path + ': ' if path else ''}{item['msg'].removeprefix('Value error, ')}")
+    """One sentence for a pydantic ``ValidationError``: the fields, what was wrong, what would be right.
+
+    Args:
+        error: what pydantic raised.
+        where: the file, or the kind of spec.
+        model: what was validated, for the names of its fields and of those of the models in it.
+    """
+    found = error.errors(include_url=False)
+    problems = [_problem(item, model) for item in found[:MOST]]
+    if len(found) > MOST:
+        problems.append(f"and {len(found) - MOST:,} more")
     return f"{where}: " + "; ".join(problems)
+
+
+def _problem(item: Any, model: Any) -> str:
+    path = ".".join(clipped(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = list(getattr(_holder(model, item["loc"]), "model_fields", {}))
+        hint = suggestion(str(item["loc"][-1]), known) or (f"; it has {', '.join(known)}" if known else "")
+        return f"no field {quoted(path)}{hint or '; it has no options'}"
+    ours = item["type"] == "value_error"  # a validator's sentence
+    said = item["msg"].removeprefix("Value error, ") if ours else shortened(item["msg"])
+    return f"{path + ': ' if path else ''}{said}"
+
+
+def _holder(model: Any, loc: Sequence[Any]) -> Any:
+    """The model that the field at the end of `loc` was written into."""
+    here = model
+    for part, following in itertools.pairwise(loc):
+        field = getattr(here, "model_fields", {}).get(str(part))
+        if field is not None:  # else a key of a mapping, the number in a list, or the kind of a union
+            models = list(_models(field.annotation))
+            named = [each for each in models if following in _constants(each)]
+            here = (named or models or [here])[0]
+    return here
+
+
+def _models(annotation: Any) -> Iterator[Any]:
+    """The models in an annotation: itself, or those of which it is a list, a mapping or a union."""
+    if hasattr(annotation, "model_fields"):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
+
+
+def _constants(model: Any) -> set[Any]:
+    """Values that the fields of a model are bound to, such as the kind that tells it from others."""
+    values = (value for field in model.model_fields.values() for value in get_args(field.annotation))
+    return {value for value in values if isinstance(value, str)}

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, get_args
 
-from longlag.errors import UserError, one_line, suggestion
+from longlag.errors import UserError, one_line, quoted, suggestion
 
 Kind = Literal["task", "cell", "optimizer", "probe", "sampler", "objective", "target", "executor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -46,7 +46,9 @@ def load(kind: Kind, name: str) -> Any:
     """
     points = _points(kind)
     if name not in points:
-        raise UserError(f"there is no {kind} named {name!r}{suggestion(name, list(points))} (`longlag list {kind}s`)")
+        raise UserError(
+            f"there is no {kind} named {quoted(name)}{suggestion(name, list(points))} (`longlag list {kind}s`)"
+        )
     point, *others = points[name]
     if others:
         values = " and ".join(other.value for other in points[name])

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from longlag.errors import UserError
+from longlag.errors import UserError, clipped, quoted, shortened
 from longlag.options import Configurable, Options, OptionsT_co
 from longlag.packages import Package
+from longlag.reading import opened
 from longlag.sequences import (
     Answer,
     Array,
@@ -46,6 +47,10 @@ __all__ = [
     "Signature",
     "Task",
     "Tokens",
+    "clipped",
+    "opened",
+    "quoted",
+    "shortened",
 ]
 
 

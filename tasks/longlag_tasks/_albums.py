@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from longlag.task import Array, DataError
+from longlag.task import Array, DataError, quoted
 from longlag_tasks import _captionfiles as recorded
 from longlag_tasks import _scenes as scenes
 from longlag_tasks._album import Album
@@ -72,7 +72,7 @@ def loaded(path: str, features_path: str, sha256: str, most_words: int, fraction
     found, vectors = recorded.captioned(path), recorded.features(features_path)
     missing = next((name for name in found if name not in vectors), None)
     if missing is not None:
-        raise DataError(f"{features_path}: there are no features of the picture {missing!r} in {path}")
+        raise DataError(f"{features_path}: there are no features of the picture {quoted(missing)} in {path}")
     names = np.array(list(found))
     splits = [split for _, split in found.values()]
     if any(split is not None for split in splits):

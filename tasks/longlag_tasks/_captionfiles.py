@@ -6,13 +6,12 @@ import json
 import re
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from longlag.task import Array, DataError
-from longlag_tasks._textfiles import reason, whole
+from longlag.task import Array, DataError, opened, quoted
+from longlag_tasks._textfiles import LARGEST, place, reason, whole
 
 SPLITS = {"train": "training", "restval": "training", "val": "validation", "validation": "validation", "test": "test"}
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -44,7 +43,7 @@ def captioned(path: str) -> Captioned:
     found = _coco(path, content) if "annotations" in content else _karpathy(path, content)
     without = next((name for name, (captions, _) in found.items() if not captions), None)
     if without is not None:
-        raise DataError(f"{path}: the picture {without!r} has no caption")
+        raise DataError(f"{path}: the picture {quoted(without)} has no caption")
     return found
 
 
@@ -58,7 +57,7 @@ def _coco(path: str, content: dict[str, Any]) -> Captioned:
         where = f"{path}, annotations[{number}]"
         image = _entry(note, "image_id", where)
         if image not in names:
-            raise DataError(f"{where}: there is no picture with the id {image!r}")
+            raise DataError(f"{where}: there is no picture with the id {quoted(image)}")
         found[names[image]][0].append(_caption(_entry(note, "caption", where), where))
     return found
 
@@ -70,7 +69,7 @@ def _karpathy(path: str, content: dict[str, Any]) -> Captioned:
         name, sentences = str(_entry(image, "filename", where)), _entry(image, "sentences", where)
         split = image.get("split")
         if split is not None and split not in SPLITS:
-            raise DataError(f"{where}: the split is one of {', '.join(SPLITS)}, not {split!r}")
+            raise DataError(f"{where}: the split is one of {', '.join(SPLITS)}, not {quoted(split)}")
         texts = [
             _caption(_entry(sentence, "raw", f"{where}, sentences[{n}]"), f"{where}, sentences[{n}]")
             for n, sentence in enumerate(sentences)
@@ -81,7 +80,7 @@ def _karpathy(path: str, content: dict[str, Any]) -> Captioned:
 
 def _entry(value: Any, key: str, where: str) -> Any:
     if not isinstance(value, dict) or key not in value:
-        raise DataError(f"{where}: there is no {key!r}")
+        raise DataError(f"{where}: there is no {quoted(key)}")
     return value[key]
 
 
@@ -98,10 +97,12 @@ def features(path: str) -> dict[str, Array]:
         DataError: naming file and row.
     """
     try:
-        with Path(path).expanduser().open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with opened(place(path), LARGEST) as packed, np.load(packed, allow_pickle=False) as file:
             missing = [name for name in ("names", "features") if name not in file]
             if missing:
-                raise DataError(f"{path}: there is no array {missing[0]!r}; it has {', '.join(file.files) or 'none'}")
+                raise DataError(
+                    f"{path}: there is no array {quoted(missing[0])}; it has {', '.join(file.files) or 'none'}"
+                )
             names, values = file["names"], file["features"]
     except DataError:
         raise

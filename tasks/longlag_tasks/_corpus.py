@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from longlag.task import DataError
+from longlag.task import DataError, quoted
 from longlag_tasks._audio import SUFFIXES
-from longlag_tasks._textfiles import field, lines, records, rows, whole
+from longlag_tasks._textfiles import below, field, lines, records, rows, whole
 
 PARTS = {
     "train": "training",
@@ -64,9 +64,7 @@ def files(folder: Path) -> list[Path]:
     Raises:
         DataError: where there is no such folder, or nothing in it.
     """
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = [path for path in below(str(folder)) if path.suffix.lower() in SUFFIXES]
     if not found:
         raise DataError(f"{folder}: has no recording below it ({', '.join(sorted(SUFFIXES))})")
     return found
@@ -90,9 +88,11 @@ def timit(folder: Path, fold: bool) -> Iterator[Recording]:
             if not fields:
                 continue
             if len(fields) != 3 or not (fields[0].isdigit() and fields[1].isdigit()):
-                raise DataError(f"{where}: should be 'first-sample last-sample phone', not {line[:60]!r}")
+                raise DataError(f"{where}: should be 'first-sample last-sample phone', not {quoted(line[:60])}")
             if fold and fields[2] not in FOLD:
-                raise DataError(f"{where}: the phone {fields[2]!r} is none of TIMIT's 61 (task.fold=false takes any)")
+                raise DataError(
+                    f"{where}: the phone {quoted(fields[2])} is none of TIMIT's 61 (task.fold=false takes any)"
+                )
             if begins and int(fields[0]) < begins[-1]:
                 raise DataError(f"{where}: begins before the phone above it")
             names.append(FOLD[fields[2]] if fold else fields[2])

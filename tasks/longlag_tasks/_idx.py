@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from longlag.task import Array, DataError
-from longlag_tasks._textfiles import reason
+from longlag.task import Array, DataError, opened
+from longlag_tasks._textfiles import LARGEST, reason
 
 MNIST = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 LABELS = 10
@@ -24,7 +24,8 @@ def read_idx(path: Path, axes: int) -> Array:
         DataError: where it is missing, damaged, or has other axes.
     """
     try:
-        data = path.read_bytes()
+        with opened(path, LARGEST) as file:
+            data = file.read()
         if path.suffix == ".gz":
             data = gzip.decompress(data)
     except (EOFError, zlib.error, gzip.BadGzipFile):

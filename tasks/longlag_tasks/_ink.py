@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from longlag.task import Array, DataError
+from longlag.task import Array, DataError, quoted
 
 
 def read_ink(path: Path) -> Array:
@@ -49,7 +49,7 @@ def _number(point: ElementTree.Element, axis: str, where: str) -> float:
     except ValueError:
         value = None
     if value is None or not isfinite(value):
-        raise DataError(f"{where}: {axis} is {text!r}, not a number")
+        raise DataError(f"{where}: {axis} is {quoted(text)}, not a number")
     return value
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from longlag.task import DataError, Options
-from longlag_tasks._textfiles import digest
+from longlag_tasks._textfiles import below, digest, place
 
 SHA256 = "of the data at the path; filled in, and checked where it is given"
 
@@ -48,7 +48,7 @@ def local(options: LocalOptions) -> list[Path]:
     found = digest(files)
     if found != options.sha256:
         raise DataError(f"{options.path}: has changed (sha256 {found}); leave sha256 out to take it as it is")
-    return [Path(file).expanduser() for file in files]
+    return [place(file) for file in files]
 
 
 def matching(folder: str, pattern: str) -> list[str]:
@@ -57,10 +57,7 @@ def matching(folder: str, pattern: str) -> list[str]:
     Raises:
         DataError: where there are none.
     """
-    place = Path(folder).expanduser()
-    if not place.exists():
-        raise DataError(f"{folder}: there is no such file or folder")
-    files = sorted(str(file) for file in place.rglob(pattern) if file.is_file())
+    files = sorted(str(file) for file in below(folder) if file.match(pattern))
     if not files:
         raise DataError(f"{folder}: holds no file {pattern}")
     return files

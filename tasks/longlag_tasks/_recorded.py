@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from longlag.task import Array, DataError
+from longlag.task import Array, DataError, quoted
 from longlag_tasks._cut import Unit, cut, joined
 from longlag_tasks._pairs import ENDING, Coded, Corpus, symbols_of
 
@@ -41,7 +41,7 @@ def text_corpus(sources: Sequence[str], targets: Sequence[str], rows: Mapping[st
     for texts, side in zip((sources, targets), coded, strict=True):
         if len(side.symbols) > len(texts) / 4:
             raise DataError(
-                f"unit: {len(texts)} texts such as {texts[-1]!r} have {len(side.symbols)} different words: "
+                f"unit: {len(texts)} texts such as {quoted(texts[-1])} have {len(side.symbols)} different words: "
                 "take characters for a language that writes them together"
             )
     return Corpus(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from longlag.task import Array, DataError
+from longlag.task import Array, DataError, quoted
 from longlag_tasks._harmony import LOWEST
 from longlag_tasks._packages import MUSIC21
 from longlag_tasks._textfiles import whole
@@ -131,7 +131,7 @@ def _roll(steps: Any, where: str) -> Array:
     for n, keys in enumerate(steps):
         for key in keys if isinstance(keys, list) else [keys]:
             if isinstance(key, bool) or not isinstance(key, int | float) or key != key:
-                raise DataError(f"{where}, step {n + 1}: {key!r} is no MIDI number")
+                raise DataError(f"{where}, step {n + 1}: {quoted(key)} is no MIDI number")
             if key in (-1, 0):
                 continue
             if key != int(key) or not LOWEST <= key < LOWEST + KEYS:

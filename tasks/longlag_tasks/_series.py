@@ -8,7 +8,7 @@ from math import isfinite
 
 import numpy as np
 
-from longlag.task import Array, DataError
+from longlag.task import Array, DataError, quoted
 from longlag_tasks._packages import STATSMODELS
 from longlag_tasks._textfiles import rows
 
@@ -49,7 +49,9 @@ def column_of(path: str, column: str | None = None, gaps: bool = False) -> Array
     if header is None:
         raise DataError(f"{path}: is empty")
     if column is not None and column not in header:
-        raise DataError(f"{path}, line 1: there is no column {column!r}; there are {', '.join(map(repr, header))}")
+        raise DataError(
+            f"{path}, line 1: there is no column {quoted(column)}; there are {', '.join(map(repr, header))}"
+        )
     index = len(header) - 1 if column is None else header.index(column)
     values = []
     for number, row in table:
@@ -62,9 +64,9 @@ def column_of(path: str, column: str | None = None, gaps: bool = False) -> Array
         try:
             values.append(float(row[index]))
         except ValueError:
-            raise DataError(f"{where}: {header[index]!r} is {row[index][:40]!r}, not a number") from None
+            raise DataError(f"{where}: {quoted(header[index])} is {quoted(row[index][:40])}, not a number") from None
         if not isfinite(values[-1]):
-            raise DataError(f"{where}: {header[index]!r} is {row[index]}")
+            raise DataError(f"{where}: {quoted(header[index])} is {row[index]}")
     series, places = np.array(values, dtype=np.float64), np.arange(len(values))
     known = np.isfinite(series)
     if not known.any():

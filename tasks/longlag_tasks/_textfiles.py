@@ -6,12 +6,43 @@ import csv
 import gzip
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from longlag.task import DataError
+from longlag.task import DataError, clipped, opened, quoted
+
+LARGEST = 10_000_000_000
+"""Bytes of a file that is read, at most."""
+MANY = 1_000_000
+"""Files below a folder, at most."""
+
+
+def place(path: str) -> Path:
+    """Where a path of the user is; ``~`` is the home folder."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises for a user that is not known)
+
+
+def below(folder: str) -> list[Path]:
+    """Every file below a folder, sorted.
+
+    Raises:
+        DataError: where there is no such folder, or one that is no data set by its size.
+    """
+    top, found = place(folder), list[Path]()
+    if not top.is_dir():
+        raise DataError(
+            f"{clipped(folder)}: {'is a file, not a folder' if top.exists() else 'there is no such file or folder'}"
+        )
+    if top.resolve() == Path(top.resolve().anchor):
+        raise DataError(f"{folder}: is the root of the file system; name the folder of the data")
+    for parent, _, names in os.walk(top):
+        found += (Path(parent, name) for name in names)
+        if len(found) > MANY:
+            raise DataError(f"{folder}: holds more than {MANY:,} files; name the folder of the data")
+    return sorted(path for path in found if path.is_file())
 
 
 def digest(paths: Sequence[str]) -> str:
@@ -23,10 +54,10 @@ def digest(paths: Sequence[str]) -> str:
     total = hashlib.sha256()
     for path in paths:
         try:
-            with Path(path).expanduser().open("rb") as file:
+            with opened(place(path), LARGEST) as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise DataError(f"{path}: {reason(error)}") from error
+            raise DataError(f"{clipped(path)}: {reason(error)}") from error
     return total.hexdigest()
 
 
@@ -34,7 +65,7 @@ def reason(error: OSError) -> str:
     """Why a file cannot be read."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    return "is a folder, not a file" if isinstance(error, IsADirectoryError) else str(error.strerror or error)
+    return str(error.strerror or error)
 
 
 def lines(path: str) -> Iterator[tuple[int, str]]:
@@ -43,10 +74,10 @@ def lines(path: str) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: where the file cannot be read, is damaged or is not UTF-8.
     """
-    number, place = 0, Path(path).expanduser()
+    number, packed = 0, place(path).suffix == ".gz"
     try:
-        with gzip.open(place) if place.suffix == ".gz" else place.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+        with opened(place(path), LARGEST) as file, gzip.open(file) if packed else file as text:
+            for number, line in enumerate(text, start=1):
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
@@ -94,10 +125,10 @@ def field(record: Any, key: str, where: str) -> str:
     for part in key.split("."):
         if not isinstance(value, dict) or part not in value:
             has = f"it has {', '.join(map(repr, value))}" if isinstance(value, dict) else "it is no object"
-            raise DataError(f"{where}: there is no {key!r}; {has}")
+            raise DataError(f"{where}: there is no {quoted(key)}; {has}")
         value = value[part]
     if not isinstance(value, str):
-        raise DataError(f"{where}: {key!r} is {type(value).__name__}, not text")
+        raise DataError(f"{where}: {quoted(key)} is {type(value).__name__}, not text")
     return text(value, key, where)
 
 

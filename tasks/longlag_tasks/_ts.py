@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longlag.task import Array, DataError
+from longlag.task import Array, DataError, quoted
 from longlag_tasks._textfiles import lines
 
 
@@ -48,7 +48,7 @@ def read(path: Path, dimensions: int) -> Series:
             continue
         *columns, name = line.strip().split(":")
         if name not in names:
-            raise DataError(f"{where}: the label {name[:40]!r} is not one of {', '.join(names) or '@classLabel'}")
+            raise DataError(f"{where}: the label {quoted(name[:40])} is not one of {', '.join(names) or '@classLabel'}")
         if len(columns) != dimensions:
             raise DataError(f"{where}: has {len(columns)} dimensions, not {dimensions}")
         values.append(_numbers(columns, where))

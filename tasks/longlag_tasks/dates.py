@@ -9,7 +9,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import DataError
+from longlag.task import DataError, quoted, shortened
 from longlag_tasks._cut import Unit
 from longlag_tasks._pairs import Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
@@ -88,11 +88,11 @@ def texts(locale: str, style: str, years: tuple[int, int]) -> list[str]:
     try:
         known = babel.Locale.parse(locale)
     except (ValueError, babel.UnknownLocaleError) as error:
-        raise DataError(f"Babel knows no locale {locale!r}: {error}") from error
+        raise DataError(f"Babel knows no locale {quoted(locale)}: {shortened(error)}") from error
     try:
         return [dates.format_date(day, style, locale=known) for day in days(*years)]
     except (KeyError, ValueError, AttributeError) as error:
-        raise DataError(f"Babel cannot write dates as {style!r}: {error}") from error
+        raise DataError(f"Babel cannot write dates as {quoted(style)}: {shortened(error)}") from error
 
 
 @cache
@@ -116,4 +116,6 @@ def _refuse_ambiguous(sources: list[str], style: str) -> None:
     """A source that stands for two days (no year, two digits of it) would stand in training and test."""
     if len(set(sources)) < len(sources):
         text = next(text for n, text in enumerate(sources) if text in sources[:n])
-        raise DataError(f"source_format {style!r} writes several days as {text!r}: take one that tells them apart")
+        raise DataError(
+            f"source_format {quoted(style)} writes several days as {quoted(text)}: take one that tells them apart"
+        )

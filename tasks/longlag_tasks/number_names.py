@@ -8,7 +8,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import DataError
+from longlag.task import DataError, quoted, shortened
 from longlag_tasks._cut import Unit
 from longlag_tasks._pairs import Corpus, PairOptions, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
@@ -36,7 +36,7 @@ class NumberNamesOptions(PairOptions):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.source == self.target:
-            raise ValueError(f"source and target are both {self.source!r}")
+            raise ValueError(f"source and target are both {quoted(self.source)}")
         if self.held_out == "range" and not (self.low < self.high < self.highest):
             raise ValueError(f"a range held out has low < high < highest, not {self.low}, {self.high}, {self.highest}")
         return self
@@ -76,11 +76,13 @@ def names(language: str, highest: int) -> list[str]:
 
     known = sorted(num2words.CONVERTER_CLASSES)
     if language not in known:
-        raise DataError(f"num2words knows no language {language!r}; it has {', '.join(known)}, and there is {DIGITS}")
+        raise DataError(
+            f"num2words knows no language {quoted(language)}; it has {', '.join(known)}, and there is {DIGITS}"
+        )
     try:
         return [str(num2words.num2words(number, lang=language)) for number in range(highest + 1)]
     except (ArithmeticError, LookupError, NotImplementedError, TypeError, ValueError) as error:
-        raise DataError(f"num2words cannot count to {highest} in {language!r}: {error}") from error
+        raise DataError(f"num2words cannot count to {highest} in {quoted(language)}: {shortened(error)}") from error
 
 
 @cache

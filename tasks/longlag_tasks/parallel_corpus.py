@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from longlag.task import Answer, Batch, DataError, Package
+from longlag.task import Answer, Batch, DataError, Package, quoted, shortened
 from longlag_tasks import _textfiles as files
 from longlag_tasks._options import year_as_text
 from longlag_tasks._packages import TOKENIZERS
@@ -151,13 +151,17 @@ def _tsv(options: ParallelCorpusOptions) -> Iterator[Pair]:
         if number == 1 and len(places) < 2:
             missing = [name for name in wanted if not name.isdecimal() and name not in cells]
             if missing:
-                raise DataError(f"{where}: there is no column {missing[0]!r}; it has {', '.join(map(repr, cells))}")
+                raise DataError(
+                    f"{where}: there is no column {quoted(missing[0])}; it has {', '.join(map(repr, cells))}"
+                )
             places = [int(name) - 1 if name.isdecimal() else cells.index(name) for name in wanted]
             continue
         absent = next((place for place in places if not 0 <= place < len(cells)), None)
         if absent is not None:
             raise DataError(f"{where}: there is no column {absent + 1} (counted from 1); it has {len(cells)}")
-        source, target = (files.text(cells[p], f"column {n!r}", where) for p, n in zip(places, wanted, strict=True))
+        source, target = (
+            files.text(cells[p], f"column {quoted(n)}", where) for p, n in zip(places, wanted, strict=True)
+        )
         yield source, target
 
 
@@ -185,7 +189,7 @@ def _hub(options: ParallelCorpusOptions) -> Iterator[Pair]:
     try:
         rows = datasets.load_dataset(options.hub, options.subset, split=options.part, revision=options.revision)
     except Exception as error:  # whatever datasets and what it calls may raise
-        raise DataError(f"datasets cannot load {options.hub!r}: {error}") from error
+        raise DataError(f"datasets cannot load {quoted(options.hub)}: {shortened(error)}") from error
     for number, record in enumerate(rows, start=1):
         yield _fields(record, options, f"{options.hub}, row {number}")
 

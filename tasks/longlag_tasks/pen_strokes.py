@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from math import e, log, pi
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from longlag_tasks import _pen as pen
 from longlag_tasks._ink import cut, read_ink
 from longlag_tasks._local import LocalOptions, local, matching
 from longlag_tasks._mixture import SURE, expected, gaussian, nats
+from longlag_tasks._textfiles import place
 from longlag_tasks._utterances import Ragged, first
 
 COUNTED = 20_000
@@ -52,7 +52,7 @@ class PenStrokesOptions(LocalOptions):
 
     @classmethod
     def files(cls, path: str) -> list[str]:
-        return [path] if Path(path).expanduser().is_file() else matching(path, "*.xml")
+        return [path] if place(path).is_file() else matching(path, "*.xml")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import log
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._idx import MNIST, read_mnist
 from longlag_tasks._local import LocalOptions, local
 from longlag_tasks._packages import SKLEARN
+from longlag_tasks._textfiles import place
 
 DIGITS = 10
 TEST = 300
@@ -47,7 +47,7 @@ class PixelDigitsOptions(LocalOptions):
     def files(cls, path: str) -> list[str]:
         found = []
         for name in MNIST:
-            packed, plain = Path(path).expanduser() / f"{name}.gz", Path(path).expanduser() / name
+            packed, plain = place(path) / f"{name}.gz", place(path) / name
             found.append(str(packed if packed.is_file() and not plain.is_file() else plain))
         return found
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, DataError, Package
+from longlag.task import Array, DataError, Package, quoted
 from longlag_tasks._audio import read_audio
 from longlag_tasks._corpus import READ, SILENT, Recording, divided, timit, transcribed
 from longlag_tasks._local import LocalOptions, local
@@ -19,6 +18,7 @@ from longlag_tasks._packages import SOUNDFILE
 from longlag_tasks._prepared import lists, prepared
 from longlag_tasks._recordings import RecordedOptions, RecordedTask, Speech, Utterances
 from longlag_tasks._speech import Labels
+from longlag_tasks._textfiles import below, place
 from longlag_tasks._utterances import Ragged
 
 
@@ -55,7 +55,7 @@ class SpeechCorpusOptions(LocalOptions, RecordedOptions):
 
     @classmethod
     def files(cls, path: str) -> list[str]:
-        return [str(file) for file in sorted(Path(path).expanduser().rglob("*")) if file.suffix.lower() in READ]
+        return [str(file) for file in below(path) if file.suffix.lower() in READ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -100,7 +100,7 @@ def _speech(options: SpeechCorpusOptions) -> Speech:
     """The recordings; prepared once for all processes of this user."""
     if options.path is None:
         raise DataError("which corpus? speech-corpus needs task.path=FOLDER, and task.layout=timit or transcripts")
-    folder = Path(options.path).expanduser()
+    folder = place(options.path)
     found = list(timit(folder, options.fold) if options.layout == "timit" else transcribed(folder, options.lower))
     local(options)
     splits = np.array(divided(found, options.held_out))
@@ -128,7 +128,7 @@ def _names(found: list[Recording], splits: Array, characters: str) -> tuple[str,
         unknown = [word for word in recording.words if word not in names and word not in SILENT]
         if unknown:
             known = "in task.characters" if given else "among those of the training recordings"
-            raise DataError(f"{recording.where}: the label {unknown[0]!r} is not {known}")
+            raise DataError(f"{recording.where}: the label {quoted(unknown[0])} is not {known}")
     return ("·", *sorted(names))
 
 

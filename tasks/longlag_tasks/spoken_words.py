@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Package
+from longlag.task import Array, Package, quoted
 from longlag_tasks._espeak import USUAL, say
 from longlag_tasks._mel import HOP, log_mel
 from longlag_tasks._packages import ESPEAK
@@ -72,7 +72,7 @@ class SpokenWordsOptions(RecordedOptions):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.content == "words" and self.language.partition("-")[0] != "en":
-            raise ValueError(f"the words are English: for {self.language!r} set content=numbers")
+            raise ValueError(f"the words are English: for {quoted(self.language)} set content=numbers")
         if self.labels == "sequence" and self.delay:
             raise ValueError("CTC chooses itself when it answers: set delay only where labels is 'frames'")
         return self

@@ -50,6 +50,10 @@ BAD = {
     "unknown cell among several": Bad("sweep adding --cell rnn,gur", "there is no cell named 'gur'"),
     "unknown field": Bad(f"{RUN} --set model.hiden_size=3", "did you mean 'hidden_size'?"),
     "unknown section": Bad(f"{RUN} --set modle.depth=3", "no field 'modle'; did you mean 'model'?"),
+    "two unknown fields": Bad(
+        f"{RUN} --set norm=1 --set clip.norn=1",
+        "no field 'clip.norn'; did you mean 'norm'?; no field 'norm'; it has task, cell, model",
+    ),
     "unknown option of a cell": Bad(f"{RUN} --set cell.forgetbias=1", "did you mean 'forget_bias'?"),
     "unknown option of a task": Bad(f"{RUN} --set task.lenght=9", "did you mean 'length'?"),
     "unknown optimizer": Bad(f"{RUN} --optimizer adm", "there is no optimizer named 'adm'; did you mean 'adam'?"),
@@ -87,9 +91,24 @@ BAD = {
     "setting with a hole": Bad(f"{RUN} --set task..length=3", "should be path.to.field=value"),
     "setting through a number": Bad(f"{RUN} --set seed=1 --set seed.x=3", "seed is a int, so seed.x cannot be set"),
     "setting that is no YAML": Bad(f"{RUN} --set task.length=[1", "--set task.length, line 1: not valid YAML"),
+    "long value": Bad(f"{RUN} --cell {'x' * 5000}", f"there is no cell named '{'x' * 49}…{'x' * 28}' ("),
     "bad port": Bad("ui --port 99999", "--port"),
     # files
-    "folder as file": Bad("run --spec folder", "folder is a folder, not a YAML file"),
+    "folder as file": Bad("run --spec folder", "cannot read folder: it is a folder, not a file"),
+    "pipe as spec of a run": Bad("run --spec pipe.yaml", "cannot read pipe.yaml: it is a pipe, not a file"),
+    "pipe as study": Bad("sweep pipe.yaml", "cannot read pipe.yaml: it is a pipe, not a file"),
+    "pipe as paper study": Bad("reproduce pipe.yaml", "cannot read pipe.yaml: it is a pipe, not a file"),
+    "pipe as measurements": Bad("report pipe.json", "cannot read pipe.json: it is a pipe, not a file"),
+    "pipe as data of horizons": Bad("horizon --from pipe.json", "cannot read pipe.json: it is a pipe, not a file"),
+    "pipe as page": Bad("reproduce --summary pipe.yaml", "cannot read pipe.yaml: it is a pipe, not a file"),
+    "pipe as data": Bad("run characters --cell lstm --set task.path=pipe.json", "pipe.json: it is a pipe, not a file"),
+    "device as spec of a run": Bad("run --spec /dev/zero", "cannot read /dev/zero: it is a device, not a file"),
+    "device as study": Bad("sweep /dev/zero", "cannot read /dev/zero: it is a device, not a file"),
+    "file that says it is empty": Bad("run --spec /proc/self/pagemap", "it is larger than 1,000,000 bytes"),
+    "root as corpus": Bad(
+        "run speech-corpus --cell lstm --set task.path=/", "/: is the root of the file system; name the folder"
+    ),
+    "home of nobody": Bad("run characters --cell lstm --set task.path=~nobody9/x", "~nobody9/x: there is no such file"),
     "unreadable file": Bad("run --spec secret.yaml", "cannot read secret.yaml: Permission denied"),
     "invalid YAML": Bad("sweep file.yaml", "file.yaml, line 3: not valid YAML", b"a: 1\nb: [1, 2\n"),
     "YAML bomb": Bad("sweep file.yaml", "more than 100,000 values after its aliases are expanded", BOMB.encode()),
@@ -99,7 +118,7 @@ BAD = {
     "empty file": Bad("sweep file.yaml", "it holds nothing", b""),
     "not UTF-8": Bad("sweep file.yaml", "file.yaml is not UTF-8 text (byte 6)", b"name: \xff\xfe\n"),
     "NUL in a file": Bad("sweep file.yaml", "not valid YAML", b"name: \x00\n"),
-    "huge file": Bad("sweep file.yaml", "larger than 1,000,000 bytes", b"#" * 1_000_001),
+    "huge file": Bad("sweep file.yaml", "cannot read file.yaml: it is larger than 1,000,000 bytes", b"#" * 1_000_001),
     "key twice": Bad("sweep file.yaml", "line 2: not valid YAML: 'name' stands twice", b"name: a\nname: b\n"),
     "code in YAML": Bad("sweep file.yaml", "not valid YAML", b"name: !!python/object/apply:os.abort []\n"),
     "spec of a run as study": Bad("sweep file.yaml", "no field 'task'", {"task": "adding", "cell": "lstm"}),
@@ -165,6 +184,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     secret = tmp_path / "secret.yaml"
     secret.write_text("task: adding")
     secret.chmod(0)
+    for name in ("pipe.yaml", "pipe.json"):
+        os.mkfifo(tmp_path / name)
     for name, text in (("newer", json.dumps({"layout": 999, "longlag": "99.0"})), ("damaged", '{"layout": 1')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "home.json").write_text(text)

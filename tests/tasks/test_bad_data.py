@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from longlag.errors import UserError
+from longlag.errors import UserError, clipped
 from longlag.spec import TaskSpec
 from longlag_tasks._rolls import keep
 from tests.tasks import corpora
@@ -199,7 +199,7 @@ def test_a_missing_file_is_named(tmp_path: Path, make: Maker, instead: str) -> N
     path.unlink()
     if instead == "folder":
         path.mkdir()
-    assert f"{path}: " in complaint(task)
+    assert f"{clipped(path)}: " in complaint(task)
 
 
 @pytest.mark.parametrize("make", [series, table], ids=lambda make: make.__name__)

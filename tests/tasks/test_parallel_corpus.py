@@ -190,7 +190,7 @@ def test_damaged_archives_and_uneven_files(tmp_path: Path, tsv: Path) -> None:
     [
         ({"tsv": "x.tsv", "jsonl": "x.jsonl"}, "tsv and jsonl: a corpus comes from one of them"),
         ({"tsv": "/no/such/file.tsv"}, "/no/such/file.tsv: there is no such file"),
-        ({"tsv": "/tmp"}, "/tmp: is a folder, not a file"),
+        ({"tsv": "/tmp"}, "/tmp: it is a folder, not a file"),
         ({"text": "x"}, "text and text_target go together"),
         ({"tsv": "/no/x.tsv", "text_target": "y"}, "text and text_target go together"),
     ],

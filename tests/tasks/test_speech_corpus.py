@@ -158,7 +158,7 @@ def test_it_says_what_to_give() -> None:
 def test_a_folder_without_recordings(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no recording below it"):
         corpus(tmp_path).sample(np.random.default_rng(0), 1)
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="there is no such file or folder"):
         corpus(tmp_path / "gone").sample(np.random.default_rng(0), 1)
 
 

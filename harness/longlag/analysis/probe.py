@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from longlag.errors import UserError
+from longlag.errors import UserError, quoted
 from longlag.log import log
 from longlag.probes import Curve, Scalars, draw
 from longlag.spec import RunSpec, load_run, require_for_fields, require_for_run
@@ -113,7 +113,7 @@ class ProbeResult:
                 values = [curve.by_lag for curve in curves]
                 lines.append(draw.Line(self.label(network), values, colour, 0 if len(cells) == 1 else len(same)))
         if not lines:
-            raise UserError(f"state {state!r}: no network here has such a state")
+            raise UserError(f"state {quoted(state)}: no network here has such a state")
         several = len({network.dtype for network in self.networks}) > 1
         step, of = (r"\tau", r"\ell_\tau") if self.kind == "lag" else ("T", "L")
         ylabel = rf"$\|\partial {of} / \partial {state or 'h'}_{{{step}-k}}\|$, relative to lag 0"
@@ -175,7 +175,7 @@ def probe(
     """
     for dtype in dtypes:
         if dtype not in DTYPES:
-            raise UserError(f"dtype {dtype!r}: should be one of {', '.join(DTYPES)}")
+            raise UserError(f"dtype {quoted(dtype)}: should be one of {', '.join(DTYPES)}")
     with torch_threads(threads):
         if run is None:
             if base is None:

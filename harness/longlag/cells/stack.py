@@ -13,7 +13,7 @@ from longlag import registry
 from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
 from longlag.cells.compose import Bidirectional, Composition, Dropout
 from longlag.cells.masked import MaskedStack
-from longlag.errors import UserError, explain
+from longlag.errors import UserError, explain, quoted
 from longlag.kernels import State, StateGradients
 
 StackState = tuple[State, ...]
@@ -180,7 +180,7 @@ def build(name: str, options: dict[str, Any] | None = None) -> Cell:
     try:
         return definition(definition.Options.model_validate(options or {}))
     except ValidationError as error:
-        raise UserError(explain(error, f"cell {name!r}", definition.Options)) from error
+        raise UserError(explain(error, f"cell {quoted(name)}", definition.Options)) from error
 
 
 def layer(

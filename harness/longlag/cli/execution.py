@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from longlag.cli.options import LOOP
-from longlag.errors import UserError
+from longlag.errors import UserError, quoted
 from longlag.packages import DISTRIBUTED
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _count(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
     if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--workers: should be a number above 0, or auto, not {text!r}")
+        raise UserError(f"--workers: should be a number above 0, or auto, not {quoted(text)}")
     return int(text)
 
 
@@ -134,5 +134,5 @@ def _resources(text: str) -> dict[str, float]:
             if part.strip():
                 taken[name.strip()] = float(number)
         except ValueError:
-            raise UserError(f"--resources: should be NAME=NUMBER,…, such as GPU=1, not {text!r}") from None
+            raise UserError(f"--resources: should be NAME=NUMBER,…, such as GPU=1, not {quoted(text)}") from None
     return taken

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longlag.errors import UserError
+from longlag.errors import UserError, quoted
 
 if TYPE_CHECKING:
     from longlag.tracking.home import Home
@@ -82,7 +82,7 @@ def _row(name: str, description: str, origin: str, trials: str, space: Any) -> d
 
 def none_begun(study: str | None, home: Path | None) -> UserError:
     """What to say where there is no home to look into."""
-    what = "nothing" if study is None else f"no study named {study!r}"
+    what = "nothing" if study is None else f"no study named {quoted(study)}"
     return UserError(
         f"there is {what} in {folder(home)}: no such folder; name another by --home, or begin: longlag sweep quickstart"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longlag import registry
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def schema(
     """
     if kind not in KINDS:
         hint = suggestion(kind, list(KINDS)) or "; there are 'run', 'study' and 'paper'"
-        raise UserError(f"there is no schema {kind!r}{hint}")
+        raise UserError(f"there is no schema {quoted(kind)}{hint}")
     made = {"run": run_schema, "study": study_schema, "paper": paper_schema}[kind]()
     typer.echo(json.dumps(made, indent=2))
 

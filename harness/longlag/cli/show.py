@@ -11,7 +11,7 @@ import typer
 
 from longlag import registry
 from longlag.cli import options, studies
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.registry import Kind
 
@@ -132,7 +132,7 @@ def study(name: str, home: Path | None) -> dict[str, Any]:
     if name not in begun:
         known = [*(each for kind in registry.KINDS for each in registry.names(kind)), *begun]
         hint = suggestion(name, known) or " (`longlag list tasks`, `cells` and `studies` show what there is)"
-        raise UserError(f"there is no component or study named {name!r}{hint}")
+        raise UserError(f"there is no component or study named {quoted(name)}{hint}")
     row = begun[name]
     if name in studies.names():
         text = studies.text(name)

@@ -12,7 +12,7 @@ import typer
 from longlag import registry
 from longlag.cli import execution, options, studies
 from longlag.cli.options import FIELDS, LOOP
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, quoted, suggestion
 
 AXES = {
     "cell": "cell",
@@ -189,7 +189,7 @@ def find(target: str, home: Path | None, storage: str | None = None) -> tuple[di
     if isinstance(begun, dict):
         return begun, False
     hint = suggestion(target, known + begun) or "; `longlag list studies` and `longlag list tasks` show them"
-    raise UserError(f"there is no file, study or task named {target!r}{hint}")
+    raise UserError(f"there is no file, study or task named {quoted(target)}{hint}")
 
 
 def _begun(name: str, home: Path | None, storage: str | None) -> dict[str, Any] | list[str]:
@@ -233,7 +233,7 @@ def _settings(fields: dict[str, Any], settings: list[str]) -> None:
         if first in RunSpec.model_fields and first != "seed":
             for axis in fields.get("space") or {}:
                 if path == axis or path.startswith(f"{axis}."):
-                    raise UserError(f"--set {path}: the study varies {axis!r}; set space.{axis} instead")
+                    raise UserError(f"--set {path}: the study varies {quoted(axis)}; set space.{axis} instead")
             setting = f"base.{setting}"
         fields.update(specfile.override(fields, [setting]))
 

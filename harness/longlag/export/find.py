@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from longlag.analysis.best import best_run
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, quoted, suggestion
 from longlag.study.report import report
 from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
@@ -28,7 +28,7 @@ def find(name: str, store: Store) -> Recorded:
     study, colon, which = name.rpartition(":")
     if colon:
         if which != BEST:
-            raise UserError(f"{name!r}: of a study, only {study}:{BEST} can be named{suggestion(which, [BEST])}")
+            raise UserError(f"{quoted(name)}: of a study, only {study}:{BEST} can be named{suggestion(which, [BEST])}")
         found = best_run(report(study, Workspace(store.home, None if store.own else store.uri)))
         if found is None:
             raise UserError(f"no trial of study {study!r} has come to its end without diverging: there is no best one")
@@ -39,7 +39,8 @@ def find(name: str, store: Store) -> Recorded:
         known = [row.name for row in store.studies()]
         hint = f"; did you mean '{name}:{BEST}'?" if name in known else suggestion(name, known)
         raise UserError(
-            f"there is no run {name!r}{hint} (a run's id, {SHORTEST} or more letters of a run_key, or STUDY:{BEST})"
+            f"there is no run {quoted(name)}{hint} "
+            f"(a run's id, {SHORTEST} or more letters of a run_key, or STUDY:{BEST})"
         )
     keyed = {run.tags["run_key"]: run for run in store.keyed(name)}
     if not keyed:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longlag.errors import UserError
+from longlag import reading
+from longlag.errors import UserError, clipped
 from longlag.horizons.psi import Psi, Threshold, Trial
 from longlag.horizons.spec import HorizonSpec
 from longlag.objectives import measure
@@ -202,9 +203,9 @@ def read(path: Path) -> Record:
         UserError: when there is none, or it is no such file.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(reading.read(path, reading.DOCUMENT))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {clipped(path)}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

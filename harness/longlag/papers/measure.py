@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from longlag.errors import UserError
+from longlag.errors import UserError, quoted
 from longlag.papers.quantity import Quantity
 from longlag.training import RunResult
 
@@ -53,13 +53,15 @@ def measure(run: RunResult, quantity: Quantity, curve: Curve) -> float:
 def _metric(run: RunResult, quantity: Quantity) -> float:
     goals = {metric.name: metric.goal for metric in run.spec.task.build().metrics}
     if quantity.name not in goals:
-        raise UserError(f"{quantity}: {run.spec.task.name} has no metric {quantity.name!r}; it has {', '.join(goals)}")
+        raise UserError(
+            f"{quantity}: {run.spec.task.name} has no metric {quoted(quantity.name)}; it has {', '.join(goals)}"
+        )
     worst = math.inf if goals[quantity.name] == "min" else -math.inf
     if run.outcome == "diverged":
         return worst
     found = {"test": run.test, "validation": run.validation}.get(quantity.split) or run.beyond.get(quantity.split)
     if found is None:
-        raise UserError(f"{quantity}: the run has no split {quantity.split!r}; it has test, validation"
+        raise UserError(f"{quantity}: the run has no split {quoted(quantity.split)}; it has test, validation"
                         + "".join(f", {name}" for name in run.beyond))  # fmt: skip
     value = found[quantity.name]
     return worst if math.isnan(value) else value

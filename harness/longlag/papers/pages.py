@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from longlag.errors import UserError
+from longlag import reading
+from longlag.errors import UserError, clipped
 from longlag.papers import figures, record, report, report_html, report_markdown
 from longlag.papers.record import Record
 from longlag.papers.report import Report
@@ -92,9 +93,11 @@ def renew_summary(page: Path, folder: Path) -> bool:
         UserError: when the page cannot be read or has no markers.
     """
     try:
-        before = page.read_text(encoding="utf-8")
+        before = reading.read(page, reading.DOCUMENT).decode("utf-8")
     except OSError as error:
-        raise UserError(f"cannot read {page}: {error.strerror}") from error
+        raise UserError(f"cannot read {clipped(page)}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{page} is not UTF-8 text (byte {error.start})") from error
     pattern = re.compile(re.escape(BEGIN) + r"\n.*?" + re.escape(END), re.DOTALL)
     if not pattern.search(before):
         raise UserError(f"{page} has no lines {BEGIN} and {END} to put the table between")

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from longlag.errors import quoted
+
 Kind = Literal[
     "score", "metric", "beyond", "solved", "updates to solved", "updates to score", "gradient", "seconds", "parameters"
 ]
@@ -80,7 +82,7 @@ def parse(text: Any) -> Quantity:
             found = {key: value for key, value in match.groupdict().items() if value is not None}
             share = float(found.pop("share", 0))
             return Quantity(words, kind, share=share, **found)
-    raise ValueError(f"there is no quantity {words!r}; there are: {', '.join(MEANINGS)}")
+    raise ValueError(f"there is no quantity {quoted(words)}; there are: {', '.join(MEANINGS)}")
 
 
 QuantityField = Annotated[

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from longlag import reading
 from longlag.analysis.result import StudyResult
-from longlag.errors import UserError, explain
+from longlag.errors import UserError, clipped, explain
 from longlag.papers.claims import ScaleName
 from longlag.papers.measure import Curve, measure
 from longlag.papers.plan import Chosen, Entry
@@ -134,9 +135,9 @@ def read(path: Path) -> Record:
         UserError: when it cannot be read or holds something else.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(reading.read(path, reading.DOCUMENT))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {clipped(path)}: {error.strerror}") from error
     except ValidationError as error:
         raise UserError(explain(error, f"{path} holds no measurements of a paper study", Record)) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from longlag import specfile
-from longlag.errors import UserError, explain, suggestion
+from longlag.errors import UserError, explain, quoted, suggestion
 from longlag.papers.claims import Claim, Importance, ScaleName
 from longlag.spec import Range, RunSpec, Spec, load_run
 
@@ -117,7 +117,7 @@ class PaperSpec(Spec):
         known = list(self.arms)
         for name, arm in self.arms.items():
             if arm.like is not None and arm.like not in self.arms:
-                raise ValueError(f"arms.{name}.like: no arm {arm.like!r}{suggestion(arm.like, known)}")
+                raise ValueError(f"arms.{name}.like: no arm {quoted(arm.like)}{suggestion(arm.like, known)}")
             if arm.at is not None and not (self.parameter and arm.series):
                 raise ValueError(f"arms.{name}.at: needs the arm's `series`, and `parameter` to say what it is")
             if "seed" in self.base or any("seed" in layer for layer in self.layers(name)):
@@ -128,21 +128,21 @@ class PaperSpec(Spec):
                 for pattern in given:
                     if not any(fnmatchcase(name, pattern) for name in known):
                         hint = suggestion(pattern, known)
-                        raise ValueError(f"scales.{scale_name}.{field}: no arm matches {pattern!r}{hint}")
+                        raise ValueError(f"scales.{scale_name}.{field}: no arm matches {quoted(pattern)}{hint}")
         ids = [claim.id for claim in self.claims]
         for claim in self.claims:
             if ids.count(claim.id) > 1:
-                raise ValueError(f"claims: the id {claim.id!r} stands twice")
+                raise ValueError(f"claims: the id {quoted(claim.id)} stands twice")
             for arm_name, _ in claim.relation.uses():
                 if arm_name not in self.arms:
                     hint = suggestion(arm_name, known)
-                    raise ValueError(f"claims.{claim.id}: no arm {arm_name!r}{hint}")
+                    raise ValueError(f"claims.{claim.id}: no arm {quoted(arm_name)}{hint}")
             if isinstance(claim.relation, Importance):
                 draws = self.arms[claim.relation.arm].draws
                 drawn = list(draws.space) if draws else []
                 for path in (claim.relation.of, claim.relation.over):
                     if path not in drawn:
-                        raise ValueError(f"claims.{claim.id}: the arm draws no {path!r}{suggestion(path, drawn)}")
+                        raise ValueError(f"claims.{claim.id}: the arm draws no {quoted(path)}{suggestion(path, drawn)}")
         return self
 
     def layers(self, arm: str, _seen: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ class PaperSpec(Spec):
             if known == name:
                 return scale
         hint = suggestion(name, list(self.scales)) or f"; it has {', '.join(self.scales)}"
-        raise UserError(f"{self.name} has no scale {name!r}{hint}")
+        raise UserError(f"{self.name} has no scale {quoted(name)}{hint}")
 
     def run_arms(self, scale: Scale) -> list[str]:
         """The arms that a scale runs."""
@@ -222,7 +222,7 @@ def load_paper_fields(data: Any, where: str, check_runs: bool = True) -> PaperSp
     try:
         spec = PaperSpec.model_validate(data)
     except ValidationError as error:
-        raise UserError(explain(error, where, _innermost(error))) from error
+        raise UserError(explain(error, where, PaperSpec)) from error
     for scale in spec.scales.values() if check_runs else ():
         for arm in spec.run_arms(scale):
             try:
@@ -230,17 +230,6 @@ def load_paper_fields(data: Any, where: str, check_runs: bool = True) -> PaperSp
             except UserError as error:
                 raise UserError(f"{where}: {error}") from error
     return spec
-
-
-def _innermost(error: ValidationError) -> type[Spec]:
-    """The model that the first unknown field was written into."""
-    inner: dict[str, type[Spec]] = {
-        "citation": Citation, "arms": Arm, "scales": Scale, "deviations": Deviation, "claims": Claim, "rule": Rule
-    }  # fmt: skip
-    for item in error.errors(include_url=False):
-        if item["type"] == "extra_forbidden":
-            return inner.get(str(item["loc"][0]), PaperSpec) if len(item["loc"]) > 1 else PaperSpec
-    return PaperSpec
 
 
 def names() -> list[str]:
@@ -261,6 +250,6 @@ def load_paper(name: str, check_runs: bool = True) -> PaperSpec:
         return load_paper_fields(specfile.read(Path(name)), name, check_runs)
     known = names()
     if name not in known:
-        raise UserError(f"there is no paper study {name!r}{suggestion(name, known)} (`longlag reproduce --list`)")
+        raise UserError(f"there is no paper study {quoted(name)}{suggestion(name, known)} (`longlag reproduce --list`)")
     text = FOLDER.joinpath("papers", f"{name}.yaml").read_text(encoding="utf-8")
     return load_paper_fields(specfile.parse(text, f"{name}.yaml"), f"{name}.yaml", check_runs)

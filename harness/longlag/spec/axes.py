@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic import model_validator as _model_validator
 
-from longlag.errors import UserError, explain, suggestion
+from longlag.errors import UserError, explain, quoted, suggestion
 from longlag.spec.component import Spec
 
 Label = str | int | float | bool | None
@@ -128,7 +128,9 @@ def axis(path: str, given: Any) -> Axis:
             raise UserError(f"space.{path}: has no values")
         return given
     if not isinstance(given, Mapping):
-        raise UserError(f"space.{path}: should be a list of values or a range {{low: ..., high: ...}}; got {given!r}")
+        raise UserError(
+            f"space.{path}: should be a list of values or a range {{low: ..., high: ...}}; got {quoted(given)}"
+        )
     kind: type[Range | Values] = Values if "values" in given else Range
     try:
         return kind.model_validate(given)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from longlag import registry
-from longlag.errors import UserError, explain
+from longlag.errors import UserError, explain, quoted
 from longlag.registry import Kind
 
 if TYPE_CHECKING:  # Task imports numpy
@@ -57,7 +57,7 @@ class Component(BaseModel):
         if isinstance(value, dict) and "name" not in value and cls.default is not None:
             value = {"name": cls.default, **value}
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            raise UserError(f"{cls.kind}: should be a name, or a mapping with a field 'name'; got {value!r}")
+            raise UserError(f"{cls.kind}: should be a name, or a mapping with a field 'name'; got {quoted(value)}")
         if is_recorded(info):
             return value
         given = {key: option for key, option in value.items() if key != "name"}
@@ -65,7 +65,7 @@ class Component(BaseModel):
         try:
             options = definition.Options.model_validate(given)
         except ValidationError as error:
-            raise UserError(explain(error, f"{cls.kind} {value['name']!r}", definition.Options)) from error
+            raise UserError(explain(error, f"{cls.kind} {quoted(value['name'])}", definition.Options)) from error
         return {"name": value["name"], **options.model_dump(mode="json")}
 
     @property

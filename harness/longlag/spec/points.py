@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, quoted, suggestion
 from longlag.spec.axes import (
     OTHERS,
     Range,
@@ -37,7 +37,7 @@ def in_order(space: Space) -> list[str]:
                     if other not in space:
                         known = ", ".join(name for name in space if name != path)
                         hint = suggestion(other, list(space)) or f"; there are {known}"
-                        raise UserError(f"space.{path}: when: there is no axis {other!r} in the space{hint}")
+                        raise UserError(f"space.{path}: when: there is no axis {quoted(other)} in the space{hint}")
             raise UserError(f"space: the conditions of {' and '.join(waiting)} hang on one another")
         waiting.remove(path)
         done.append(path)
@@ -105,7 +105,7 @@ def point(space: Space, given: Mapping[str, Any]) -> dict[str, Any]:
     for path, wanted in given.items():
         if path not in space:
             hint = suggestion(str(path), list(space)) or f"; there are {', '.join(space)}"
-            raise UserError(f"there is no axis {path!r} in the space{hint}")
+            raise UserError(f"there is no axis {quoted(path)} in the space{hint}")
         found = find(path, space[path], wanted)
         if len(found) > 1:
             several = ", ".join(str(label(value)) for value in found)

@@ -9,7 +9,6 @@ import re
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -20,7 +19,7 @@ from pydantic import (
 )
 
 from longlag import registry
-from longlag.errors import UserError, explain, suggestion
+from longlag.errors import UserError, explain, quoted, suggestion
 from longlag.spec.component import CellSpec, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_recorded
 
 
@@ -180,7 +179,7 @@ class WhenSpec(Spec):
         for name in further:
             if name not in registry.names("probe"):
                 hint = suggestion(str(name), list(dict.fromkeys([*cls.model_fields, *registry.names("probe")])))
-                raise UserError(f"probe.when: there is no probe named {name!r}{hint} (`longlag list probes`)")
+                raise UserError(f"probe.when: there is no probe named {quoted(name)}{hint} (`longlag list probes`)")
             registry.load("probe", name)
         never = [name for name in further if value[name] in ([], ())]
         return {name: moments for name, moments in value.items() if name not in never}
@@ -251,18 +250,4 @@ def load_run(data: Any, where: str = "run") -> RunSpec:
     try:
         return RunSpec.model_validate(data)
     except ValidationError as error:
-        raise UserError(explain(error, where, innermost(RunSpec, error))) from error
-
-
-def innermost(model: type[BaseModel], error: ValidationError) -> type[BaseModel]:
-    """The model that the first unknown field was written into, for its list of fields."""
-    for item in error.errors(include_url=False):
-        if item["type"] == "extra_forbidden":
-            here: Any = model
-            for part in item["loc"][:-1]:
-                field = here.model_fields.get(str(part))
-                if field is None or not isinstance(field.annotation, type):
-                    continue
-                here = field.annotation
-            return here  # type: ignore[no-any-return]
-    return model
+        raise UserError(explain(error, where, RunSpec)) from error

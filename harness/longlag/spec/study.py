@@ -18,11 +18,11 @@ from pydantic import (
 )
 
 from longlag import registry
-from longlag.errors import UserError, explain
+from longlag.errors import UserError, explain, quoted
 from longlag.spec import axes, points
 from longlag.spec.axes import Range, Values
 from longlag.spec.component import RECORDED, SamplerSpec, Seed, Spec, is_recorded
-from longlag.spec.run import RunSpec, innermost, load_run
+from longlag.spec.run import RunSpec, load_run
 from longlag.specfile import assign
 
 Direction = Literal["minimize", "maximize"]
@@ -119,7 +119,7 @@ class StudySpec(Spec):
         named = self.space.get(ARM, [])
         unknown = [name for name in named if name not in self.arms] if isinstance(named, list) else [named]
         if unknown:
-            raise ValueError(f"space.{ARM}: should name some of the study's arms, not {unknown[0]!r}")
+            raise ValueError(f"space.{ARM}: should name some of the study's arms, not {quoted(unknown[0])}")
         points.check(self.space)
         exhaustive = self.sampler.definition.exhaustive
         for path, axis in self.space.items():
@@ -204,7 +204,7 @@ def recorded_study(data: Any, where: str) -> StudySpec:
     try:
         return StudySpec.model_validate(data, context=RECORDED)
     except ValidationError as error:
-        raise UserError(explain(error, where, innermost(StudySpec, error))) from error
+        raise UserError(explain(error, where, StudySpec)) from error
 
 
 def load_study(data: Any, where: str = "study") -> StudySpec:
@@ -216,7 +216,7 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
     try:
         study = StudySpec.model_validate(data)
     except ValidationError as error:
-        raise UserError(explain(error, where, innermost(StudySpec, error))) from error
+        raise UserError(explain(error, where, StudySpec)) from error
     try:
         study.first()
     except UserError as error:
@@ -240,6 +240,6 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
 def _conditional(study: StudySpec, sentence: str) -> str:
     """What to do about an axis that some choices of another one have no field for."""
     for path, axis in study.space.items():
-        if f"no field {path.rpartition('.')[2]!r}" in sentence and not axes.condition(axis):
+        if f"no field {quoted(path.rpartition('.')[2])}" in sentence and not axes.condition(axis):
             return f"; if only some choices have {path}, give it a condition: {{when: {{cell: lstm}}, values: [0, 1]}}"
     return ""

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from longlag.errors import UserError
+from longlag.errors import UserError, quoted
 from longlag.log import log
 from longlag.optuna_private import stale_trial_numbers, trial_id
 from longlag.packages import PSYCOPG
@@ -130,7 +130,7 @@ def address(url: str) -> str:
         return f"{SQLITE}{Path(url.removeprefix(SQLITE)).absolute()}"
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise UserError(
-            f"storage {masked(url)!r}: should be postgresql://user@host/database, or on one machine sqlite:///file.db"
+            f"storage {quoted(masked(url))}: should be postgresql://user@host/database, or on one machine sqlite:///file.db"
         )
     PSYCOPG.require()
     return f"{POSTGRESQL}{rest}"

@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from longlag import optuna_private, samplers
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, quoted, suggestion
 from longlag.spec import StudySpec, points, recorded_study
 from longlag.study import space
 from longlag.study.budget import Spent, spent
@@ -93,7 +93,7 @@ class StudyStore:
             if study is None:
                 known = optuna.get_all_study_names(storage)
                 hint = suggestion(name, known) or ("" if known else "; none has been begun")
-                raise UserError(f"there is no study named {name!r} here{hint} (`longlag list studies`)")
+                raise UserError(f"there is no study named {quoted(name)} here{hint} (`longlag list studies`)")
             if "spec" not in study.user_attrs:
                 raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was made")
         storage.beat(study.user_attrs.get("heartbeat", HEARTBEAT))

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longlag.errors import UserError
+from longlag.errors import UserError, quoted
 from longlag.tracking import mlflow_private
 from longlag.tracking.home import Home
 
@@ -41,7 +41,7 @@ def location(home: Home, uri: str | None) -> str:
     if uri.split(":")[0].split("+")[0] in DATABASES and "://" in uri:
         return uri
     raise UserError(
-        f"tracking URI {uri!r}: should be an MLflow server (http://host:5000) or a database "
+        f"tracking URI {quoted(uri)}: should be an MLflow server (http://host:5000) or a database "
         f"(sqlite:///file.db, postgresql://…)"
     )
 

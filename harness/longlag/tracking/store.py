@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from longlag.errors import UserError, suggestion
+from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.spec import RECORDED, RunSpec, load_run
 from longlag.tracking import connection, describe, views
@@ -105,7 +105,7 @@ class Store:
         """
         names = {row.name: str(row.experiment_id) for row in self._experiments()}
         if name not in names:
-            raise UserError(f"there is no study named {name!r} in {self.uri}{suggestion(name, list(names))}")
+            raise UserError(f"there is no study named {quoted(name)} in {self.uri}{suggestion(name, list(names))}")
         return names[name]
 
     def studies(self) -> list[StudyRow]:
@@ -238,7 +238,7 @@ class Store:
             run = self.client.get_run(run_id)
         except MlflowException as error:
             raise UserError(
-                f"there is no run {run_id!r} in {self.uri}; the UI shows a run's id (longlag ui)"
+                f"there is no run {quoted(run_id)} in {self.uri}; the UI shows a run's id (longlag ui)"
             ) from error
         if not _is_training(run):
             raise UserError(f"run {run_id} is a study's own: name one of the trainings in it")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from longlag.errors import UserError
+from longlag.errors import UserError, quoted
 from longlag.spec import RunSpec, require_for_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
@@ -144,4 +144,6 @@ def check(spec: RunSpec) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"training.device: there is no {device!r} on this machine; 'cpu' is always there") from error
+        raise UserError(
+            f"training.device: there is no {quoted(device)} on this machine; 'cpu' is always there"
+        ) from error
