@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+import sqlalchemy
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
 
 READ_IN = "5.0.0"
 
@@ -35,10 +38,20 @@ def trial_id(trial: optuna.Trial) -> int:
     return trial._trial_id
 
 
-def stale_trial_numbers(storage: optuna.storages.RDBStorage, study: optuna.Study) -> set[int]:
-    """The numbers of running trials that have missed more heartbeats than the storage's grace period allows."""
-    ids = storage._get_stale_trial_ids(study._study_id)
-    return {storage.get_trial(trial_id).number for trial_id in ids}
+def heartbeats(storage: optuna.storages.RDBStorage, study: optuna.Study) -> dict[int, tuple[datetime, timedelta]]:
+    """The last heartbeat of each running trial that gave one, by number, and its age. Both are by the database's clock.
+
+    A SQLite database has no clock of its own: its time is that of the process that asks.
+    """
+    query = (
+        sqlalchemy.select(models.TrialModel.number, models.TrialHeartbeatModel.heartbeat, sqlalchemy.func.now())
+        .join(models.TrialHeartbeatModel, models.TrialHeartbeatModel.trial_id == models.TrialModel.trial_id)
+        .where(models.TrialModel.study_id == study._study_id, models.TrialModel.state == TrialState.RUNNING)
+    )
+    with storage.engine.connect() as connection:
+        rows = connection.execute(query).all()
+    # PostgreSQL's now() has a time zone, and the column has none
+    return {number: (heartbeat, now.replace(tzinfo=None) - heartbeat) for number, heartbeat, now in rows}
 
 
 def set_user_attribute(storage: optuna.storages.RDBStorage, trial: FrozenTrial, key: str, value: Any) -> None:

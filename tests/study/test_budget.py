@@ -99,13 +99,13 @@ def test_hours_are_those_in_which_a_trial_was_running() -> None:
         )  # fmt: skip
 
     done = [
-        trial(0, TrialState.COMPLETE, at, at + 3600, seen=at + 3600),
-        trial(1, TrialState.COMPLETE, at + 1800, at + 5400, seen=at + 5400),
-        trial(2, TrialState.FAIL, at + 10_000, at + 900_000, seen=at + 10_900),  # killed; found days later
+        trial(0, TrialState.COMPLETE, at, at + 3600, lived=3600),
+        trial(1, TrialState.COMPLETE, at + 1800, at + 5400, lived=3600),
+        trial(2, TrialState.FAIL, at + 10_000, at + 900_000, lived=900),  # killed; found days later
     ]
-    assert budget.spent(done, done, lambda t: True).hours == pytest.approx((5400 + 900) / 3600)
-    left = [*done, trial(3, TrialState.RUNNING, at + 20_000, None, seen=at + 20_360, updates=10, holds=40)]
-    gone = budget.spent(left, left, lambda t: True)
+    assert budget.spent(done, done).hours == pytest.approx((5400 + 900) / 3600)
+    left = [*done, trial(3, TrialState.RUNNING, at + 20_000, None, lived=360, updates=10, holds=40)]
+    gone = budget.spent(left, left)
     assert gone.hours == pytest.approx((5400 + 900 + 360) / 3600)
     assert (gone.updates, gone.held) == (10, 30)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ def study(folder: Path) -> tuple[optuna.Study, optuna.storages.RDBStorage]:
 def test_they_have_the_signatures_that_were_read() -> None:
     populate = inspect.signature(optuna.samplers.BruteForceSampler._populate_tree)
     assert list(populate.parameters) == ["tree", "trials", "params"], MOVED
-    stale = inspect.signature(optuna.storages.RDBStorage._get_stale_trial_ids)
-    assert list(stale.parameters) == ["self", "study_id"], MOVED
 
 
 def test_the_exhaustive_sampler_counts_the_trials_that_it_is_told_to() -> None:
@@ -56,16 +55,19 @@ def test_the_exhaustive_sampler_counts_the_trials_that_it_is_told_to() -> None:
     assert points(sampler) == {(0, 0), (0, 1), (1, 0), (1, 1)}, MOVED
 
 
-def test_a_trial_whose_heartbeats_stopped_is_stale(tmp_path: Path) -> None:
+def test_the_heartbeats_of_running_trials_and_their_age(tmp_path: Path) -> None:
     made, storage = study(tmp_path)
-    trial, other = made.ask(), made.ask()
-    for each in (trial, other):
+    trial, other, ended, _ = (made.ask() for _ in range(4))
+    for each in (trial, other, ended):
         storage.record_heartbeat(each._trial_id)
-    assert optuna_private.stale_trial_numbers(storage, made) == set()
+    made.tell(ended, 0.0)
     with storage.engine.begin() as connection:
-        an_hour_ago = "UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 hour') WHERE trial_id = ?"
+        an_hour_ago = "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 hour') WHERE trial_id = ?"
         connection.exec_driver_sql(an_hour_ago, (trial._trial_id,))
-    assert optuna_private.stale_trial_numbers(storage, made) == {trial.number}, MOVED
+    found = optuna_private.heartbeats(storage, made)
+    assert set(found) == {trial.number, other.number}, MOVED
+    (before, old), (now, young) = found[trial.number], found[other.number]
+    assert (now - before, old - young) == (timedelta(hours=1), timedelta(hours=1)), MOVED
 
 
 def test_what_an_enqueued_trial_was_given_and_notes_on_another_ones_trial(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 import signal
 import statistics
 import subprocess
@@ -18,13 +17,12 @@ import optuna
 import pytest
 
 import longlag
-from longlag import report
+from longlag import processes, report
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.spec import RunSpec, load_study
 from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
-from longlag.study.liveness import holder
 from longlag.study.run import RUNS
 from longlag.study.storage import no_experimental_warnings
 from longlag.tracking.home import Home
@@ -273,9 +271,10 @@ def test_a_trial_that_a_living_process_holds_is_left_alone(study: dict[str, Any]
         study_store = study_stores.StudyStore.open(spec, url)
         mine, dead, foreign = (study_store.study.ask() for _ in range(3))
         dead.suggest_categorical("cell", ["rnn", "gru"])  # it holds a point, or there were nothing to put back
-    mine.set_user_attr("process", holder())
-    dead.set_user_attr("process", {**holder(), "since": 0.0})  # its number belongs to another process by now
-    foreign.set_user_attr("process", {"host": "elsewhere", "pid": os.getpid(), "since": 0.0})
+    here = processes.this()
+    mine.set_user_attr("process", here)
+    dead.set_user_attr("process", {**here, "process_started": "0"})  # its number belongs to another process by now
+    foreign.set_user_attr("process", {**here, "host": "elsewhere", "boot": "another"})
     study_store.recover_orphans()
     states = {trial.number: trial.state for trial in study_store.study.get_trials()}
     assert states[mine.number] == states[foreign.number] == optuna.trial.TrialState.RUNNING

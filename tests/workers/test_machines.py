@@ -55,7 +55,9 @@ def study(name: str, updates: int, seed: int = 0) -> dict[str, Any]:
 
 def driver(host: str, file: Path, home: Path, *options: str, first: str = "") -> subprocess.Popen[str]:
     """``longlag sweep`` as it would run on a machine of this name: of another one no process can be seen."""
-    code = f"import socket; socket.gethostname = lambda: {host!r}\n{first}\nfrom longlag.cli import main; main()"
+    name = f"import socket; socket.gethostname = lambda: {host!r}"
+    boot = f"from longlag import processes; processes.boot = lambda: {host!r}"
+    code = f"{name}\n{boot}\n{first}\nfrom longlag.cli import main; main()"
     command = [sys.executable, "-c", code, "sweep", str(file), "--home", str(home), "--workers", "1", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import longlag
-from longlag import report
+from longlag import processes, report
 from longlag.cli.checks import examine
 from longlag.errors import UserError
 from longlag.spec import load_study
@@ -99,8 +99,9 @@ class Thief(StudyCallback):
     def run_started(self, spec: Any) -> None:
         if not self.stolen:
             study_store = StudyStore.stored("side-by-side", self.url)
-            study_store.storage.silent = lambda study: study_store.running()  # type: ignore[method-assign]
-            with study_store.lock():
+            study_store.watch.silent = lambda *_: study_store.running()  # type: ignore[method-assign]
+            with pytest.MonkeyPatch.context() as another, study_store.lock():
+                another.setattr(processes, "this", dict)
                 self.stolen = study_store.recover_orphans()
 
     def trial_ended(self, number: int, state: Any, objective: float | None, reason: str) -> None:
@@ -173,7 +174,7 @@ def test_the_doctor_finds_and_repairs_what_a_dead_process_left(tmp_path: Path) -
         StudyStore.stored("side-by-side", home.optuna_url).study.ask()
     store = Store.open(home)
     experiment = store.experiment_id("side-by-side")
-    gone = {"run_key": "0", "host": os.uname().nodename, "pid": "999999", "process_started": "1"}
+    gone = {"run_key": "0", **processes.this(), "pid": "999999999"}
     store.client.create_run(experiment, tags=gone)
     damaged = home.checkpoints / "abc"
     damaged.mkdir(parents=True)
@@ -203,7 +204,7 @@ def test_a_trial_that_died_before_it_had_all_values_takes_no_point(values: dict[
         trial = study.ask()
         for name in values:
             assert trial.suggest_categorical(name, ["rnn", "gru"]) == "rnn"
-        trial.set_user_attr("process", {"host": os.uname().nodename, "pid": 999999, "since": 1.0})
+        trial.set_user_attr("process", {**processes.this(), "pid": "999999999"})
     result = longlag.sweep(STUDY, home=home.root)
     points = [(trial.point["cell"], trial.point["model.depth"]) for trial in result.trials if trial.state == "complete"]
     assert sorted(points) == [("gru", 1), ("gru", 2), ("rnn", 1), ("rnn", 2)]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
 from longlag.spec import StudySpec
 
-UPDATES, HOLDS, SEEN = "updates", "holds", "seen"
-"""Attributes of a trial: updates of its finished runs, the most that all of its runs may make, when it last lived."""
+UPDATES, HOLDS, LIVED = "updates", "holds", "lived"
+"""Attributes of a trial: updates of its finished runs, the most that all of its runs may make, seconds it ran."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +38,25 @@ class Spent:
         return max(of_updates, self.hours / spec.hours if spec.hours else 0.0)
 
 
-def spent(
-    current: Sequence[FrozenTrial], everything: Sequence[FrozenTrial], dead: Callable[[FrozenTrial], bool]
-) -> Spent:
+def spent(current: Sequence[FrozenTrial], everything: Sequence[FrozenTrial]) -> Spent:
     """Of a study.
 
     Args:
         current: its trials without those that were taken up again as another one, whose runs that one finds again.
         everything: with them: their time has passed.
-        dead: whether the process of a running trial is gone.
     """
     updates = sum(trial.user_attrs.get(UPDATES, 0) for trial in current)
     running = [trial for trial in current if trial.state is TrialState.RUNNING]
     held = sum(max(0, trial.user_attrs.get(HOLDS, 0) - trial.user_attrs.get(UPDATES, 0)) for trial in running)
-    return Spent(updates, held, _union([_interval(trial, dead) for trial in everything]) / 3600)
+    return Spent(updates, held, _union([_interval(trial) for trial in everything]) / 3600)
 
 
-def _interval(trial: FrozenTrial, dead: Callable[[FrozenTrial], bool]) -> tuple[float, float]:
-    """From its start to when it was last seen alive: a crash may be found out days later."""
+def _interval(trial: FrozenTrial) -> tuple[float, float]:
+    """From its start to as long afterwards as it ran: a crash may be found out days later, and clocks may be set."""
     if trial.datetime_start is None:
         return (0.0, 0.0)
     start = trial.datetime_start.timestamp()
-    if trial.state is TrialState.RUNNING and not dead(trial):
-        return start, time.time()
-    return start, max(start, float(trial.user_attrs.get(SEEN, start)))
+    return start, start + float(trial.user_attrs.get(LIVED, 0))
 
 
 def _union(intervals: Sequence[tuple[float, float]]) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ import optuna
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from longlag import samplers
+from longlag import processes, samplers
 from longlag.analysis.result import State
 from longlag.errors import UserError
 from longlag.log import log
@@ -20,10 +19,9 @@ from longlag.spec import ARM, RunSpec, StudySpec
 from longlag.study import budget, space
 from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
-from longlag.study.liveness import holder
+from longlag.study.heartbeats import Heartbeat
 from longlag.study.report import run_name
 from longlag.study.size import sized
-from longlag.study.storage import Heartbeat
 from longlag.study.store import StudyStore
 from longlag.training import RunResult
 from longlag.workers.requests import Execution, Failure, RunRequest
@@ -63,7 +61,7 @@ class StudySearch:
         self.spec: StudySpec = study_store.spec
         self.running: dict[int, RunningTrial] = {}
         """By worker slot."""
-        self.heartbeat = Heartbeat(study_store.storage, budget.SEEN)
+        self.heartbeat = Heartbeat(study_store.storage)
         self.one_objective = len(self.spec.objectives) == 1  # Optuna takes reports of one number only
 
     # -- what the supervisor calls ------------------------------------------------------------------------------------
@@ -135,8 +133,10 @@ class StudySearch:
         study.sampler = samplers.build(self.spec, len(study.get_trials(deepcopy=False)))
         trial = study.ask()
         try:
-            trial.set_user_attr("process", holder())
-            self.heartbeat.add(trial)
+            self.heartbeat.add(
+                trial
+            )  # first: one that has a process and no heartbeat could never be found dead elsewhere
+            trial.set_user_attr("process", processes.this())
             try:
                 point = space.suggest(trial, self.spec.space)
             except (optuna.exceptions.StorageInternalError, SQLAlchemyError):
@@ -221,7 +221,7 @@ class StudySearch:
     def end(self, slot: int, state: State, reason: str, values: Sequence[float] | None = None) -> None:
         """Tell Optuna that the trial has ended, then the callbacks."""
         trial = self.running[slot].trial
-        trial.set_user_attr(budget.SEEN, time.time())
+        self.heartbeat.note(trial)
         if reason:
             trial.set_user_attr("reason", reason)
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -232,7 +232,7 @@ class StudySearch:
         """The trial ends here and not for Optuna: it is queued again, or another process has taken it over."""
         trial = self.running[slot].trial
         try:
-            trial.set_user_attr(budget.SEEN, time.time())
+            self.heartbeat.note(trial)
             trial.set_user_attr("reason", reason)
         except Exception as error:  # a full disk, a database that is gone, or a trial that has ended
             log.info("why trial %d ended is not written down: %s", trial.number, error, exc_info=True)

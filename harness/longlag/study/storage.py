@@ -1,10 +1,8 @@
-"""The database that a study is kept in: its address, its tables, the lock of all who write to it, and its heartbeat."""
+"""The database that a study is kept in: its address, its tables, and the lock of all who write to it."""
 
 from __future__ import annotations
 
 import fcntl
-import threading
-import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,15 +17,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from longlag.errors import UserError, quoted
-from longlag.log import log
-from longlag.optuna_private import stale_trial_numbers, trial_id
 from longlag.packages import PSYCOPG
 from longlag.workspace import Workspace
 
 HEARTBEAT = 60
 """Seconds between two signs of life of a trial: tells the dead from the living where their processes cannot be seen."""
-ALIVE = 20.0
-"""Seconds between two notes of when a trial was last alive."""
 MISSED = 3
 """Heartbeats that a trial may miss before it counts as dead."""
 SQLITE = "sqlite:///"
@@ -62,61 +56,16 @@ class Storage(optuna.storages.RDBStorage):
             self.close()
             raise
 
-    def silent(self, study: optuna.Study) -> set[int]:
-        """The numbers of running trials whose heartbeat stopped."""
-        return stale_trial_numbers(self, study)
+    @property
+    def has_clock(self) -> bool:
+        """Whether the database's time is that of a server, the same for all who ask."""
+        return self.engine.dialect.name == "postgresql"
 
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:
         """Held by one process at a time, on whatever machine; given back when the process dies."""
         with _lock(self.engine, what):
             yield
-
-
-class Heartbeat:
-    """Signs of life of the trials that this process runs, given by a thread.
-
-    Args:
-        storage: of the study.
-        seen: attribute of a trial that says when it was last known to live: it outlasts the process.
-    """
-
-    def __init__(self, storage: Storage, seen: str) -> None:
-        self.storage, self.seen = storage, seen
-        self.trials: set[int] = set()
-        self.closed = threading.Event()
-        self.thread: threading.Thread | None = None
-
-    def add(self, trial: optuna.Trial) -> None:
-        self.storage.record_heartbeat(trial_id(trial))
-        self.trials.add(trial_id(trial))
-        if self.thread is None:
-            self.thread = threading.Thread(target=self._beat, daemon=True)
-            self.thread.start()
-
-    def remove(self, trial: optuna.Trial) -> None:
-        self.trials.discard(trial_id(trial))
-
-    def close(self) -> None:
-        """End the thread."""
-        self.closed.set()
-        if self.thread is not None:
-            self.thread.join()
-
-    def _beat(self) -> None:
-        interval = self.storage.get_heartbeat_interval() or HEARTBEAT
-        noted = time.monotonic()
-        while not self.closed.wait(min(interval, ALIVE)):
-            note = time.monotonic() - noted >= ALIVE
-            noted = time.monotonic() if note else noted
-            for trial in list(self.trials):
-                self.storage.record_heartbeat(trial)
-                if note:
-                    try:
-                        self.storage.set_trial_user_attr(trial, self.seen, time.time())
-                    except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:  # it has ended, or the database
-                        log.info("trial %d is not marked as alive: %s", trial, error, exc_info=True)
-        self.storage.remove_session()
 
 
 def address(url: str) -> str:
@@ -191,7 +140,14 @@ def engine_arguments(url: str) -> dict[str, Any]:
     if not shared(url):
         return {"connect_args": {"timeout": 60}}
     server = " ".join(f"-c tcp_{name}={seconds}" for name, seconds in SILENCE.items())
-    return {"connect_args": {"connect_timeout": 10, **SILENCE, "options": server}}
+    arguments = {"connect_timeout": 10, **SILENCE, "options": server}
+    return {"connect_args": arguments, "pool_events": [(_in_utc, "connect")]}
+
+
+def _in_utc(connection: Any, _: Any) -> None:
+    """PostgreSQL keeps heartbeats without their time zone, and each client's environment may name another one."""
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 def _pool(url: str) -> dict[str, Any]:

@@ -6,18 +6,18 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from longlag import optuna_private, samplers
+from longlag import optuna_private, processes, samplers
 from longlag.errors import UserError, quoted, suggestion
 from longlag.spec import StudySpec, points, recorded_study
 from longlag.study import space
 from longlag.study.budget import Spent, spent
-from longlag.study.liveness import holder, is_dead
+from longlag.study.heartbeats import Watch
 from longlag.study.pruners import pruner
 from longlag.study.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
 
@@ -41,6 +41,7 @@ class StudyStore:
     storage: Storage
     exhaustive: bool
     adaptive: bool
+    watch: Watch = field(default_factory=Watch, init=False, repr=False)
 
     @classmethod
     def open(cls, spec: StudySpec, url: str, heartbeat: int | None = None) -> StudyStore:
@@ -132,7 +133,7 @@ class StudyStore:
     def spent(self) -> Spent:
         """What it has used up."""
         everything = self.study.get_trials(deepcopy=False)
-        return spent(current(everything), everything, is_dead)
+        return spent(current(everything), everything)
 
     def standing(self) -> str:
         """How far it is, for people."""
@@ -204,17 +205,32 @@ class StudyStore:
                 self._lost(trial)
 
     def dead(self) -> list[int]:
-        """The numbers of trials that a dead process left running: of this machine one that is gone, of others one that
-        gives no sign of life. Hold the lock.
+        """The numbers of trials that a dead process left running: one that is gone, or one that cannot be seen from
+        here or was stopped, and gives no sign of life. Hold the lock.
         """
         return [trial.number for trial in self._dead()]
 
     def _dead(self, own: bool = False) -> list[FrozenTrial]:
-        me = holder() if own else None
-        silent = self.storage.silent(self.study)
         everything = self.study.get_trials(deepcopy=False)
         running = [trial for trial in everything if trial.state is TrialState.RUNNING]
-        return [trial for trial in running if trial.number in silent or is_dead(trial) or _held_by(me, trial)]
+        ended = {trial.number: self._is_gone(trial) for trial in running}
+        unseen = {number for number, gone in ended.items() if gone is None}
+        silent = self.watch.silent(self.storage, self.study, unseen)
+        me = processes.this()
+        mine = {trial.number for trial in running if trial.user_attrs.get("process") == me}
+        return [t for t in running if (own if t.number in mine else ended[t.number] or t.number in silent)]
+
+    def _is_gone(self, trial: FrozenTrial) -> bool | None:
+        """Whether the process that runs a trial is gone; None when it cannot be seen from here.
+
+        Its name is written while the lock is held: who holds the lock and finds no name finds a dead one.
+        """
+        process = trial.user_attrs.get("process")
+        if process is None:
+            return True
+        if not self.storage.has_clock and processes.is_of_earlier_boot(process):
+            return True  # machines that share a database of files are one machine
+        return processes.is_gone(process)
 
     def running(self) -> set[int]:
         """The numbers of trials that are running."""
@@ -271,10 +287,6 @@ def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     replaced = _replaced(trials)
     begun = (trial for trial in trials if trial.state is not TrialState.FAIL or optuna_private.parameters(trial))
     return [trial for trial in begun if trial.number not in replaced]
-
-
-def _held_by(process: dict[str, Any] | None, trial: FrozenTrial) -> bool:
-    return process is not None and trial.user_attrs.get("process") == process
 
 
 def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import colorsys
 import getpass
 import json
-import os
 import re
-import socket
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from longlag import registry
+from longlag import processes, registry
 from longlag.errors import UserError
 from longlag.spec import RunSpec
 from longlag.training.result import RunResult
@@ -81,28 +79,7 @@ def colour(cell: str, depth: int) -> str:
 
 def process() -> dict[str, str]:
     """The process of a run: tells a run whose process has died from one that still trains."""
-    import psutil
-
-    return {
-        "mlflow.user": _user(),
-        "host": socket.gethostname(),
-        "pid": str(os.getpid()),
-        "process_started": str(int(psutil.Process().create_time())),
-    }
-
-
-def process_is_gone(marks: Mapping[str, str]) -> bool:
-    """Whether the process that `process` described ran on this machine and runs no more."""
-    import psutil
-
-    if marks.get("host") != socket.gethostname() or not marks.get("pid", "").isdigit():
-        return False
-    try:
-        return abs(int(psutil.Process(int(marks["pid"])).create_time()) - int(marks["process_started"])) > 2
-    except psutil.NoSuchProcess:
-        return True
-    except (psutil.Error, KeyError, ValueError):
-        return False
+    return {"mlflow.user": _user(), **processes.this()}
 
 
 def _user() -> str:

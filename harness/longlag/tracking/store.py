@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from longlag import processes
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.spec import RECORDED, RunSpec, load_run
@@ -368,7 +369,7 @@ class Store:
         Args:
             experiment_id: of the study.
             trials: asked for the numbers of the trials that are running, by study. A run of this machine is dead when
-                its process is gone; one of another machine when its trial is over.
+                its process is gone; one whose process cannot be seen from here when its trial is over.
         """
         ids = [experiment_id] if experiment_id else [str(each.experiment_id) for each in self._experiments()]
         running = list(self._runs(ids, "attributes.status = 'RUNNING'")) if ids else []
@@ -378,10 +379,12 @@ class Store:
             study, number = tags.get(describe.STUDY, ""), tags.get(describe.TRIAL, "")
             return study in alive and number.isdigit() and int(number) not in alive[study]
 
-        gone = [run for run in running if describe.process_is_gone(run.data.tags)]
+        def gone(tags: Mapping[str, str]) -> bool:
+            return processes.is_gone(tags) or (self.local and processes.is_of_earlier_boot(tags))
+
+        lost = [run for run in running if gone(run.data.tags) or over(run.data.tags)]
         # a run that ended between the two questions is none of them
-        ended = [run for run in running if run not in gone and over(run.data.tags)]
-        return gone + [run for run in ended if self.client.get_run(run.info.run_id).info.status == "RUNNING"]
+        return [run for run in lost if self.client.get_run(run.info.run_id).info.status == "RUNNING"]
 
     def mark_killed(self, experiment_id: str, trials: Trials = dict) -> None:
         """Mark runs as killed whose process is gone: killed by a signal that cannot be caught, or by a power cut."""
