@@ -21,6 +21,11 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "lru": [{"mix": "none", "state_size": 4}],
     "s4d": [{"state_size": 4}],
     "selective": [{"state_size": 2}, {"state_size": 3, "dt_rank": 2, "mix": "glu"}],
+    "linear-attention": [{"feature": "identity", "normaliser": False, "gate": True, "convolution": True}],
+    "retnet": [{"heads": 1, "half_life": 100}],
+    "gla": [{"heads": 2, "half_life": 100, "gate_rank": 2}],
+    "deltanet": [{"heads": 2, "convolution": False, "negative_eigenvalues": True}],
+    "gated-deltanet": [{"heads": 1, "half_life": 100}],
     "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],
 }
 BUILT_IN = [name for name in registry.names("cell") if registry.origin("cell", name).startswith("longlag ")]

@@ -1,7 +1,9 @@
 """Cells: one recurrence each, behind one contract."""
 
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
+from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer, Looped
 from longlag.cells.compose import Composition
+from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
+from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.cells.stack import Stack, layer
 from longlag.kernels import Gate, Named, State, StateGradients
 from longlag.options import Options
@@ -12,9 +14,15 @@ __all__ = [
     "Gate",
     "GatedCell",
     "GatedLayer",
+    "HeadsCell",
+    "HeadsLayer",
+    "HeadsOptions",
     "Layer",
+    "Looped",
     "Named",
     "Options",
+    "ScanCell",
+    "ScanLayer",
     "Stack",
     "State",
     "StateGradients",

@@ -17,7 +17,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from longlag.kernels import Gate, Kernel, Layout, Named, State, StateGradients, Weights, unroll
+from longlag.kernels import (
+    Gate,
+    Kernel,
+    Layout,
+    Named,
+    Recurrence,
+    Scan,
+    State,
+    StateGradients,
+    Weights,
+    unroll,
+)
 from longlag.kernels.plain import project
 from longlag.kernels.plain import step as plain_step
 from longlag.options import Configurable, OptionsT_co
@@ -57,6 +68,20 @@ class Layer(nn.Module, ABC):
     @abstractmethod
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """One step from ``x_t [B, I]``; returns the output ``[B, output_size]`` and the next state."""
+
+
+class Looped:
+    """A layer that runs its cell's core over time by a kernel.
+
+    Attributes:
+        cell: the core.
+        kernel: which loop runs, see `longlag.kernels.unroll`.
+        checkpoint_steps: the compiled loop keeps every so many steps only, see there; None leaves it to the kernel.
+    """
+
+    cell: Recurrence | Scan
+    kernel: Kernel = "auto"
+    checkpoint_steps: int | None = None
 
 
 class Cell(Configurable[OptionsT_co], ABC):
@@ -180,14 +205,14 @@ def rows(layout_names: tuple[str, ...], packed: Tensor, name: str) -> Tensor:
     return packed[k * size : (k + 1) * size]
 
 
-class GatedLayer(Layer):
+class GatedLayer(Layer, Looped):
     """A gated cell over time. Parameter names and shapes are those of `GatedCell.shapes`.
 
     Attributes:
         names: the parameters and buffers that `GatedCell.weights` is given.
-        kernel: which loop runs, see `longlag.kernels.unroll`.
-        checkpoint_steps: the compiled loop keeps every so many steps only, see there; None keeps all.
     """
+
+    cell: GatedCell
 
     def __init__(
         self, cell: GatedCell, input_size: int, hidden_size: int, generator: torch.Generator | None = None
@@ -195,8 +220,6 @@ class GatedLayer(Layer):
         super().__init__(input_size, hidden_size, len(cell.outputs) * hidden_size, tuple(cell.states))
         self.cell = cell
         self.layout = Layout.of(cell)
-        self.kernel: Kernel = "auto"
-        self.checkpoint_steps: int | None = None
         self._zeros: Tensor | None = None
         self.names = tuple(cell.shapes(input_size, hidden_size))
         for name, shape in cell.shapes(input_size, hidden_size).items():

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longlag.cells.base import Cell, GatedCell, GatedLayer
-from longlag.cells.readout import Mix, Mixing, ScanLayer
+from longlag.cells.readout import Mix, Mixing, ReadoutLayer
 from longlag.kernels import Gate, Named, State, StateGradients, Weights
 from longlag.options import Options
 
@@ -103,7 +103,7 @@ class RingRecurrence(GatedCell[LRUOptions]):
         weight.normal_(0, (2 * weight.shape[1]) ** -0.5, generator=generator)
 
 
-class LRULayer(ScanLayer):
+class LRULayer(ReadoutLayer):
     """`LRU` over time: the recurrence, its read-out and the mixing."""
 
     def __init__(

@@ -93,7 +93,7 @@ def scan(
     return unroll(layer.cell, weights, x, state, mask, record, layer.kernel, layer.checkpoint_steps)
 
 
-class ScanLayer(Layer):
+class ReadoutLayer(Layer):
     """A layer whose outputs ``[T, B, H]`` are read out from the states of a linear recurrence.
 
     Its first state, ``h``, is the last output; the recurrence does not read it. Over padding the output is held.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.base import Cell, GatedCell, GatedLayer
-from longlag.cells.readout import Mix, Mixing, Only, ScanLayer, linear, scan, uniform
+from longlag.cells.readout import Mix, Mixing, Only, ReadoutLayer, linear, scan, uniform
 from longlag.kernels import Gate, Named, State, StateGradients, Weights
 from longlag.options import Options
 
@@ -123,7 +123,7 @@ class DiagonalRecurrence(GatedCell[S4DOptions]):
         parameters["a_im"].copy_(imaginary.expand(channels, pairs))
 
 
-class S4DLayer(ScanLayer):
+class S4DLayer(ReadoutLayer):
     """`S4D` over time."""
 
     def __init__(
@@ -224,7 +224,7 @@ class DecayRecurrence(GatedCell):
         parameters["log_a"].copy_(torch.log(n).expand(self.channels, hidden_size))
 
 
-class SelectiveLayer(ScanLayer):
+class SelectiveLayer(ReadoutLayer):
     """`Selective` over time."""
 
     def __init__(

@@ -122,7 +122,7 @@ def _by_kernel() -> dict[str, list[str]]:
     """Cells by the loop that they take in float32 on this machine."""
     import torch
 
-    from longlag.cells import GatedCell
+    from longlag.cells import GatedCell, ScanCell
     from longlag.kernels import which
     from longlag.spec import CellSpec
 
@@ -130,7 +130,8 @@ def _by_kernel() -> dict[str, list[str]]:
     for name in registry.names("cell"):
         try:
             cell = CellSpec.model_validate(name).build()
-            kernel = which(cell, torch.float32, torch.device("cpu"), "auto") if isinstance(cell, GatedCell) else "own"
+            core = isinstance(cell, GatedCell | ScanCell)
+            kernel = which(cell, torch.float32, torch.device("cpu"), "auto") if core else "own"
             cells[kernel].append(name)
         except Exception as error:  # a plug-in may be broken in any way
             log.info("cell %s: %s", name, error, exc_info=True)

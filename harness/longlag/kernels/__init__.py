@@ -16,10 +16,12 @@ from longlag.kernels.compiled import ANY, compiled_cell
 from longlag.kernels.derived import Adjoint, Derived
 from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Gate, Layout, Named, Product, Recurrence, State, Weights
+from longlag.kernels.scan import Axes, Scan
 from longlag.log import log
 
 __all__ = [
     "Adjoint",
+    "Axes",
     "Derived",
     "Gate",
     "Kernel",
@@ -27,10 +29,12 @@ __all__ = [
     "Named",
     "Product",
     "Recurrence",
+    "Scan",
     "State",
     "StateGradients",
     "Weights",
     "refusal",
+    "run_scan",
     "tags",
     "unroll",
     "which",
@@ -43,7 +47,7 @@ _said: set[str] = set()
 
 
 def refusal(
-    cell: Recurrence,
+    cell: Recurrence | Scan,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     kernel: Kernel = "compiled",
@@ -60,7 +64,7 @@ def refusal(
 
 
 def which(
-    cell: Recurrence,
+    cell: Recurrence | Scan,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     kernel: Kernel = "auto",
@@ -127,6 +131,39 @@ def unroll(
             raise ValueError(result)
         say_once(f"{result}; the plain loop runs instead")
     return plain.unroll(cell, weights.computed(), x, state, mask, record)
+
+
+def run_scan(
+    cell: Scan,
+    inputs: State,
+    parameters: State,
+    state: State,
+    mask: Tensor | None = None,
+    record: StateGradients | None = None,
+    kernel: Kernel = "auto",
+    checkpoint_steps: int | None = None,
+) -> tuple[State, State]:
+    """Run `cell` over its inputs from `state`: the outputs over time and the final state.
+
+    Args:
+        cell: the scan.
+        inputs: every tensor ``[T, B, n, *axes]``, n heads.
+        parameters: every tensor ``[n, *axes]``.
+        state: the initial state, every tensor ``[B, n, *axes]``.
+        mask: ``[T, B]``, true where the step exists; elsewhere the state is carried over unchanged and outputs are 0.
+        record: filled in the backward pass with the gradient norms of the states.
+        kernel: what runs.
+        checkpoint_steps: see `unroll`; a compiled kernel keeps every sqrt(T)-th state if it is None.
+
+    Raises:
+        ValueError: for tensors that are missing or do not fit; when it insists on a kernel that cannot run this.
+    """
+    if kernel != "plain":
+        some = next(iter(inputs.values()))
+        found = compiled_cell(cell, some.dtype, some.device, ANY if kernel == "auto" else kernel)
+        if kernel != "auto":
+            raise ValueError(found)
+    return plain.scan(cell, inputs, parameters, state, mask, record)
 
 
 def say_once(line: str) -> None:

@@ -16,6 +16,7 @@ from longlag.kernels.compiler.trace import Untraceable
 from longlag.kernels.function import Loop, Unroll, infer
 from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Recurrence, State, Weights
+from longlag.kernels.scan import Scan
 from longlag.kernels.targets import PLAIN, CannotBuild, Kernel, Maybe, Target
 
 ANY = "compiled"
@@ -109,18 +110,22 @@ class CompiledCell:
         return found
 
 
-def plan_of(cell: Recurrence) -> Plan | str:
+def plan_of(cell: Recurrence | Scan) -> Plan | str:
     """The cell's plan, or why there is none. Made once for a cell object."""
+    if not hasattr(cell, "gates"):
+        return f"cell {type(cell).__name__} is not compiled: only gated cells are"
     with _lock:
         if cell not in _plans:
             try:
-                _plans[cell] = make_plan(cell)
+                _plans[cell] = make_plan(cast(Recurrence, cell))
             except (Untraceable, ValueError) as error:
                 _plans[cell] = f"cell {type(cell).__name__} is not compiled: {error}"
         return _plans[cell]
 
 
-def compiled_cell(cell: Recurrence, dtype: torch.dtype, device: torch.device, name: str = ANY) -> CompiledCell | str:
+def compiled_cell(
+    cell: Recurrence | Scan, dtype: torch.dtype, device: torch.device, name: str = ANY
+) -> CompiledCell | str:
     """The cell built by the target `name`, or one sentence that says why not. Built once for a cell object.
 
     Raises:
@@ -158,7 +163,7 @@ def candidates(name: str, device: str) -> Sequence[Target] | str:
 
 
 def build(
-    cell: Recurrence, dtype: torch.dtype, device: torch.device, choice: Sequence[Target] | str
+    cell: Recurrence | Scan, dtype: torch.dtype, device: torch.device, choice: Sequence[Target] | str
 ) -> CompiledCell | str:
     """`cell` built by the first target that takes it, or the reasons of all."""
     if isinstance(choice, str):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Layout, Named, Recurrence, State, Weights
+from longlag.kernels.scan import Scan, check, narrowed, widened
 
 
 def project(layout: Layout, weights: Weights, x: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
@@ -118,3 +119,60 @@ def unroll(
             values.append(state[name])
     over_time = [torch.stack(values) for values in history.values()]
     return over_time[0] if len(over_time) == 1 else torch.cat(over_time, -1), state
+
+
+def scan(
+    cell: Scan,
+    inputs: State,
+    parameters: State,
+    state: State,
+    mask: Tensor | None = None,
+    record: StateGradients | None = None,
+) -> tuple[State, State]:
+    """Run `cell` over its inputs from `state`.
+
+    Args:
+        cell: the scan.
+        inputs: every tensor ``[T, B, n, *axes]``, n heads.
+        parameters: every tensor ``[n, *axes]``, the same at every step.
+        state: the initial state, every tensor ``[B, n, *axes]``.
+        mask: ``[T, B]``, true where the step exists; elsewhere the state is carried over unchanged and outputs are 0.
+        record: filled in the backward pass with the gradient norms of the states.
+
+    Returns:
+        The outputs, every tensor ``[T, B, n, *axes]``, and the final state.
+    """
+    sizes, axes = check(cell, inputs, parameters, state), cell.axes
+    steps, lead = sizes["steps"], (sizes["batch"], sizes["heads"])
+    over_time = {name: widened(inputs[name], 3, own, axes).unbind(0) for name, own in cell.inputs.items()}
+    fixed = Named({name: widened(parameters[name], 1, own, axes) for name, own in cell.parameters.items()})
+    state = {name: state[name] for name in cell.states}
+    if record is not None:
+        record.allocate(tuple(cell.states), steps, sizes["batch"])
+    history: dict[str, list[Tensor]] = {name: [] for name in cell.outputs}
+    for t in range(steps):
+        x_t = Named({name: values[t] for name, values in over_time.items()})
+        before = Named({name: widened(state[name], 2, own, axes) for name, own in cell.states.items()})
+        found = cell.core(x_t, before, fixed)
+        new, read = (
+            {name: narrowed(found[name], lead, own, axes, sizes, name) for name, own in group.items()}
+            for group in (cell.states, cell.outputs)
+        )
+        mask_t = None if mask is None else mask[t].unsqueeze(-1)
+        if record is not None:  # at what the core itself reads its outputs from
+            core_made = {name: found[name] for name in new if found[name].numel() == new[name].numel()}
+            record_gradients(record, new | core_made, t, mask_t)
+        if mask_t is not None:
+            new = {name: torch.where(like(mask_t, value), value, state[name]) for name, value in new.items()}
+            read = {name: torch.where(like(mask_t, value), value, 0.0) for name, value in read.items()}
+            if record is not None:  # where the step does not exist, what counts is the state carried over
+                record_gradients(record, new, t, ~mask_t)
+        state = new
+        for name, values in history.items():
+            values.append(read[name])
+    return {name: torch.stack(values) for name, values in history.items()}, state
+
+
+def like(rows: Tensor, value: Tensor) -> Tensor:
+    """``rows [B, 1]`` so that they broadcast with ``value [B, ...]``."""
+    return rows.view(len(rows), *(1 for _ in value.shape[1:]))

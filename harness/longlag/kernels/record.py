@@ -41,7 +41,7 @@ class StateGradients:
         return self.squares[self.prefix + state]
 
     def put(self, state: str, step: int, gradient: Tensor, rows: Tensor | None = None) -> None:
-        """Called by the plain loop in its backward pass with ``gradient [B, H]``, for the examples `rows [B, 1]`."""
-        squares = gradient.detach().double().square().sum(-1).cpu()
+        """Called by the plain loop in its backward pass with ``gradient [B, ...]``, for the examples `rows [B, 1]`."""
+        squares = gradient.detach().double().flatten(1).square().sum(-1).cpu()
         target = self.of(state)[step]
         target.copy_(squares if rows is None else torch.where(rows.squeeze(-1).cpu(), squares, target))

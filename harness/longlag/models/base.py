@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from longlag.cells import Cell, Composition, GatedLayer, Layer, Stack, StateGradients
+from longlag.cells import Cell, Composition, Layer, Looped, Stack, StateGradients
 from longlag.errors import UserError
 from longlag.kernels import Kernel, which
 from longlag.spec import ModelSpec
@@ -132,15 +132,15 @@ class Model(nn.Module, ABC):
         return found
 
     def run_on(self, kernel: Kernel, checkpoint_steps: int | None) -> None:
-        """Choose how the gated layers run over time."""
+        """Choose how the layers with a core run over time."""
         for module in self.modules():
-            if isinstance(module, GatedLayer):
+            if isinstance(module, Looped):
                 module.kernel, module.checkpoint_steps = kernel, checkpoint_steps
 
     def kernels(self, device: torch.device) -> str:
-        """Which loops the gated layers take: ``plain``, ``compiled``, both, or ``none`` where no layer is gated."""
-        gated = [module for module in self.modules() if isinstance(module, GatedLayer)]
-        taken = {which(layer.cell, self.dtype, device, layer.kernel) for layer in gated}
+        """Which loops the layers take: ``plain``, ``compiled``, both, or ``none`` where no layer has a core."""
+        looped = [module for module in self.modules() if isinstance(module, Looped)]
+        taken = {which(layer.cell, self.dtype, device, layer.kernel) for layer in looped}
         return ", ".join(sorted(taken)) or "none"
 
     def groups(self) -> dict[str, list[nn.Parameter]]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from longlag.cells import Cell, GatedLayer
+from longlag.cells import Cell, Looped
 from longlag.kernels import Kernel, refusal
 from longlag.testing.stacks import (
     I,
@@ -49,9 +49,9 @@ class KernelConformance:
     @pytest.fixture
     def compiled(self, cell: Cell) -> Cell:
         """The cell, where the target takes it."""
-        layers = [m for m in build(cell).modules() if isinstance(m, GatedLayer)]
+        layers = [m for m in build(cell).modules() if isinstance(m, Looped)]
         if not layers:
-            pytest.skip("no gated layer: nothing to compile")
+            pytest.skip("no layer with a core: nothing to compile")
         for layer in layers:
             reason = refusal(layer.cell, kernel=self.target)
             if reason:

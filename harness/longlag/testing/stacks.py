@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from longlag.cells import Cell, GatedLayer, Stack, StateGradients
+from longlag.cells import Cell, Looped, Stack, StateGradients
 from longlag.cells.stack import StackState
 from longlag.kernels import Kernel
 
@@ -23,9 +23,9 @@ def build(cell: Cell, hidden_size: int = 5, depth: int = 1, seed: int = 0, kerne
 
 
 def use(stack: Stack, kernel: Kernel, checkpoint_steps: int | None = None) -> None:
-    """Choose how every gated layer in a stack runs."""
+    """Choose how every layer with a core in a stack runs."""
     for module in stack.modules():
-        if isinstance(module, GatedLayer):
+        if isinstance(module, Looped):
             module.kernel, module.checkpoint_steps = kernel, checkpoint_steps
 
 

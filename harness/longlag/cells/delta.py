@@ -1,0 +1,148 @@
+"""The delta rule: what a key stood for is taken away before its new value is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions, half_lives
+from longlag.cells.parts import unit
+from longlag.cells.readout import linear
+from longlag.kernels import Axes, Named, State
+
+
+class DeltaOptions(HeadsOptions):
+    convolution: bool = True
+    negative_eigenvalues: bool = False
+
+
+class DeltaNet(HeadsCell[DeltaOptions]):
+    """DeltaNet: Yang, Wang, Zhang, Shen and Kim (2024), arXiv 2406.06484; after Schlag, Irie and Schmidhuber (2021).
+
+    u_t = x_t, or W_u x_t + b_u where I differs from H
+    q_t, k_t, v_t = conv(W_q u_t), conv(W_k u_t), conv(W_v u_t)       n heads
+    q_t, k_t      = unit(q_t) / sqrt(d_k), unit(k_t)                  of length 1 in each head
+    beta_t        = sigmoid(W_b u_t)                                  a number for each head
+    S_t = S_{t-1} + beta_t (v_t - S_{t-1} k_t) k_t^T                  [d_v, d_k] for each head
+    y_t = rmsnorm(S_t q_t)                                            for each head, d_v weights
+    h_t = W_o y_t
+
+    conv is a causal convolution of every channel over 4 steps, SiLU after it; ``convolution=False`` leaves SiLU.
+    ``negative_eigenvalues`` doubles beta_t (Grazzi et al. 2024, arXiv 2411.12537): the matrix that S is multiplied by
+    then has an eigenvalue in [-1, 1] in place of [0, 1], without which no cell of this kind computes parity.
+
+    Shapes: W_q, W_k ``[n d_k, H]``, W_v ``[n d_v, H]``, W_b ``[n, H]``, W_o ``[H, n d_v]``, no biases; d_k =
+    ``expand_k`` H / n and d_v = ``expand_v`` H / n rounded up, n = ``heads``. States: ``S [B, n, d_v, d_k]``,
+    ``window`` (the convolution's last 3 inputs) and ``h``, the last output.
+    2 n d_k H + 2 n d_v H + n H + 4 n (2 d_k + d_v) + d_v parameters, H (I + 1) more where I differs from H; n d_v H
+    more for ``gate``, 4 n (2 d_k + d_v) less without ``convolution``.
+
+    Differs from `LinearAttention` in that a value replaces what its key stood for; from `GatedDeltaNet` in that nothing
+    is forgotten otherwise: what a key stands for stays until it, or a key that is not orthogonal, is written again.
+
+    Initialisation: torch's own, as the authors' layer by itself.
+    """
+
+    inputs: Mapping[str, Axes] = {"q": ("k",), "k": ("k",), "v": ("v",), "beta": ()}
+    activate = True
+
+    @property
+    def formula(self) -> str:
+        return f"{self.around} + {self.options.heads}*H"
+
+    def core(self, x: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
+        S = s.S + x.beta * (x.v - self.sum(s.S * x.k, "k")) * x.k
+        return {"S": S, "y": self.sum(S * x.q, "k")}
+
+    def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> DeltaLayer:
+        return DeltaLayer(self, input_size, hidden_size, generator)
+
+
+class DeltaLayer(HeadsLayer):
+    """`DeltaNet` over time."""
+
+    cell: HeadsCell[DeltaOptions]
+
+    def add_inputs(self, generator: torch.Generator | None) -> None:
+        self.write = linear(self.hidden_size, self.heads, generator, bias=False)
+
+    def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
+        beta = torch.sigmoid(self.write(u))
+        beta = 2 * beta if self.cell.options.negative_eigenvalues else beta
+        return {"q": unit(q) / math.sqrt(q.shape[-1]), "k": unit(k), "v": v, "beta": beta}
+
+
+class GatedDeltaOptions(DeltaOptions):
+    expand_k: float = Field(default=0.75, gt=0)
+    expand_v: float = Field(default=1.5, gt=0)
+    gate: bool = True
+    dt_min: float = Field(default=0.001, gt=0)
+    dt_max: float = Field(default=0.1, gt=0)
+    half_life: float | None = Field(default=None, gt=0)
+
+
+class GatedDeltaNet(HeadsCell[GatedDeltaOptions]):
+    """Gated DeltaNet: Yang, Kautz and Hatamizadeh (2024), arXiv 2412.06464.
+
+    q_t, k_t, v_t, beta_t as in `DeltaNet`
+    alpha_t = exp(-exp(a) softplus(W_a u_t + b))                      a number for each head
+    S_t = alpha_t S_{t-1} + beta_t (v_t - alpha_t S_{t-1} k_t) k_t^T  [d_v, d_k] for each head
+    y_t = rmsnorm(S_t q_t)                                            for each head, d_v weights
+    h_t = W_o (y_t * silu(W_g u_t))
+
+    Shapes: as `DeltaNet`; W_a ``[n, H]``, a, b ``[n]``, W_g ``[n d_v, H]``; d_k is 3/4 of H / n by default, d_v 3/2.
+    States: ``S [B, n, d_v, d_k]``, ``window`` and ``h``. 2 n d_k H + 3 n d_v H + 2 n H + 2 n + 4 n (2 d_k + d_v) + d_v
+    parameters, H (I + 1) more where I differs from H; n d_v H less without ``gate``, 4 n (2 d_k + d_v) less without
+    ``convolution``.
+
+    Differs from `DeltaNet` in that alpha clears a head at once, and from `GLA` in that a written value replaces what
+    its key stood for.
+
+    Initialisation, as the authors' code: exp(a) ~ U(0, 16), softplus(b) log-uniform between ``dt_min`` and ``dt_max``,
+    so that a head halves what it holds in 0.4 to 693 steps, typically in 9; the others torch's own. ``half_life=T``
+    sets b in place of that such that the heads halve in T / 100 to T steps, evenly spaced on a logarithmic scale, where
+    W_a u_t is 0. Where it differs: exp(a) is at least 0.01, of which the logarithm is taken.
+    """
+
+    inputs: Mapping[str, Axes] = {"q": ("k",), "k": ("k",), "v": ("v",), "beta": (), "alpha": ()}
+    activate = True
+
+    @property
+    def formula(self) -> str:
+        return f"{self.around} + {self.options.heads}*(2*H + 2)"
+
+    def core(self, x: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
+        kept = x.alpha * s.S
+        S = kept + x.beta * (x.v - self.sum(kept * x.k, "k")) * x.k
+        return {"S": S, "y": self.sum(S * x.q, "k")}
+
+    def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> GatedDeltaLayer:
+        return GatedDeltaLayer(self, input_size, hidden_size, generator)
+
+
+class GatedDeltaLayer(DeltaLayer):
+    """`GatedDeltaNet` over time."""
+
+    cell: HeadsCell[GatedDeltaOptions]
+
+    def add_inputs(self, generator: torch.Generator | None) -> None:
+        super().add_inputs(generator)
+        options, n = self.cell.options, self.heads
+        self.clear = linear(self.hidden_size, n, generator)
+        rate = torch.empty(n).uniform_(0.01, 16, generator=generator)
+        self.log_rate = nn.Parameter(rate.log())
+        low, high = math.log(options.dt_min), math.log(options.dt_max)
+        dt = torch.empty(n).uniform_(low, high, generator=generator).exp().clamp(min=1e-4)
+        if options.half_life is not None:
+            dt = (math.log(2) / (rate * half_lives(options.half_life, options.half_life / 100, n))).float()
+        with torch.no_grad():
+            self.clear.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+
+    def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
+        alpha = torch.exp(-torch.exp(self.log_rate) * F.softplus(self.clear(u)))
+        return {**super().core_inputs(u, q, k, v), "alpha": alpha}

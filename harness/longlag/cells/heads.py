@@ -1,0 +1,182 @@
+"""Cells of several heads that write values under keys into a matrix and read it with queries.
+
+The layer around the core is the same for all of them:
+
+    u_t = x_t, or W_u x_t + b_u where I differs from H
+    q_t, k_t, v_t = W_q u_t, W_k u_t, W_v u_t              n heads, with a short convolution and SiLU behind it or not
+    y_t = the core's output for each head                   [n, d_v]
+    h_t = W_o (rmsnorm(y_t) * silu(W_g u_t))                the norm for each head; without a gate: W_o rmsnorm(y_t)
+
+A subclass of `HeadsCell` is complete with a core: every input that it declares besides ``q``, ``k`` and ``v`` is then a
+dense product of u_t with a bias.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+from typing_extensions import TypeVar
+
+from longlag.cells.parts import WIDTH, RMSNorm, ShortConvolution
+from longlag.cells.readout import linear
+from longlag.cells.scan import ScanCell, ScanLayer
+from longlag.kernels import Axes, State, StateGradients
+from longlag.options import Options
+
+
+class HeadsOptions(Options):
+    heads: int = Field(default=4, ge=1)
+    expand_k: float = Field(default=1.0, gt=0)
+    expand_v: float = Field(default=1.0, gt=0)
+    convolution: bool = False
+    gate: bool = False
+
+
+HeadsOptionsT_co = TypeVar("HeadsOptionsT_co", bound=HeadsOptions, default=HeadsOptions, covariant=True)
+PACKED = ("q", "k", "v")
+
+
+class HeadsCell(ScanCell[HeadsOptionsT_co]):
+    """A scan cell with queries, keys and values; see the module's first lines for the layer around it.
+
+    ``heads`` is n. Keys of a head have ``expand_k`` H / n numbers, values ``expand_v`` H / n, both rounded up.
+    ``convolution`` puts a causal convolution of width 4 with SiLU behind the products that make q, k and v.
+
+    Attributes:
+        inputs: ``q``, ``k`` and ``v`` with these axes, and what a core reads besides.
+        activate: whether q, k and v go through SiLU where there is no convolution.
+        head_norm: whether the outputs of a head are normalised.
+    """
+
+    inputs: Mapping[str, Axes] = {"q": ("k",), "k": ("k",), "v": ("v",)}
+    activate: ClassVar[bool] = False
+
+    @property
+    def head_norm(self) -> bool:
+        return True
+
+    def size(self, axis: str, hidden_size: int) -> int:
+        """The size of an axis for a head."""
+        numerator, denominator = self._share(axis)
+        return -(-numerator * hidden_size // denominator)
+
+    def _share(self, axis: str) -> tuple[int, int]:
+        expand = self.options.expand_k if axis == "k" else self.options.expand_v
+        share = Fraction(expand).limit_denominator(10000) / self.options.heads
+        return share.numerator, share.denominator
+
+    def sizes(self, hidden_size: int) -> dict[str, int]:
+        return {axis: self.size(axis, hidden_size) for axis in self.axes}
+
+    def width(self, axis: str) -> str:
+        """The size of an axis over all heads as an expression in H."""
+        return f"{self.options.heads}*{self._one(axis)}"
+
+    def _one(self, axis: str) -> str:
+        """The same for one head."""
+        numerator, denominator = self._share(axis)
+        times = "H" if numerator == 1 else f"{numerator}*H"
+        return times if denominator == 1 else f"(({times} + {denominator - 1})//{denominator})"
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """The inputs besides q, k and v."""
+        return tuple(name for name in self.inputs if name not in PACKED)
+
+    @property
+    def around(self) -> str:
+        """The parameters of the layer, those of the `extra` inputs left out, as an expression in I and H."""
+        keys, values = self.width("k"), self.width("v")
+        parts = [f"2*{keys}*H", f"{2 + self.options.gate}*{values}*H", "(I != H)*H*(I + 1)"]
+        if self.options.convolution:
+            parts.append(f"4*(2*{keys} + {values})")
+        if self.head_norm:
+            parts.append(self._one("v"))
+        return " + ".join(parts)
+
+    @property
+    def formula(self) -> str:
+        widths = ["*".join([str(self.options.heads), *map(self._one, self.inputs[name])]) for name in self.extra]
+        return " + ".join([self.around, *(f"{width}*(H + 1)" for width in widths)])
+
+    def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> HeadsLayer:
+        return HeadsLayer(self, input_size, hidden_size, generator)
+
+
+class HeadsLayer(ScanLayer):
+    """A cell of several heads over time. A subclass may compute the core's inputs and parameters its own way."""
+
+    cell: HeadsCell
+
+    def __init__(
+        self, cell: HeadsCell, input_size: int, hidden_size: int, generator: torch.Generator | None = None
+    ) -> None:
+        options, sizes = cell.options, cell.sizes(hidden_size)
+        keys, values = options.heads * sizes["k"], options.heads * sizes["v"]
+        carried = {"window": (WIDTH - 1, 2 * keys + values)} if options.convolution else {}
+        super().__init__(cell, input_size, hidden_size, options.heads, sizes, carried)
+        self.widths = (keys, keys, values)
+        self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
+        self.project = linear(hidden_size, sum(self.widths), generator, bias=False)
+        self.convolution = ShortConvolution(sum(self.widths), generator) if options.convolution else None
+        self.add_inputs(generator)
+        self.norm = RMSNorm(sizes["v"]) if cell.head_norm else None
+        self.gate = linear(hidden_size, values, generator, bias=False) if options.gate else None
+        self.out = linear(values, hidden_size, generator, bias=False)
+
+    def add_inputs(self, generator: torch.Generator | None) -> None:
+        """Make the parameters from which `core_inputs` and `core_parameters` come, q, k and v aside."""
+        self.extra = None
+        self.parts = {
+            name: math.prod([self.heads, *(self.sizes[a] for a in self.cell.inputs[name])]) for name in self.cell.extra
+        }
+        if self.parts:
+            self.extra = linear(self.hidden_size, sum(self.parts.values()), generator)
+
+    def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
+        """What the core reads at every step, from ``u [T, B, H]`` and ``q, k, v [T, B, n, d]``."""
+        found = {"q": q, "k": k, "v": v}
+        if self.extra is not None:
+            values = self.extra(u).split(list(self.parts.values()), -1)
+            for name, value in zip(self.parts, values, strict=True):
+                shape = (self.heads, *(self.sizes[axis] for axis in self.cell.inputs[name]))
+                found[name] = value.unflatten(-1, shape)
+        return found
+
+    def core_parameters(self) -> State:
+        """What the core reads besides, the same at every step: ``[n, *axes]``."""
+        return {}
+
+    def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
+        u = x if self.encoder is None else self.encoder(x)
+        packed, carried = self.project(u), {}
+        if self.convolution is not None:
+            packed = packed if mask is None else packed * mask.unsqueeze(-1)
+            packed, carried["window"] = self.convolution(packed, state["window"], mask)
+        elif self.cell.activate:
+            packed = F.silu(packed)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in packed.split(self.widths, -1))
+        inputs = self.core_inputs(u, q, k, v)
+        outputs, final = self.scan(inputs, self.core_parameters(), state, mask, record)
+        y = outputs["y"] if self.norm is None else self.norm(outputs["y"])
+        y = y.flatten(-2)
+        y = y if self.gate is None else y * F.silu(self.gate(u))
+        return self.out(y), {**final, **carried}
+
+
+def retained(half_lives: Tensor) -> Tensor:
+    """The factor a step of what is halved in so many steps."""
+    return torch.exp2(-1 / half_lives)
+
+
+def half_lives(longest: float, shortest: float, count: int) -> Tensor:
+    """`count` numbers of steps, evenly spaced on a logarithmic scale, the last one the longest."""
+    low, high = math.log(shortest), math.log(longest)
+    return torch.linspace(high, low, count, dtype=torch.float64).exp().flip(0)
