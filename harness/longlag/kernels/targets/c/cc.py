@@ -25,11 +25,13 @@ if platform.machine() in ("arm64", "aarch64"):
 # for the whole process on load. -fopenmp-simd vectorises the loops that say so, sums included. -O2 with the vectoriser
 # of -O3 makes as fast a loop as -O3 and builds it in two thirds of the time. Partial redundancy elimination (tree-pre)
 # turns max(a, c ? a : b) into branches, and the loop of sLSTM stays without vectors. Compilers use half of a 512-bit
-# register on their own: all of it saves 1 to 11 % of a step on Intel, nothing on Zen 4.
+# register on their own: all of it saves 1 to 11 % of a step on Intel, nothing on Zen 4. Tuned for Zen, GCC does without
+# fused multiply-adds in some loops and not in others (avoid-fma-max-bits): a row of a product would then depend on how
+# many rows there are.
 FLAGS: tuple[tuple[str, ...], ...] = (
     ("-std=gnu11",), ("-O2",), ("-ftree-vectorize",), ("-fvect-cost-model=dynamic",), NATIVE, ("-fPIC",),
     ("-fno-math-errno",), ("-fno-trapping-math",), ("-ffp-contract=fast",), ("-fopenmp-simd",), ("-fno-tree-pre",),
-    ("-mprefer-vector-width=512",),
+    ("-mprefer-vector-width=512",), ("--param=avoid-fma-max-bits=0",),
 )  # fmt: skip
 """What a cell is compiled with where the compiler accepts it; of several spellings the first that it accepts."""
 LINK_FLAGS = ("-shared", "-pthread", "-lm")
