@@ -16,6 +16,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "rnn": [{"activation": "relu"}, {"activation": "sigmoid"}, {"leak": 0.5}],
     "gru": [{"reset": "before"}],
     "antisymmetric": [{"gated": True}],
+    "cfc": [{"mode": "pure", "backbone": 2}, {"mode": "no_gate", "backbone": 0, "mixed_memory": True}],
     "mingru": [{"candidate": "linear", "bias": False}],
     "minlstm": [{"forget_bias": 1.0}],
     "lru": [{"mix": "none", "state_size": 4}],
