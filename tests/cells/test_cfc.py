@@ -69,15 +69,15 @@ def test_initialisation() -> None:
     assert 0.9 * size**-0.5 < float(bias.abs().max()) <= size**-0.5
 
 
-def test_memory_is_the_forget_gates_of_the_mixed_memory() -> None:
-    layer = build(backbone=0, mixed_memory=True, memory=81).requires_grad_(False)
+def test_half_life_is_the_forget_gates_of_the_mixed_memory() -> None:
+    layer = build(backbone=0, mixed_memory=True, half_life=81).requires_grad_(False)
     layer.weight_hh.zero_()
     found = gates(CapturedInputs(layer, torch.zeros(1, 1, I).double(), layer.initial_state(1), None))
     assert found is not None and {"f", "i", "o", "tau"} == set(found.sigmoid)
     _, middle, _ = found.kept["c"]
-    assert -1 / np.log2(1 - 1 / middle) == pytest.approx(81 ** (3 / 5), rel=1e-4)
+    assert -1 / np.log2(1 - 1 / middle) == pytest.approx(81**0.5, rel=1e-4)
     for options, message in (
-        ({"memory": 81}, "memory sets a forget gate: it needs mixed_memory: true"),
+        ({"half_life": 81}, "half_life sets a forget gate: it needs mixed_memory: true"),
         ({"mixed_memory": True}, "mixed_memory needs backbone: 0"),
     ):
         with pytest.raises(ValueError, match=message):

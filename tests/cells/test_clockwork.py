@@ -19,9 +19,12 @@ def build(hidden: int, options: ClockworkOptions) -> GatedLayer:
 
 @pytest.mark.parametrize(
     ("options", "sizes", "periods"),
-    [(ClockworkOptions(groups=3), (3, 2, 2), (1, 2, 4)), (ClockworkOptions(groups=3, memory=9), (3, 2, 2), (1, 3, 9)),
-     (ClockworkOptions(), (1,) * 7, (1, 2, 4, 8, 16, 32, 64))],
-)  # fmt: skip
+    [
+        (ClockworkOptions(groups=3), (3, 2, 2), (1, 2, 4)),
+        (ClockworkOptions(groups=3, period_max=9), (3, 2, 2), (1, 3, 9)),
+        (ClockworkOptions(), (1,) * 7, (1, 2, 4, 8, 16, 32, 64)),
+    ],
+)
 def test_equals_a_masked_network_with_clocks(
     options: ClockworkOptions, sizes: tuple[int, ...], periods: tuple[int, ...]
 ) -> None:
@@ -51,7 +54,7 @@ def test_one_group_is_an_elman_network() -> None:
 
 
 def test_a_waiting_unit_hands_on_its_gradient_whole() -> None:
-    layer = build(4, ClockworkOptions(groups=2, memory=50))
+    layer = build(4, ClockworkOptions(groups=2, period_max=50))
     x = torch.randn(50, 1, I, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
     outputs, final = layer(x)
     assert final["wait"].tolist() == [[0, 0, 0, 0]]

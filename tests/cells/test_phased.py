@@ -69,8 +69,8 @@ def test_a_closed_unit_hands_on_its_gradient_whole() -> None:
     torch.testing.assert_close(gradient, torch.ones_like(gradient))
 
 
-def test_memory_sets_the_half_life_of_what_no_gate_reads() -> None:
-    options = PhasedLSTMOptions(memory=2000, period_min=30, period_max=60)
+def test_half_life_of_what_no_gate_reads() -> None:
+    options = PhasedLSTMOptions(half_life=2000, period_min=30, period_max=60)
     layer = PhasedLSTM(options).layer(I, H, torch.Generator().manual_seed(0)).double()
     with torch.no_grad():
         for name in ("weight_ih", "weight_hh", "peephole_i", "peephole_f", "peephole_o"):
@@ -78,21 +78,26 @@ def test_memory_sets_the_half_life_of_what_no_gate_reads() -> None:
     one = torch.ones(1, H).double()
     _, final = layer(torch.zeros(6000, 1, I).double(), {"h": 0 * one, "c": one, "t": 0 * one})
     lives = -6000 * math.log(2) / torch.log(final["c"][0])
-    want = options.fastest * (2000 / options.fastest) ** (torch.arange(1, H + 1) / H)
+    want = options.fastest * (2000 / options.fastest) ** (torch.arange(H) / (H - 1))
     lost = math.log(2) / want / options.openness
-    second_order = 1 + lost / 3  # the mean of -log(1 - lost k) over k in [0, 1], beside that of lost k
-    assert lives.tolist() == pytest.approx((want / second_order).tolist(), rel=0.02)
+    keeps = 1 - lost  # the mean of -log(1 - lost k) over k in [0, 1], not to first order
+    whole = 0.05 * (1 + keeps * torch.log(keeps) / lost) + 0.001 * (1 - 0.05**2) / 2 * lost
+    assert lives.tolist() == pytest.approx((math.log(2) / whole).tolist(), rel=0.02)
+    assert float(lives[-1].detach()) == pytest.approx(2000, rel=0.02)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (
-            {"memory": 50},
-            "memory is above the 54.4 steps in which a unit with open_ratio 0.05 halves by itself",
+            {"half_life": 50},
+            "half_life is above the 54.4 steps in which a unit with open_ratio 0.05 halves by itself",
         ),
-        ({"memory": 500, "forget_gate": "none"}, "memory sets the forget gate's bias: it needs forget_gate 'own'"),
-        ({"memory": 500, "forget_bias": 1.0}, "forget_bias has no effect with memory, which sets it"),
+        (
+            {"half_life": 500, "forget_gate": "none"},
+            "half_life sets the forget gate's bias: it needs forget_gate 'own'",
+        ),
+        ({"half_life": 500, "forget_bias": 1.0}, "forget_bias has no effect with half_life, which sets it"),
         ({"period_min": 3, "period_max": 2}, "period_min is at most period_max, got 3.0 and 2.0"),
     ],
 )

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longlag.cells.base import GatedCell, rows
-from longlag.cells.initialise import glorot, half_lives, kept
+from longlag.cells.initialise import glorot, half_lives, retained
 from longlag.kernels import Gate, Layout, Named
 from longlag.options import Options
 
@@ -20,7 +20,7 @@ class CfCOptions(Options):
     mode: Literal["default", "no_gate", "pure"] = "default"
     backbone: int = Field(default=1, ge=0)
     mixed_memory: bool = False
-    memory: int | None = Field(default=None, ge=2)
+    half_life: float | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -28,8 +28,8 @@ class CfCOptions(Options):
             raise ValueError(
                 "mixed_memory needs backbone: 0, so that a step has two products after each other, not three"
             )
-        if self.memory is not None and not self.mixed_memory:
-            raise ValueError("memory sets a forget gate: it needs mixed_memory: true and backbone: 0")
+        if self.half_life is not None and not self.mixed_memory:
+            raise ValueError("half_life sets a forget gate: it needs mixed_memory: true and backbone: 0")
         return self
 
 
@@ -60,7 +60,7 @@ class CfC(GatedCell[CfCOptions]):
 
     With 128 units the Jacobian of a step has spectral radius 0.83 to 0.87 at first, a half-life of 4 to 5 steps
     (measured; ``no_gate`` 1.1 to 1.3, ``pure`` 0.1). Nothing sets it but mixed memory, whose c halves in 2.2 steps:
-    ``memory`` = T sets b_f of its forget gate so that half-lives are evenly spaced in the logarithm up to T.
+    ``half_life`` = T sets b_f of its forget gate so that half-lives are evenly spaced in the logarithm from 1 to T.
     """
 
     def __init__(self, options: CfCOptions | None = None) -> None:
@@ -126,10 +126,10 @@ class CfC(GatedCell[CfCOptions]):
             glorot(parameters["weight_ih"][: 4 * hidden_size], inputs, 4 * hidden_size, generator)
             nn.init.orthogonal_(parameters["weight_hh"], generator=generator)
             parameters["bias"][: 4 * hidden_size].uniform_(-0.1, 0.1, generator=generator)
-            if o.memory is None:
+            if o.half_life is None:
                 bias["f"].add_(1)
             else:
-                bias["f"].copy_(torch.logit(kept(half_lives(hidden_size, o.memory))))
+                bias["f"].copy_(torch.logit(retained(half_lives(o.half_life, 1, hidden_size))))
 
 
 def draw(

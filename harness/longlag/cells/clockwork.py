@@ -15,7 +15,7 @@ from longlag.options import Options
 
 class ClockworkOptions(Options):
     groups: int = Field(default=9, ge=1)
-    memory: int | None = Field(default=None, ge=2)
+    period_max: int | None = Field(default=None, ge=2)
     std: float = Field(default=0.1, gt=0)
 
 
@@ -37,8 +37,8 @@ class ClockworkRNN(GatedCell[ClockworkOptions]):
     without loss, and its gradient: there are as many steps less to go through.
 
     Initialisation: W and U N(0, std^2), b = 0 (recalled, not verified). At first a group remembers about as long as its
-    period: what it held is then replaced, and little of it read. ``memory`` = T replaces the powers of two by periods
-    evenly spaced in the logarithm from 1 to T, rounded.
+    period: what it held is then replaced, and little of it read. ``period_max`` = T replaces the powers of two by
+    periods evenly spaced in the logarithm from 1 to T, rounded.
     """
 
     gates = (Gate("a"),)
@@ -64,7 +64,7 @@ class ClockworkRNN(GatedCell[ClockworkOptions]):
         count = min(self.options.groups, hidden_size)
         number = torch.arange(count)
         sizes = torch.full((count,), hidden_size // count) + (number < hidden_size % count)
-        longest = self.options.memory
+        longest = self.options.period_max
         periods = 2.0**number if longest is None else (longest ** (number / max(count - 1, 1))).round()
         return number.repeat_interleave(sizes), periods
 

@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions, half_lives
+from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
+from longlag.cells.initialise import half_lives
 from longlag.cells.parts import unit
 from longlag.cells.readout import linear
 from longlag.kernels import Axes, Named, State

@@ -169,14 +169,3 @@ class HeadsLayer(ScanLayer):
         y = y.flatten(-2)
         y = y if self.gate is None else y * F.silu(self.gate(u))
         return self.out(y), {**final, **carried}
-
-
-def retained(half_lives: Tensor) -> Tensor:
-    """The factor a step of what is halved in so many steps."""
-    return torch.exp2(-1 / half_lives)
-
-
-def half_lives(longest: float, shortest: float, count: int) -> Tensor:
-    """`count` numbers of steps, evenly spaced on a logarithmic scale, the last one the longest."""
-    low, high = math.log(shortest), math.log(longest)
-    return torch.linspace(high, low, count, dtype=torch.float64).exp().flip(0)

@@ -90,15 +90,12 @@ def refuse_unused(options: Options, field: str, why: str) -> None:
         raise ValueError(f"{field} has no effect {why}")
 
 
-def half_lives(units: int, slowest: float, fastest: float = 1.0) -> Tensor:
-    """Half-lives of as many units in steps, float64: evenly spaced in the logarithm between `fastest` and `slowest`.
-
-    The last unit has `slowest`; the first lies above `fastest` by the same ratio as its neighbours apart.
-    """
-    place = torch.arange(1, units + 1, dtype=torch.float64) / units
-    return fastest * (slowest / fastest) ** place
+def half_lives(longest: float, shortest: float, count: int) -> Tensor:
+    """`count` numbers of steps, evenly spaced on a logarithmic scale, the last one the longest."""
+    low, high = math.log(shortest), math.log(longest)
+    return torch.linspace(high, low, count, dtype=torch.float64).exp().flip(0)
 
 
-def kept(half_life: Tensor) -> Tensor:
-    """What is left after one step of a value that halves in `half_life` steps."""
-    return torch.exp2(-1 / half_life)
+def retained(half_lives: Tensor) -> Tensor:
+    """The factor a step of what is halved in so many steps."""
+    return torch.exp2(-1 / half_lives)

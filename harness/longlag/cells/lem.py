@@ -9,19 +9,19 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from longlag.cells.base import GatedCell
-from longlag.cells.initialise import half_lives, kept, refuse_unused
+from longlag.cells.initialise import half_lives, refuse_unused, retained
 from longlag.kernels import Gate, Named
 from longlag.options import Options
 
 
 class LEMOptions(Options):
     dt: float = Field(default=1.0, gt=0, le=1)
-    memory: int | None = Field(default=None, ge=2)
+    half_life: float | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> LEMOptions:
-        if self.memory is not None:
-            refuse_unused(self, "dt", "with memory, which sets it")
+        if self.half_life is not None:
+            refuse_unused(self, "dt", "with half_life, which sets it")
         return self
 
 
@@ -42,8 +42,8 @@ class LEM(GatedCell[LEMOptions]):
     Initialisation as the authors' code: everything U(-1/sqrt(H), 1/sqrt(H)). At the gates' middle a state keeps
     1 - dt/2 a step: it halves in 1 step with dt = 1, the code's default, in 57 with the 0.0242 of their adding problem
     over 10,000 steps, in 4.1 with the 0.31 of permuted MNIST. Results depend on dt more than on anything else.
-    ``memory`` = T replaces it by one constant for each unit, 2 - 2^(1 - 1/tau), so that at the gates' middle half-lives
-    tau are evenly spaced in the logarithm up to T.
+    ``half_life`` = T replaces it by one constant for each unit, 2 - 2^(1 - 1/tau), so that at the gates' middle
+    half-lives tau are evenly spaced in the logarithm from 1 to T.
     """
 
     gates = (
@@ -59,7 +59,7 @@ class LEM(GatedCell[LEMOptions]):
 
     def __init__(self, options: LEMOptions | None = None) -> None:
         super().__init__(options)
-        self.units = () if self.options.memory is None else ("dt",)
+        self.units = () if self.options.half_life is None else ("dt",)
 
     def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         q = self._dt(p) * torch.sigmoid(g.q)
@@ -70,12 +70,12 @@ class LEM(GatedCell[LEMOptions]):
         return {"y": (1 - step) * s.y + step * torch.tanh(g.y), "z": self.first_stage(g, s, p)["new"]}
 
     def _dt(self, p: Named) -> float | Tensor:
-        dt: float | Tensor = self.options.dt if self.options.memory is None else p.dt
+        dt: float | Tensor = self.options.dt if self.options.half_life is None else p.dt
         return dt
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         return {name: shape for name, shape in super().shapes(input_size, hidden_size).items() if name != "dt"}
 
     def buffers(self, hidden_size: int, generator: torch.Generator | None) -> dict[str, Tensor]:
-        memory = self.options.memory
-        return {} if memory is None else {"dt": (2 - 2 * kept(half_lives(hidden_size, memory))).float()}
+        longest = self.options.half_life
+        return {} if longest is None else {"dt": (2 - 2 * retained(half_lives(longest, 1, hidden_size))).float()}

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions, half_lives, retained
+from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
+from longlag.cells.initialise import half_lives, retained
 from longlag.cells.readout import linear
 from longlag.kernels import Axes, Named, State, StateGradients
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from longlag.cells.base import GatedCell
-from longlag.cells.initialise import half_lives, kept, refuse_unused
+from longlag.cells.initialise import half_lives, refuse_unused, retained
 from longlag.kernels import Gate, Named
 from longlag.options import Options
 
@@ -20,7 +20,7 @@ class CoRNNOptions(Options):
     dt: float = Field(default=0.06, gt=0)
     gamma: float = Field(default=66.0, ge=0)
     epsilon: float = Field(default=15.0, ge=0)
-    memory: int | None = Field(default=None, ge=2)
+    half_life: float | None = Field(default=None, ge=1)
 
     @property
     def fastest(self) -> float:
@@ -29,17 +29,17 @@ class CoRNNOptions(Options):
         return 1.0 if root >= 0.5 else -math.log(2) / math.log1p(-root) if root else math.inf
 
     @model_validator(mode="after")
-    def _memory_is_reached(self) -> Self:
-        if self.memory is None:
+    def _is_reached(self) -> Self:
+        if self.half_life is None:
             return self
-        refuse_unused(self, "epsilon", "with memory, which sets it")
-        if not self.fastest < self.memory:
+        refuse_unused(self, "epsilon", "with half_life, which sets it")
+        if not self.fastest < self.half_life:
             raise ValueError(
-                f"memory is above the {self.fastest:.3g} steps of critical damping, which dt and gamma set, "
-                f"got {self.memory}"
+                f"half_life is above the {self.fastest:.3g} steps of critical damping, which dt and gamma set, "
+                f"got {self.half_life:g}"
             )
         if self.dt**2 * self.gamma >= 2.25:
-            raise ValueError(f"memory needs dt^2 gamma below 2.25, got {self.dt**2 * self.gamma:.3g}")
+            raise ValueError(f"half_life needs dt^2 gamma below 2.25, got {self.dt**2 * self.gamma:.3g}")
         return self
 
 
@@ -58,7 +58,7 @@ class CoRNN(GatedCell[CoRNNOptions]):
     Initialisation as the authors' code: everything U(-1/sqrt(I + 2 H), 1/sqrt(I + 2 H)), torch's; dt, gamma and epsilon
     are constants, by default those of their adding problem (permuted MNIST: 0.076, 0.4 and 8). Without force an
     oscillator is a linear map of determinant 1 - dt epsilon: with these constants its slower mode halves in 2.1 steps
-    (permuted MNIST: 182). ``memory`` = T replaces epsilon by one constant for each unit: its amplitude shrinks by
+    (permuted MNIST: 182). ``half_life`` = T replaces epsilon by one constant for each unit: its amplitude shrinks by
     sqrt(1 - dt epsilon) = 2^(-1/tau) a step, half-lives tau evenly spaced in the logarithm up to T.
     """
 
@@ -69,11 +69,11 @@ class CoRNN(GatedCell[CoRNNOptions]):
 
     def __init__(self, options: CoRNNOptions | None = None) -> None:
         super().__init__(options)
-        self.units = () if self.options.memory is None else ("epsilon",)
+        self.units = () if self.options.half_life is None else ("epsilon",)
 
     def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         o = self.options
-        epsilon = o.epsilon if o.memory is None else p.epsilon
+        epsilon = o.epsilon if o.half_life is None else p.epsilon
         z = s.z + o.dt * (torch.tanh(g.force) - o.gamma * s.y - epsilon * s.z)
         return {"y": s.y + o.dt * z, "z": z}
 
@@ -82,9 +82,9 @@ class CoRNN(GatedCell[CoRNNOptions]):
 
     def buffers(self, hidden_size: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         o = self.options
-        if o.memory is None:
+        if o.half_life is None:
             return {}
-        amplitude = kept(half_lives(hidden_size, o.memory, o.fastest))
+        amplitude = retained(half_lives(o.half_life, o.fastest, hidden_size))
         return {"epsilon": ((1 - amplitude.square()) / o.dt).float()}
 
     def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:
@@ -115,7 +115,7 @@ class UnICORNN(GatedCell[UnICORNNOptions]):
     Initialisation as the authors' code: V Kaiming-uniform with a = 8, U(-sqrt(6/(65 I)), sqrt(6/(65 I))); b = 0;
     w ~ U(0, 1), c ~ U(-0.1, 0.1). dt and alpha are constants, by default those of permuted MNIST (EigenWorms: alpha 0,
     and a dt for each layer, 2.8e-5 and 0.034, which is one number here). Nothing fades: every half-life is infinite, so
-    that there is no option for a memory; what dt sets is the period, 2 pi / (d sqrt(alpha)) steps or about 12.
+    that there is no option for one; what dt sets is the period, 2 pi / (d sqrt(alpha)) steps or about 12.
     """
 
     gates = (Gate("force", sources=()),)

@@ -25,7 +25,7 @@ class PhasedLSTMOptions(LSTMOptions):
     period_max: float = Field(default=1000.0, gt=0)
     open_ratio: float = Field(default=0.05, gt=0, le=1)
     leak: float = Field(default=0.001, ge=0, le=1)
-    memory: int | None = Field(default=None, ge=2)
+    half_life: float | None = Field(default=None, gt=0)
 
     @property
     def openness(self) -> float:
@@ -41,16 +41,16 @@ class PhasedLSTMOptions(LSTMOptions):
     def _clocks(self) -> Self:
         if self.period_min > self.period_max:
             raise ValueError(f"period_min is at most period_max, got {self.period_min} and {self.period_max}")
-        if self.memory is None:
+        if self.half_life is None:
             return self
         if self.forget_gate != "own":
-            raise ValueError("memory sets the forget gate's bias: it needs forget_gate 'own'")
-        refuse_unused(self, "forget_bias", "with memory, which sets it")
-        refuse_unused(self, "chrono_max", "with memory, which sets the forget gate's bias")
-        if self.memory <= self.fastest:
+            raise ValueError("half_life sets the forget gate's bias: it needs forget_gate 'own'")
+        refuse_unused(self, "forget_bias", "with half_life, which sets it")
+        refuse_unused(self, "chrono_max", "with half_life, which sets the forget gate's bias")
+        if self.half_life <= self.fastest:
             raise ValueError(
-                f"memory is above the {self.fastest:.3g} steps in which a unit with open_ratio "
-                f"{self.open_ratio:g} halves by itself, got {self.memory}"
+                f"half_life is above the {self.fastest:.3g} steps in which a unit with open_ratio "
+                f"{self.open_ratio:g} halves by itself, got {self.half_life:g}"
             )
         return self
 
@@ -75,9 +75,9 @@ class PhasedLSTM(LSTM[PhasedLSTMOptions]):
     Initialisation: weights and peepholes N(0, 0.1^2), b_i = -0.1, other biases 0, r = 0.05, as in the authors' code;
     tau log-uniform between ``period_min`` and ``period_max``, s ~ U(0, tau) (their frequency task: e to e^3 steps). The
     authors set the leak to 0 for evaluation; here a layer does the same in training and evaluation. k is 0.0255 in the
-    mean, so that a cell whose forget gate is at its middle halves in some 50 steps, whatever its period. ``memory`` = T
-    draws nothing more, but sets b_f so that half-lives are evenly spaced in the logarithm up to T (to first order in
-    1 - f).
+    mean, so that a cell whose forget gate is at its middle halves in some 50 steps, whatever its period.
+    ``half_life`` = T sets b_f so that half-lives are evenly spaced in the logarithm from there to T, to first order in
+    1 - f.
     """
 
     def __init__(self, options: PhasedLSTMOptions | None = None) -> None:
@@ -106,7 +106,7 @@ class PhasedLSTM(LSTM[PhasedLSTMOptions]):
         period.exp_()
         parameters["shift"].uniform_(0, 1, generator=generator).mul_(period)
         parameters["open_ratio"].fill_(o.open_ratio)
-        if o.memory is not None:
+        if o.half_life is not None:
             bias = rows(Layout.of(self).biases, parameters["bias"], "f")
-            lost = math.log(2) / half_lives(len(bias), o.memory, o.fastest) / o.openness
+            lost = math.log(2) / half_lives(o.half_life, o.fastest, len(bias)) / o.openness
             bias.copy_(torch.logit(1 - lost))
