@@ -13,6 +13,7 @@ import pytest
 
 from longlag import kernels, registry
 from longlag.cells.lstm import LSTM
+from tests.commands import Outcome, outputs, run
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -33,29 +34,29 @@ def install(page: str, folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder / "site"), "LONGLAG_HOME": str(folder / "home")}
 
 
-def longlag(environment: dict[str, str], *arguments: str) -> str:
-    command = [sys.executable, "-c", "from longlag.cli import main; main()", *arguments]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 SHORT = ["--set", "training.updates=20", "--set", "training.eval_every=10", "--set", "data.test=50"]
 
 
 def test_adding_a_cell(tmp_path: Path) -> None:
     environment = install("adding-a-cell.md", tmp_path)
-    assert "ugrnn" in [row["name"] for row in json.loads(longlag(environment, "list", "cells", "--json"))]
     task = ["--set", "task.length=12", "--set", "cell.update_bias=2"]
-    result = json.loads(longlag(environment, "run", "adding", "--cell", "ugrnn", *task, *SHORT, "--json"))
+    listed, ran, _, probed = outputs(
+        [
+            ["list", "cells", "--json"],
+            ["run", "adding", "--cell", "ugrnn", *task, *SHORT, "--json"],
+            ["sweep", "adding", "--cell", "gru,ugrnn", "--trials", "2", "--workers", "1", *task[:2], *SHORT],
+            ["probe", "adding", "--cell", "ugrnn", *task[:2], "--plot", str(tmp_path / "flow.png"), "--json"],
+        ],
+        ROOT,
+        environment,
+    )
+    assert "ugrnn" in [row["name"] for row in json.loads(listed)]
+    result = json.loads(ran)
     assert result["spec"]["cell"] == {"name": "ugrnn", "update_bias": 2.0} and result["updates"] == 20
     compiled = kernels.refusal(LSTM()) is None
     assert result["environment"]["kernel"] == ("compiled" if compiled else "plain")
-    assert compiled == ("flags" in result["environment"])  # which stands on the run as a tag, as all of it does
-    longlag(environment, "sweep", "adding", "--cell", "gru,ugrnn", "--trials", "2", "--workers", "1", *task[:2], *SHORT)
-    plot = ["--plot", str(tmp_path / "flow.png")]
-    probed = json.loads(longlag(environment, "probe", "adding", "--cell", "ugrnn", *task[:2], *plot, "--json"))
-    assert "ugrnn" in json.dumps(probed)
+    assert compiled == ("flags" in result["environment"])  # which is a tag of the run, as all of it is
+    assert "ugrnn" in json.dumps(json.loads(probed))
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "cell/test_ugrnn.py")]
     done = subprocess.run(suite, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:]
@@ -63,10 +64,11 @@ def test_adding_a_cell(tmp_path: Path) -> None:
 
 def test_adding_a_task(tmp_path: Path) -> None:
     environment = install("adding-a-task.md", tmp_path)
-    assert "parity" in [row["name"] for row in json.loads(longlag(environment, "list", "tasks", "--json"))]
-    assert "accuracy above 0.99" in longlag(environment, "show", "parity")
-    task = ["--set", "task.length=6"]
-    result = json.loads(longlag(environment, "run", "parity", "--cell", "gru", *task, *SHORT, "--json"))
+    run = ["run", "parity", "--cell", "gru", "--set", "task.length=6", *SHORT, "--json"]
+    listed, shown, ran = outputs([["list", "tasks", "--json"], ["show", "parity"], run], ROOT, environment)
+    assert "parity" in [row["name"] for row in json.loads(listed)]
+    assert "accuracy above 0.99" in shown
+    result = json.loads(ran)
     assert result["baseline"] == pytest.approx(0.6931, abs=1e-4) and 0 <= result["test"]["accuracy"] <= 1
 
 
@@ -74,28 +76,36 @@ EXTENSIONS = {"optimizer": "lion", "sampler": "neighbour", "objective": "reach",
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment with the packages of the pages on optimizers, samplers, objectives and probes."""
+def extended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """What commands do where the packages of the pages on optimizers, samplers, objectives and probes are installed."""
     folder = tmp_path_factory.mktemp("extensions")
     for kind in EXTENSIONS:
         article = "an" if kind[0] in "o" else "a"
         environment = install(f"adding-{article}-{kind}.md", folder)
-    return environment
-
-
-@pytest.mark.parametrize("kind", EXTENSIONS)
-def test_an_extension_is_listed_with_where_it_comes_from(kind: str, extended: dict[str, str]) -> None:
-    rows = {row["name"]: row for row in json.loads(longlag(extended, "list", f"{kind}s", "--json"))}
-    row = rows[EXTENSIONS[kind]]
-    assert row["from"] == f"longlag-{EXTENSIONS[kind]} 1.0" and row["about"] and "error" not in row
-
-
-def test_a_study_with_an_optimizer_sampler_objective_and_probe_of_third_parties(extended: dict[str, str]) -> None:
     settings = ["task.length=8", "optimizer.betas=[0.8, 0.9]", "sampler.explore=0.4", "probe.when.dimension=[end]"]
     fields = [word for setting in settings for word in ("--set", setting)]
     search = ["--sampler", "neighbour", "--objectives", "reach", "--trials", "3", "--workers", "1"]
     given = ["--cell", "gru,rnn", "--optimizer", "lion", "--hidden-size", "8", *fields, *SHORT, *search]
-    found = json.loads(longlag(extended, "sweep", "adding", *given, "--json"))
+    commands = {
+        **{kind: ["list", f"{kind}s", "--json"] for kind in EXTENSIONS},
+        "sweep": ["sweep", "adding", *given, "--json"],
+        "schema": ["schema", "study"],
+        "wrong": ["run", "adding", "--cell", "gru", "--optimizer", "lion", "--set", "optimizer.beta=[0.1, 0.2]"],
+        "probed": ["probe", "adding", "--cell", "lstm", "--seeds", "0", "--dynamics", "--json"],
+    }
+    outcomes, _ = run(list(commands.values()), ROOT, environment)
+    return dict(zip(commands, outcomes, strict=True))
+
+
+@pytest.mark.parametrize("kind", EXTENSIONS)
+def test_an_extension_is_listed_with_where_it_comes_from(kind: str, extended: dict[str, Outcome]) -> None:
+    rows = {row["name"]: row for row in json.loads(extended[kind].out)}
+    row = rows[EXTENSIONS[kind]]
+    assert row["from"] == f"longlag-{EXTENSIONS[kind]} 1.0" and row["about"] and "error" not in row
+
+
+def test_a_study_with_an_optimizer_sampler_objective_and_probe_of_third_parties(extended: dict[str, Outcome]) -> None:
+    found = json.loads(extended["sweep"].out)
     assert found["spec"]["sampler"] == {"name": "neighbour", "seed": 0, "explore": 0.4}
     values = [trial["objective"] for trial in found["trials"]]
     assert len(values) == 3 and values == sorted(values, reverse=True), "the best is the largest"
@@ -106,27 +116,24 @@ def test_a_study_with_an_optimizer_sampler_objective_and_probe_of_third_parties(
         assert trial["objective"] == run["gradient"]["final_horizon"]
 
 
-def test_the_schema_and_the_refusals_know_them(extended: dict[str, str]) -> None:
-    schema = json.loads(longlag(extended, "schema", "study"))["$defs"]
+def test_the_schema_and_the_refusals_know_them(extended: dict[str, Outcome]) -> None:
+    schema = json.loads(extended["schema"].out)["$defs"]
     assert "lion" in schema["OptimizerSpec"]["oneOf"][0]["enum"] and "dimension" in schema["WhenSpec"]["properties"]
     assert "neighbour" in schema["SamplerSpec"]["oneOf"][0]["enum"]
-    code = "from longlag.cli import main; main()"
-    wrong = ["run", "adding", "--cell", "gru", "--optimizer", "lion", "--set", "optimizer.beta=[0.1, 0.2]"]
-    command = [sys.executable, "-c", code, *wrong]
-    done = subprocess.run(command, env=extended, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "no field 'beta'; did you mean 'betas'?" in done.stderr
+    wrong = extended["wrong"]
+    assert wrong.code == 2 and "no field 'beta'; did you mean 'betas'?" in wrong.err
 
 
-def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, str]) -> None:
-    shown = json.loads(longlag(extended, "probe", "adding", "--cell", "lstm", "--seeds", "0", "--dynamics", "--json"))
-    (values,) = shown["rows"][0]["dynamics"]
+def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, Outcome]) -> None:
+    (values,) = json.loads(extended["probed"].out)["rows"][0]["dynamics"]
     assert {"dimension/layer1/h", "dimension/layer1/c", "lyapunov/layer1/exponent_1"} <= values.keys()
     assert all(1 <= values[f"dimension/layer1/{state}"] <= 64 for state in "hc")
 
 
 def test_adding_a_target(tmp_path: Path) -> None:
     environment = install("adding-a-target.md", tmp_path)
-    rows = {row["name"]: row for row in json.loads(longlag(environment, "list", "targets", "--json"))}
+    (listed,) = outputs([["list", "targets", "--json"]], ROOT, environment)
+    rows = {row["name"]: row for row in json.loads(listed)}
     assert rows["exact"]["from"] == "longlag-exact 1.0" and rows["c"]["devices"] == ["cpu"]
     (block,) = [text for text in PYTHON.findall((ROOT / "docs/adding-a-target.md").read_text()) if "Stack(" in text]
     subprocess.run([sys.executable, "-c", block], env=environment, cwd=tmp_path, check=True)
@@ -137,10 +144,11 @@ def test_adding_a_target(tmp_path: Path) -> None:
 
 def test_adding_a_launcher(tmp_path: Path) -> None:
     environment = install("adding-a-launcher.md", tmp_path)
-    assert "pinned" in [row["name"] for row in json.loads(longlag(environment, "list", "executors", "--json"))]
     small = ["--set", "task.length=6", *SHORT, "--workers", "2", "--executor", "{name: pinned, nice: 7}", "--json"]
-    found = json.loads(longlag(environment, "sweep", "adding", "--cell", "rnn,gru", "--name", "pinned", *small))
-    assert [trial["state"] for trial in found["trials"]] == ["complete", "complete"]
+    sweep = ["sweep", "adding", "--cell", "rnn,gru", "--name", "pinned", *small]
+    listed, swept = outputs([["list", "executors", "--json"], sweep], ROOT, environment)
+    assert "pinned" in [row["name"] for row in json.loads(listed)]
+    assert [trial["state"] for trial in json.loads(swept)["trials"]] == ["complete", "complete"]
 
 
 def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

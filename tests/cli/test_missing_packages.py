@@ -11,53 +11,21 @@ from typing import Any
 
 import pytest
 
+from tests.commands import Outcome
+from tests.commands import run as commands_run
+
 OPTIONAL = (
     *("espeakng_loader", "soundfile", "tokenizers", "sktime", "statsmodels", "music21"),
     *("cmaes", "distributed", "psycopg", "optuna_dashboard", "onnx", "onnxruntime"),
 )
 HEAVY = ("torch", "mlflow", "optuna", "datasets")
-CODE = """
-import json, sys
-from importlib.abc import MetaPathFinder
-
-blocked, watched, commands = json.loads(sys.argv[1])
-
-class Absent(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in blocked:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
-from longlag.cli.app import app
-from longlag.cli.errors import invoke
-
-told = []
-for command in commands:
-    out, err = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = invoke(app, command)
-    told.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps([told, [name for name in watched if name in sys.modules]]))
-"""
 
 
-def run(folder: Path, blocked: tuple[str, ...], *commands: list[str]) -> tuple[list[tuple[int, str, str]], list[str]]:
-    """Exit code, stdout and stderr of each command where some packages are absent; which others were imported."""
-    asked = json.dumps([blocked, [name for name in (*OPTIONAL, *HEAVY) if name not in blocked], commands])
+def run(folder: Path, blocked: tuple[str, ...], *commands: list[str]) -> tuple[list[Outcome], list[str]]:
+    """What commands do where some packages are absent; which others were imported."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LONGLAG")}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", CODE, asked],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told, imported = json.loads(done.stdout)
-    return [(code, out, err) for code, out, err in told], imported
+    watched = [name for name in (*OPTIONAL, *HEAVY) if name not in blocked]
+    return commands_run(commands, folder, environment, blocked=blocked, watched=watched)
 
 
 def test_listing_imports_no_optional_package(tmp_path: Path) -> None:
@@ -76,7 +44,7 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """What commands say where every optional package is absent, and everything that takes seconds to import as well."""
     folder = tmp_path_factory.mktemp("bare")
     commands = {" ".join(command): command for command in COMMANDS}

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import commands
+from tests.commands import Outcome
 from tests.servers.ports import free_port
 from tests.servers.ui import ui
 from tests.wheel.environment import ROOT, build, closure, install, link
@@ -64,6 +66,11 @@ class Installed:
             check=False,
             stdin=subprocess.DEVNULL,
         )
+
+    def commands(self, wanted: list[list[str]]) -> list[Outcome]:
+        """What commands of longlag do in the user's folder."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LONGLAG", "PYTHON"))}
+        return commands.run(wanted, self.folder, kept, python=str(self.python), safe_path=False)[0]
 
     def script(self, code: str, name: str = "script.py", **environment: str) -> str:
         """Run a file of the user's folder, which comes first on its import path."""
@@ -117,30 +124,20 @@ def test_no_optional_package_is_there(installed: Installed) -> None:
 
 def test_every_list_every_page_and_every_schema(installed: Installed) -> None:
     code = """
-import json, subprocess, sys
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+import json
 from longlag import registry
 from longlag.cli import studies
-from longlag.cli.app import app
-from longlag.cli.errors import invoke
 
 lists = [f"{kind}s" for kind in registry.KINDS] + ["studies"]
 commands = [["list", listed, *more] for listed in lists for more in ([], ["--json"])]
 shown = [name for kind in ("task", "cell") for name in registry.names(kind)] + studies.names()
 commands += [["show", name] for name in shown] + [["schema", kind] for kind in ("run", "study", "paper")]
-commands += [["reproduce", "--list"], ["--version"]]
-failed = []
-for command in commands:
-    out, err = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = invoke(app, command)
-    if code != 0 or not out.getvalue():
-        failed.append([command, code, err.getvalue()])
-print(json.dumps([len(commands), failed]))
+print(json.dumps(commands + [["reproduce", "--list"], ["--version"]]))
 """
-    count, failed = json.loads(installed.script(code))
-    assert count > 70 and failed == []
+    wanted = json.loads(installed.script(code))
+    outcomes = installed.commands(wanted)
+    failed = [(command, done) for command, done in zip(wanted, outcomes, strict=True) if done.code or not done.out]
+    assert len(wanted) > 70 and failed == []
 
 
 CARD = {
@@ -156,23 +153,10 @@ CARD = {
 
 
 def test_the_whole_card_trains(installed: Installed) -> None:
-    commands = [shlex.split(f"run {task} --cell gru {TINY} --json {PLAIN} {more}") for task, more in CARD.items()]
-    code = f"""
-import json
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
-from longlag.cli.app import app
-from longlag.cli.errors import invoke
-
-told = {{}}
-for command in {commands}:
-    out, err = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = invoke(app, command)
-    told[command[1]] = sorted(json.loads(out.getvalue())["test"]) if code == 0 else err.getvalue()
-print(json.dumps(told))
-"""
-    told = json.loads(installed.script(code))
+    wanted = [shlex.split(f"run {task} --cell gru {TINY} --json {PLAIN} {more}") for task, more in CARD.items()]
+    told = {}
+    for task, done in zip(CARD, installed.commands(wanted), strict=True):
+        told[task] = sorted(json.loads(done.out)["test"]) if done.code == 0 else done.err
     assert all(isinstance(metrics, list) for metrics in told.values()), told
     assert "phone_error_rate" in told["speech-frames"] and {"bleu", "chrf"} <= set(told["captioning"])
 
