@@ -22,7 +22,7 @@ PLACE := $(VENV)/.place
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test crash-test wheel-test check clean FORCE
+.PHONY: help demo test slow-test crash-test wheel-test check clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,8 +30,11 @@ help: ## list the targets
 demo: $(RUN) ## install, then run the quick-start study (at most five minutes)
 	$(BIN)/longlag sweep quickstart --workers auto
 
-test: $(TEST) ## install with what the tests need, then run them
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+test: $(TEST) ## install with what the tests need, then run all but the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
+
+slow-test: $(TEST) ## the slow ones: killed processes, servers, browsers, second compilers, the guides' packages
+	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
 
 crash-test: $(TEST) ## fifty random SIGKILLs over sweeps with two workers (about half an hour; KILLS=n for others)
 	LONGLAG_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/crash $(PYTEST_ARGS)

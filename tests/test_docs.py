@@ -37,6 +37,7 @@ def install(page: str, folder: Path) -> dict[str, str]:
 SHORT = ["--set", "training.updates=20", "--set", "training.eval_every=10", "--set", "data.test=50"]
 
 
+@pytest.mark.slow
 def test_adding_a_cell(tmp_path: Path) -> None:
     environment = install("adding-a-cell.md", tmp_path)
     task = ["--set", "task.length=12", "--set", "cell.update_bias=2"]
@@ -62,6 +63,7 @@ def test_adding_a_cell(tmp_path: Path) -> None:
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_adding_a_task(tmp_path: Path) -> None:
     environment = install("adding-a-task.md", tmp_path)
     run = ["run", "parity", "--cell", "gru", "--set", "task.length=6", *SHORT, "--json"]
@@ -130,6 +132,7 @@ def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, Outcom
     assert all(1 <= values[f"dimension/layer1/{state}"] <= 64 for state in "hc")
 
 
+@pytest.mark.slow
 def test_adding_a_target(tmp_path: Path) -> None:
     environment = install("adding-a-target.md", tmp_path)
     (listed,) = outputs([["list", "targets", "--json"]], ROOT, environment)
@@ -142,6 +145,7 @@ def test_adding_a_target(tmp_path: Path) -> None:
     assert done.returncode == 0 and " passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_adding_a_launcher(tmp_path: Path) -> None:
     environment = install("adding-a-launcher.md", tmp_path)
     small = ["--set", "task.length=6", *SHORT, "--workers", "2", "--executor", "{name: pinned, nice: 7}", "--json"]

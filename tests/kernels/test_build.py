@@ -151,6 +151,7 @@ def test_without_a_writable_cache_a_private_folder_serves(tmp_path, monkeypatch,
     assert build.load(text).longlag_call_size() > 0
 
 
+@pytest.mark.slow
 def test_many_processes_at_once(folder):
     command = [sys.executable, "-c", SCRIPT]
     started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -31,6 +31,7 @@ def path_of(name):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gcc", "clang"])
 def test_every_source_compiles_without_a_warning(name, tmp_path):
     compiler = cc.Compiler(path_of(name), "")

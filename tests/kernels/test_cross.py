@@ -61,6 +61,7 @@ def run_for_arm(*command):
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stdout}{done.stderr}"
 
 
+@pytest.mark.slow
 def test_every_cell_compiles_for_arm_without_a_warning(tmp_path):
     texts = {f"{name}.c": source(make_plan(cell), "float") for name, cell in gated_cells().items()}
     texts["maps.c"] = maps.source("double")

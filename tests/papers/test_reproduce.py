@@ -211,6 +211,7 @@ def test_a_folder_that_cannot_be_written_to(done: Done, tmp_path: Path) -> None:
         pages.write(content, tmp_path / "file" / "kept")
 
 
+@pytest.mark.slow
 def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
     workspace, _, _ = done
     study = tmp_path / "example.yaml"

@@ -21,6 +21,7 @@ class Scores(RunCallback):
         self.curve.append((update, score))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_smoke(name: str) -> None:
     paper = load_paper(name)

@@ -68,6 +68,7 @@ def test_holm_over_the_claims_of_a_study() -> None:
     assert {v.decision for v in judge(claims, samples, RULE).values()} == {"inconclusive"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", simulated.CASES, ids=lambda case: case.name)
 def test_error_rates(case: simulated.Case) -> None:
     """At most alpha, but for three standard errors of so few studies; `python -m benchmarks.verdicts` draws more."""

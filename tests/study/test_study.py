@@ -245,6 +245,7 @@ longlag.sweep(json.loads(sys.argv[1]), home=sys.argv[2], callbacks=[Dies()])
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_running_is_put_back(study: dict[str, Any], tmp_path: Path) -> None:
     import json
 

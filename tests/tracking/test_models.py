@@ -37,6 +37,7 @@ def study(tiny: dict[str, Any], cells: list[str], name: str = "models.1") -> dic
     return {"name": name, "base": base, "space": space, "seeds": [0, 1], "sampler": {"name": "grid"}}
 
 
+@pytest.mark.slow
 def test_the_best_model_loads_and_predicts_elsewhere(tiny: dict[str, Any], tmp_path: Path) -> None:
     tiny["task"] = {"name": "embedded-reber"}  # symbols, and sequences of several lengths
     result = sweep(study(tiny, ["rnn", "gru"]), home=tmp_path / "home")

@@ -192,6 +192,7 @@ def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any
 # -- stores -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_four_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")  # one of them imports for all
     processes.set_forkserver_preload(["longlag.tracking.store", "mlflow.store.tracking.sqlalchemy_store"])
@@ -277,6 +278,7 @@ Store.open(Home.open(Path(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_database_is_made_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow cannot go on with tables of which some are there: the database appears when it is whole."""
     monkeypatch.undo()  # here the tables are really made

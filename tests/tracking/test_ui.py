@@ -68,6 +68,7 @@ def test_an_empty_home_has_nothing_to_show(tmp_path: Path) -> None:
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_study_behind_a_server(tmp_path: Path, tiny: dict[str, Any]) -> None:
     """Everything that the harness asks of a store, asked of a server."""
     local = Store.open(Home.open(tmp_path / "server"))

@@ -93,6 +93,7 @@ train(load_run(json.loads(sys.argv[1])), [Dies()], checkpoints=Checkpoints(Path(
 """
 
 
+@pytest.mark.slow
 def test_sigkill_at_random_updates(tmp_path: Path) -> None:
     fields = {**TINY, "probe": {"log_every": 1, "batch_size": 10}}
     for at in sorted(np.random.default_rng().integers(2, 60, size=2)):
@@ -160,6 +161,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     assert found is not None and found.update == 1
 
 
+@pytest.mark.slow
 def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
     hold = "import signal, sys; from pathlib import Path; from longlag.training.checkpoint import claimed\n"
     hold += "with claimed(Path(sys.argv[1]), 'key'):\n    print('held', flush=True); signal.pause()"
