@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from longlag import processes
+from longlag.credentials import masked
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.spec import RECORDED, RunSpec, load_run
@@ -40,11 +41,15 @@ class Store:
     Args:
         client: MLflow's.
         home: the home that the store belongs to, or, for a server, whose lock and caches are used.
-        uri: the store's address.
+        address: where the store is, with the user and password that it is opened with.
+
+    Attributes:
+        uri: the address without its password.
     """
 
-    def __init__(self, client: MlflowClient, home: Home, uri: str) -> None:
-        self.client, self.home, self.uri = client, home, uri
+    def __init__(self, client: MlflowClient, home: Home, address: str) -> None:
+        self.client, self.home, self.address = client, home, address
+        self.uri = masked(address)
 
     @classmethod
     def open(cls, home: Home, uri: str | None = None) -> Store:
@@ -62,7 +67,7 @@ class Store:
         if not any(self.home.spool.glob("*")):
             return 0
         with self.home.lock():
-            return Spool(self.home.spool).deliver(self.client, self.uri)
+            return Spool(self.home.spool).deliver(self.client, self.address)
 
     @property
     def local(self) -> bool:
@@ -72,7 +77,7 @@ class Store:
     @property
     def own(self) -> bool:
         """Whether it is the home's own."""
-        return self.uri == self.home.tracking_uri
+        return self.address == self.home.tracking_uri
 
     # -- experiments ------------------------------------------------------------------------------------------------
 
