@@ -22,7 +22,7 @@ PLACE := $(VENV)/.place
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow-test crash-test wheel-test check clean FORCE
+.PHONY: help demo test slow-test fault-test crash-test wheel-test check clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ test: $(TEST) ## install with what the tests need, then run all but the slow one
 
 slow-test: $(TEST) ## the slow ones: killed processes, servers, browsers, second compilers, the guides' packages
 	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+
+fault-test: $(TEST) ## damaged files, full disks, set clocks, lost servers; ends with one line for each fault
+	$(BIN)/python -m pytest -n 2 -m fault $(PYTEST_ARGS)
 
 crash-test: $(TEST) ## fifty random SIGKILLs over sweeps with two workers (about half an hour; KILLS=n for others)
 	LONGLAG_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/crash $(PYTEST_ARGS)

@@ -6,8 +6,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from longlag.tracking import connection, mlflow_private
+from tests import fault_report
 from tests.servers.mlflow import mlflow_server
 from tests.servers.postgresql import PostgreSQL, missing_postgresql
 from tests.servers.tracker import Tracker, mlflow_here
@@ -32,6 +33,23 @@ TINY: dict[str, Any] = {
 }
 
 CREATE_TABLES = mlflow_private.create_tables
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """What longlag says in a test of a fault is noted for the report at the end."""
+    with fault_report.listening(item) if item.get_closest_marker("fault") else nullcontext():
+        return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """A report of the faults, when they alone were run."""
+    if config.option.markexpr == "fault":
+        terminalreporter.section("faults: what was done, what longlag said and promises")
+        for line in fault_report.lines(
+            each for group in terminalreporter.stats.values() for each in group if isinstance(each, pytest.TestReport)
+        ):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -158,6 +158,7 @@ def check(study: dict[str, Any], home: Path) -> None:
     assert list((home / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_nothing_is_lost(tmp_path: Path) -> None:
     draw = random.Random(SEED)

@@ -116,6 +116,7 @@ def test_a_flag_that_a_compiler_does_not_know_is_left_out_and_the_answer_kept(tm
     assert cc.accepted_flags(narrow, tmp_path) == found and not asked.exists()
 
 
+@pytest.mark.fault
 def test_a_damaged_library_is_built_again(folder, text):
     build.load(text)
     path = build.library_path(text)

@@ -87,6 +87,7 @@ def killed() -> dict[str, str]:
     return identity
 
 
+@pytest.mark.fault
 def test_a_step_of_the_clock_takes_no_trial_that_is_being_trained(tiny: dict[str, Any], shared_home: Path) -> None:
     base = {**tiny, "data": {**tiny["data"], "seed": 1415}}
     fields = {"name": "clocks", "base": base, "space": {"model.depth": [1, 2]}, "sampler": "grid"}
@@ -133,6 +134,7 @@ def test_which_processes_are_gone(study_store: StudyStore) -> None:
     assert study_store.dead() == [numbers["reused number"], numbers["before a restart"]]
 
 
+@pytest.mark.fault
 def test_a_heartbeat_that_stands_still_is_found_without_a_clock_that_can_be_set(
     study_store: StudyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_heartbeat_that_stands_still_is_found_without_a_clock_that_can_be_set(
         assert look(0, 100_000) == [[], []], "this process slept, and the other one may have slept as long"
 
 
+@pytest.mark.fault
 def test_between_machines_the_clock_of_the_database_counts(
     storage: str, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_default_that_is_spelled_out_is_the_same_search(study: dict[str, Any],
     assert trained == []
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "gp"])
 def test_diverged_runs_are_results_and_every_sampler_lives_with_them(
     sampler: str, study: dict[str, Any], shared_home: Path

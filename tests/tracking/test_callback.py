@@ -78,6 +78,7 @@ def test_points_that_cannot_be_written_keep_no_failed_run_from_its_end(
     assert (entry.status, entry.tags["reason"]) == ("FAILED", "ValueError: mine")
 
 
+@pytest.mark.fault
 def test_a_store_that_fails_for_a_while_ends_no_run(
     store: Store, experiment: str, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def gone(*arguments: Any, **named: Any) -> None:
     raise Gone
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("broken", [METHODS, METHODS[1:], METHODS[3:], METHODS[4:]])
 def test_a_run_that_its_server_missed_is_delivered_once(
     broken: tuple[str, ...], store: Store, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,6 +102,7 @@ def finished(store: Store, tmp_path: Path) -> list[int]:
     return [entry.result.spec.seed for entry in entries if entry.status == "FINISHED" and entry.result is not None]
 
 
+@pytest.mark.fault
 def test_an_upload_that_fails_does_not_hold_up_the_next_and_is_set_aside_with_a_line_that_says_so(
     pending: Spool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_server_that_is_gone_costs_no_attempt(pending: Spool, store: Store, mo
     assert len(pending.pending_uploads()) == 2 and pending.set_aside() == []
 
 
+@pytest.mark.fault
 def test_a_damaged_upload_is_set_aside_at_once(pending: Spool, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     first, _ = pending.pending_uploads()
     (first / "upload.json").write_text('{"uri": ')

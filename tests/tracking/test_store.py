@@ -225,6 +225,7 @@ def client_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlflow.MlflowClient", lambda *_, **__: pytest.fail("asked before its server was known"))
 
 
+@pytest.mark.fault
 def test_an_unreachable_server_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client_is_not_reached(monkeypatch)
     port = free_port()
@@ -232,6 +233,7 @@ def test_an_unreachable_server_is_told_at_once(tmp_path: Path, monkeypatch: pyte
         Store.open(Home.open(tmp_path), f"http://127.0.0.1:{port}/")
 
 
+@pytest.mark.fault
 def test_a_server_that_accepts_and_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `HEALTH_SECONDS`: without that limit this test would never end."""
     client_is_not_reached(monkeypatch)

@@ -118,6 +118,7 @@ def some(update: int) -> Checkpoint:
     return Checkpoint(update, {"loss": 0.1}, {"w": torch.arange(update, dtype=torch.float32)})
 
 
+@pytest.mark.fault
 def test_two_are_kept_and_the_older_one_serves_when_the_newer_is_damaged(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "run")
     assert kept.read() is None
@@ -134,6 +135,7 @@ def test_two_are_kept_and_the_older_one_serves_when_the_newer_is_damaged(tmp_pat
         assert (found.update if found else None) == (2 if name.startswith("00000003") else None)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("flipped", range(0, 200, 23))
 def test_one_flipped_bit_is_noticed(flipped: int, tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "run")
@@ -147,6 +149,7 @@ def test_one_flipped_bit_is_noticed(flipped: int, tmp_path: Path) -> None:
     assert kept.read() is not None
 
 
+@pytest.mark.fault
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Checkpoints(tmp_path / "run")
     kept.write(some(1))

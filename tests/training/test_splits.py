@@ -59,6 +59,7 @@ def test_a_split_is_drawn_once_and_read_from_then_on(spec: RunSpec, drawn: list[
     assert same(first, again) and same(first, splits(spec))
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("damage", ["a flipped bit", "half of it", "gone"])
 def test_a_damaged_file_is_noticed_and_drawn_again(
     damage: str, drawn: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture

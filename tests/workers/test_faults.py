@@ -74,6 +74,7 @@ class Fills(StudyCallback):
             assert shutil.disk_usage(self.ballast.parent).free == 0
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_disk_is_one_sentence_and_loses_nothing(workers: int, disk: Path, tmp_path: Path) -> None:
@@ -95,6 +96,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(workers: int, disk: Path,
     assert [trial.objective for trial in result.trials] == [trial.objective for trial in whole.trials]
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_database_that_goes_away_is_one_sentence_and_loses_nothing(
@@ -141,6 +143,7 @@ def test_a_database_that_goes_away_is_one_sentence_and_loses_nothing(
     assert begun <= {trial.runs[0].run_key for trial in result.trials} and not list(home.glob("checkpoints/*"))
 
 
+@pytest.mark.fault
 def test_a_home_that_cannot_be_written_is_one_sentence(disk: Path) -> None:
     Home.open(disk / "home")
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -148,6 +151,7 @@ def test_a_home_that_cannot_be_written_is_one_sentence(disk: Path) -> None:
         longlag.sweep(STUDY, home=disk / "home")
 
 
+@pytest.mark.fault
 def test_a_trial_that_needs_too_much_memory_fails_alone(tmp_path: Path) -> None:
     study = {**STUDY, "name": "big", "space": {"model.hidden_size": [20_000, 6]}}
     _, hard = before = resource.getrlimit(resource.RLIMIT_AS)

@@ -62,6 +62,7 @@ def driver(host: str, file: Path, home: Path, *options: str, first: str = "") ->
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["shared", "apart"])
 def test_two_hosts_share_a_study_and_one_is_killed(folder: str, storage: str, tracking: str, tmp_path: Path) -> None:

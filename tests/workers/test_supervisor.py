@@ -77,6 +77,7 @@ class Killer(WorkerCallback):
         self.deaths.append(how)
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_two_workers_give_the_numbers_of_one_though_one_is_killed(tmp_path: Path) -> None:
     requests = [requested(seed) for seed in range(3)]
@@ -184,6 +185,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", start)
 
 
+@pytest.mark.fault
 def test_a_run_whose_workers_die_fails_and_a_row_of_deaths_ends_everything(tmp_path: Path, quick: None) -> None:
     search = Wanted([requested(0)])
     launcher = Dying({0, 1})

@@ -130,6 +130,7 @@ def test_never_more_workers_than_trials(asked: int, trials: int, count: int) -> 
         how_many(0, trials)
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_once_saves_and_the_same_command_goes_on(workers: int, tmp_path: Path) -> None:
