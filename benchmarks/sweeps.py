@@ -23,12 +23,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.stores import STUDY, grow
 from benchmarks.timing import machine
 
 QUICKSTART: dict[str, Any] = {
@@ -182,46 +182,6 @@ def size_of(home: Path) -> tuple[int, int]:
 # -- a large store ----------------------------------------------------------------------------------------------------
 
 
-def grow(home: Path, runs: int) -> None:
-    """A study of so many trials: one is trained, the others are copies of it in both stores."""
-    import optuna
-
-    from longlag import sweep
-    from longlag.study.storage import connect
-
-    base = {**QUICKSTART, "training": {**QUICKSTART["training"], "updates": 1000}}
-    result = sweep(study("bench", base, 1), home=home)
-    (source,) = result.trials[0].run_ids
-    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database, database:
-        names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        columns = {n: [row[1] for row in database.execute(f"PRAGMA table_info({n})")] for n in names}
-        keyed = [n for n in ("runs", "metrics", "latest_metrics", "params", "tags") if "run_uuid" in columns[n]]
-        copies = [uuid.uuid4().hex for _ in range(runs - 1)]
-        for copy in copies:
-            for table in keyed:
-                fields = ", ".join(columns[table])
-                given = fields.replace("run_uuid", "?").replace("artifact_uri", f"replace(artifact_uri, '{source}', ?)")
-                values = [copy] * given.count("?")
-                database.execute(
-                    f"INSERT INTO {table} ({fields}) SELECT {given} FROM {table} WHERE run_uuid = ?", [*values, source]
-                )
-    folder = home / "artifacts" / source
-    for copy in copies:
-        there = home / "artifacts" / copy / "artifacts"
-        there.mkdir(parents=True)
-        (there / "result.json").write_bytes((folder / "artifacts" / "result.json").read_bytes())
-    storage = connect(f"sqlite:///{home / 'optuna.db'}")
-    opened = optuna.load_study(study_name="bench", storage=storage)
-    (first,) = opened.get_trials()
-    opened.add_trials(
-        optuna.trial.create_trial(
-            state=first.state, params=first.params, distributions=first.distributions, value=first.value,
-            user_attrs={**first.user_attrs, "run_ids": [copy]},
-        )
-        for copy in copies
-    )  # fmt: skip
-
-
 def report_store(runs: int) -> None:
     from longlag import report
     from longlag.cli.homes import studies
@@ -239,7 +199,7 @@ def report_store(runs: int) -> None:
             print(f"  {what:<52}{time.perf_counter() - start:>7.2f}", flush=True)
             return value
 
-        result = timed("longlag report, without the start of Python", lambda: report("bench", home=home))
+        result = timed("longlag report, without the start of Python", lambda: report(STUDY, home=home))
         assert len(result.trials) == runs and all(trial.runs for trial in result.trials)
         timed("longlag list studies, the same", lambda: studies(home))
         timed("all runs of all studies, counted", lambda: Store.open(Home.open(home)).studies())

@@ -12,8 +12,9 @@ Examples:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from longlag import lazy
 
 if TYPE_CHECKING:
     from longlag.analysis.probe import ProbeResult, probe
@@ -66,12 +67,7 @@ _HOMES = {
 """The module that each name is imported from when it is first used."""
 
 if not TYPE_CHECKING:  # a type checker would take it for a promise that every name exists
-
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
+    __getattr__ = lazy.names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

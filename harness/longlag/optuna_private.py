@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
@@ -62,3 +63,53 @@ def set_user_attribute(storage: optuna.storages.RDBStorage, trial: FrozenTrial, 
 def parameters(trial: FrozenTrial) -> dict[str, Any]:
     """The values that a trial has, and those that it was enqueued with and has not reached yet."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+class Trials:
+    """What an importance evaluator reads of a study. A study of Optuna's own copies every trial that is added to it,
+    which takes longer than the evaluation, and a bootstrap makes fifty of them.
+
+    Args:
+        trials: value, parameters and distributions of each; smaller values are better.
+    """
+
+    directions = (optuna.study.StudyDirection.MINIMIZE,)
+
+    def __init__(self, trials: Iterable[tuple[float, Mapping[str, Any], Mapping[str, BaseDistribution]]]) -> None:
+        self._trials = [
+            FrozenTrial(
+                number=number,
+                trial_id=number,
+                state=TrialState.COMPLETE,
+                value=value,
+                params=dict(params),
+                distributions=dict(distributions),
+                datetime_start=None,
+                datetime_complete=None,
+                user_attrs={},
+                system_attrs={},
+                intermediate_values={},
+            )
+            for number, (value, params, distributions) in enumerate(trials)
+        ]
+
+    def some(self, numbers: Sequence[int]) -> Trials:
+        """Those of some numbers, which may come more than once."""
+        made = Trials(())
+        made._trials = [self._trials[number] for number in numbers]
+        return made
+
+    def get_trials(self, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
+        return self._trials
+
+    def _is_multi_objective(self) -> bool:
+        return False
+
+
+def ped_anova(trials: Trials, params: Sequence[str]) -> dict[str, float]:
+    """Optuna's PED-ANOVA of the parameters that any of the trials has."""
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    there = [name for name in params if any(name in trial.params for trial in trials.get_trials())]
+    study: Any = trials
+    return PedAnovaImportanceEvaluator().evaluate(study, params=there)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
+from longlag.analysis.ranks import bootstrap, ranks, spearman
 from longlag.analysis.relation import correlate
 
 
@@ -28,3 +29,19 @@ def test_what_is_missing_or_diverged() -> None:
     assert found.runs == 4 and found.rho == pytest.approx(1)
     assert correlate("x", "y", x, np.ones(5)).rho is None
     assert correlate("x", "y", x[:3], np.arange(3.0)).rho is None
+
+
+@pytest.mark.parametrize("size", [4, 50])
+def test_ranks_and_their_bootstrap_are_scipys(size: int) -> None:
+    """With ties, infinities, and an outcome of two values."""
+    random = np.random.default_rng(size)
+    x, y = random.integers(0, size // 2, size).astype(float), (random.uniform(size=size) < 0.5).astype(float)
+    x[0], y[:2] = math.inf, (0, 1)
+    assert ranks(x).tolist() == rankdata(x).tolist()
+    assert spearman(x, y) == pytest.approx(float(spearmanr(x, y).statistic))
+    index = np.random.default_rng(0).integers(0, size, (20, size))
+    a, b = (rankdata(values[index], axis=1) for values in (x, y))
+    expected = [
+        np.corrcoef(*pair)[0, 1] if all(np.ptp(each) for each in pair) else math.nan for pair in zip(a, b, strict=True)
+    ]
+    np.testing.assert_allclose(bootstrap(x, y, 20), expected, atol=1e-12)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
@@ -80,3 +81,22 @@ def test_what_an_enqueued_trial_was_given_and_notes_on_another_ones_trial(tmp_pa
     assert running.params == {"a": 1} and optuna_private.parameters(running) == {"a": 1, "b": 2}, MOVED
     optuna_private.set_user_attribute(storage, running, "reason", "because")
     assert made.trials[0].user_attrs == {"reason": "because"}, MOVED
+
+
+def test_ped_anova_of_trials_outside_of_a_study_is_that_of_a_study() -> None:
+    """A trial that comes twice counts twice."""
+    scales = {
+        "a": optuna.distributions.FloatDistribution(0, 1),
+        "b": optuna.distributions.CategoricalDistribution("xy"),
+    }
+    random = np.random.default_rng(0)
+    points = [{"a": float(random.uniform()), "b": str(random.choice(["x", "y"]))} for _ in range(40)]
+    values = [point["a"] + 0.1 * (point["b"] == "x") for point in points]  # type: ignore[operator]
+    numbers = [*range(40), 3, 3, 7]
+    made = optuna.create_study()
+    for k in numbers:
+        trial = optuna.trial.create_trial(value=values[k], params=points[k], distributions=scales)
+        made.add_trial(trial)
+    expected = optuna.importance.PedAnovaImportanceEvaluator().evaluate(made)
+    all_ = optuna_private.Trials((v, p, scales) for v, p in zip(values, points, strict=True))
+    assert optuna_private.ped_anova(all_.some(numbers), ["b", "a", "none"]) == pytest.approx(expected), MOVED

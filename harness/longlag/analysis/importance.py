@@ -3,10 +3,10 @@
 Both look at the *ranks* of an objective, not at its values: a diverged run is infinitely bad, and ranks know infinity.
 Pruned trials count with the score that they had reached; failed ones, which have none, do not count.
 
-fANOVA (Hutter, Hoos and Leyton-Brown 2014): the share of the variance that an axis explains alone, averaged over all
-others, on the surface that a random forest fits. What axes explain only together is in none of the shares; they need
-not sum to 1. Axes on a logarithmic scale are looked at on that scale. An axis with a condition is judged among the
-trials in which it exists, together with all axes that exist in each of those.
+fANOVA (Hutter, Hoos and Leyton-Brown 2014; `longlag.analysis.fanova`): the share of the variance that an axis explains
+alone, averaged over all others, on the surface that a random forest fits. What axes explain only together is in none of
+the shares; they need not sum to 1. Axes on a logarithmic scale are looked at on that scale. An axis with a condition is
+judged among the trials in which it exists, together with all axes that exist in each of those.
 
 PED-ANOVA (Watanabe, Bansal and Hutter 2023; with conditions Iida and Watanabe 2026): how far the best tenth of the
 trials is distributed otherwise along an axis than all of them, here as a share of the sum over the axes. It answers
@@ -17,16 +17,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from longlag import optuna_private
+from longlag.analysis import fanova
+from longlag.analysis.kept import Kept, digest
+from longlag.analysis.ranks import Values, ranks
 from longlag.analysis.result import StudyResult, TrialResult
 from longlag.spec import Direction, Range, Space, label
 from longlag.spec.axes import applies, choices, condition
@@ -37,6 +39,8 @@ FEWEST: dict[Method, int] = {"fanova": 12, "ped-anova": 30}
 """Trials below which nothing is said; PED-ANOVA looks at a tenth of them."""
 RESAMPLES: dict[Method, int] = {"fanova": 20, "ped-anova": 50}
 """Of the bootstrap; a forest takes its time."""
+QUICK = 300
+"""Trials above which it takes seconds."""
 TREES, TREES_RESAMPLED = 64, 16
 WIDTH = 1.96
 """Standard errors to either side of an estimate: 95%."""
@@ -70,14 +74,40 @@ class Importance:
     reason: str = ""
 
 
-def importances(result: StudyResult) -> list[Importance]:
-    """Of every axis with more than one value, for every objective, by both methods."""
+def importances(result: StudyResult, kept: Kept | None = None, quick: bool = False) -> list[Importance]:
+    """Of every axis with more than one value, for every objective, by both methods.
+
+    Args:
+        result: the study.
+        kept: what it has for the same trials is not computed again.
+        quick: say how to compute it where that takes seconds.
+    """
     space = {path: axis for path, axis in result.spec.space.items() if _varies(axis)}
     found: list[Importance] = []
     for objective, direction in zip(result.spec.objectives, result.directions, strict=True):
         counted = [trial for trial in result.trials if objective in trial.objectives]
-        found += _fanova(counted, space, objective, direction)
-        found += _of(counted, space, objective, direction, "ped-anova", list(space), "")
+        found += _kept(counted, space, objective, direction, kept, quick)
+    return found
+
+
+def _kept(
+    trials: Sequence[TrialResult], space: Space, objective: str, direction: Direction, kept: Kept | None, quick: bool
+) -> list[Importance]:
+    axes = {path: axis if isinstance(axis, list) else axis.model_dump(mode="json") for path, axis in space.items()}
+    shows = digest(axes, direction, [[trial.number, trial.point, trial.objectives[objective]] for trial in trials])
+    key = f"importance for {objective}"
+    before = None if kept is None else kept.get(key, shows)
+    if before is not None:
+        return [Importance(**each) for each in before]
+    if quick and len(trials) > QUICK:
+        reason = f"{len(trials):,} trials take seconds: longlag report --importance"
+        return [
+            Importance(objective, method, path, "", len(trials), reason=reason) for path in space for method in NAMES
+        ]
+    found = _fanova(trials, space, objective, direction)
+    found += _of(trials, space, objective, direction, "ped-anova", list(space), "")
+    if kept is not None and any(each.share is not None for each in found):
+        kept.put(key, shows, as_json(found))
     return found
 
 
@@ -124,18 +154,18 @@ def _of(
     if len(trials) < FEWEST[method]:
         return silent(f"{len(trials)} trials; {NAMES[method]} needs {FEWEST[method]}")
     sign = 1 if direction == "minimize" else -1  # the best rank is the smallest
-    ranks = _ranks([sign * trial.objectives[objective] for trial in trials])
-    if len(set(ranks.tolist())) < 2:
+    targets = _ranks([sign * trial.objectives[objective] for trial in trials])
+    if len(set(targets.tolist())) < 2:
         return silent("the objective is the same in all trials")
-    frozen = _frozen(trials, space, ranks)
-    point = _evaluate(frozen, list(space), method, seed=0)
+    evaluate = _forests(trials, space, targets) if method == "fanova" else _densities(trials, space, targets)
+    everything = np.arange(len(trials))
+    point = evaluate(everything, 0)
     if point is None:
         return silent("the axes explain nothing")
     random = np.random.default_rng(0)
-    drawn: list[dict[str, float]] = []
+    drawn: list[Mapping[str, float]] = []
     for seed in range(1, RESAMPLES[method] + 1):
-        index = random.integers(0, len(frozen), len(frozen))
-        again = _evaluate([frozen[k] for k in index], list(space), method, seed)
+        again = evaluate(random.integers(0, len(trials), len(trials)), seed)
         drawn += [] if again is None else [again]
     result = []
     for path in asked:
@@ -147,26 +177,62 @@ def _of(
     return result
 
 
-def _ranks(values: Sequence[float]) -> NDArray[np.float64]:
+def _ranks(values: Sequence[float]) -> Values:
     """From 0 for the best to 1; equal values share a rank."""
-    from scipy.stats import rankdata
-
-    ranks: NDArray[np.float64] = (rankdata(values) - 1) / max(1, len(values) - 1)
-    return ranks
+    return (ranks(np.asarray(values)) - 1) / max(1, len(values) - 1)
 
 
-def _frozen(trials: Sequence[TrialResult], space: Space, ranks: NDArray[np.float64]) -> list[FrozenTrial]:
-    """Trials as Optuna takes them, with ranks for values and logarithms on logarithmic axes."""
+Evaluate = Callable[[NDArray[np.int64], int], Mapping[str, float] | None]
+"""From the numbers of trials, which may come more than once, and a seed, to the shares; None where there is nothing to
+share out. Seed 0 is the estimate, others are resamples."""
+
+
+def _forests(trials: Sequence[TrialResult], space: Space, targets: Values) -> Evaluate:
+    """By fANOVA. Every trial has a value on every axis of the space."""
+
+    def column(path: str, index: NDArray[np.int64]) -> fanova.Axis:
+        axis, values = space[path], columns[path]
+        found = choices(axis)
+        if found is not None:
+            return fanova.Choices([values[k] for k in index], len(found))
+        assert isinstance(axis, Range)
+        return fanova.Numbers([values[k] for k in index], _coordinate(axis, axis.low), _coordinate(axis, axis.last()))
+
+    def numbers(path: str) -> list[Any]:
+        found = choices(space[path])
+        values = [_coordinate(space[path], trial.point[path]) for trial in trials]
+        if found is None:
+            return values
+        place = {label(value): number for number, value in enumerate(found)}
+        return [place[value] for value in values]
+
+    columns = {path: numbers(path) for path in space}
+
+    def evaluate(index: NDArray[np.int64], seed: int) -> Mapping[str, float] | None:
+        axes = {path: column(path, index) for path in space}
+        return fanova.shares(axes, targets[index], TREES_RESAMPLED if seed else TREES, seed)
+
+    return evaluate
+
+
+def _densities(trials: Sequence[TrialResult], space: Space, targets: Values) -> Evaluate:
+    """By PED-ANOVA, as shares of the sum over the axes."""
     scales = {path: _distribution(axis) for path, axis in space.items()}
-    found = []
-    for trial, rank in zip(trials, ranks, strict=True):
+    frozen = []
+    for trial, target in zip(trials, targets, strict=True):
         point = {path: trial.point[path] for path in space if path in trial.point and applies(space[path], trial.point)}
         params = {path: _coordinate(space[path], value) for path, value in point.items()}
-        distributions = {path: scales[path] for path in params}
-        found.append(
-            create_trial(state=TrialState.COMPLETE, value=float(rank), params=params, distributions=distributions)
-        )
-    return found
+        frozen.append((float(target), params, {path: scales[path] for path in params}))
+    study = optuna_private.Trials(frozen)
+
+    def evaluate(index: NDArray[np.int64], seed: int) -> Mapping[str, float] | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of too few trials in a resample; experimental
+            found = optuna_private.ped_anova(study.some(index.tolist()), list(space))
+        total = sum(found.values())
+        return {path: float(share) / total for path, share in found.items()} if total > 0 else None
+
+    return evaluate
 
 
 def _distribution(axis: Any) -> BaseDistribution:
@@ -181,28 +247,6 @@ def _coordinate(axis: Any, value: Any) -> Any:
     if not isinstance(axis, Range):
         return label(value)
     return math.log(value) if axis.log else float(value)
-
-
-def _evaluate(
-    trials: Sequence[FrozenTrial], paths: Sequence[str], method: Method, seed: int
-) -> dict[str, float] | None:
-    """The shares; None where there is nothing to share out. Seed 0 is the estimate, others are resamples."""
-    study = optuna.create_study()
-    study.add_trials(trials)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of too few trials in a resample; experimental
-        try:
-            if method == "fanova":
-                evaluator = optuna.importance.FanovaImportanceEvaluator(
-                    n_trees=TREES_RESAMPLED if seed else TREES, seed=seed
-                )
-                return dict(evaluator.evaluate(study, params=list(paths)))
-            there = [path for path in paths if any(path in trial.params for trial in trials)]
-            found = optuna.importance.PedAnovaImportanceEvaluator().evaluate(study, params=there)
-        except RuntimeError:  # no variance in any tree
-            return None
-    total = sum(found.values())
-    return {path: float(share) / total for path, share in found.items()} if total > 0 else None
 
 
 def as_json(found: Sequence[Importance]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longlag.analysis import relation
+from longlag.analysis.kept import Kept, digest
 from longlag.analysis.result import StudyResult, TrialResult
 from longlag.log import log
 from longlag.probes import draw
@@ -43,16 +44,40 @@ class Seed:
     score: dict[int, float]
 
 
-def draw_all(result: StudyResult, store: Store, folder: Path) -> list[Path]:
-    """Draw what there is to draw into `folder`; returns the files: ``curves``, as PNG and PDF, and ``relation``."""
+def draw_all(result: StudyResult, store: Store, folder: Path, kept: Kept | None = None) -> list[Path]:
+    """Draw what there is to draw into `folder`; returns the files: ``curves``, as PNG and PDF, and ``relation``.
+
+    What `kept` knows to show the same is not drawn again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    rows = gather(result, store)
+    rows, panels = gather(result, store), relation.panels(result)
+    name = result.spec.name
+    made: list[Path] = []
     if rows:
-        made = [folder / "curves.png", folder / "curves.pdf"]
-        curves(rows, result.spec.name, made)
-    scatter = folder / "relation.png"
-    return [*made, scatter] if relation.scatter(result, scatter) else made
+        paths = [folder / "curves.png", folder / "curves.pdf"]
+        shown = {
+            task: {label: list(map(_shown, seeds)) for label, seeds in cells.items()} for task, cells in rows.items()
+        }
+        made += _draw(paths, digest(name, shown), kept, lambda: curves(rows, name, paths))
+    if panels:
+        path = folder / "relation.png"
+        made += _draw([path], digest(name, panels), kept, lambda: relation.scatter(panels, name, path))
+    return made
+
+
+def _draw(paths: list[Path], shows: str, kept: Kept | None, draw: Callable[[], None]) -> list[Path]:
+    key = paths[0].stem
+    if kept is None:
+        draw()
+    elif not kept.get(key, shows) or not all(path.exists() for path in paths):
+        draw()
+        kept.put(key, shows, True)
+    return paths
+
+
+def _shown(seed: Seed) -> list[Any]:
+    """All that a picture shows of a run."""
+    return [seed.kind, seed.before, seed.after, sorted(seed.score.items()), seed.run.outcome, seed.run.solved]
 
 
 # -- what is shown ----------------------------------------------------------------------------------------------------
@@ -164,6 +189,7 @@ def curves(rows: dict[str, dict[str, list[Seed]]], title: str, paths: Sequence[P
         axes[2].set_title(f"{task}: learning", fontsize=9)
     for path in paths:
         figure.savefig(path)
+        figure.set_layout_engine("none")  # every format is laid out as the first one, which takes as long as drawing
 
 
 def _before(seed: Seed) -> Values:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from longlag.analysis.ranks import Values, bootstrap, spearman
 from longlag.analysis.result import StudyResult
 from longlag.training import RunResult
 
@@ -18,8 +18,6 @@ RESAMPLES = 2000
 LEVEL = 0.95
 FEWEST = 4
 """Runs below which nothing is said."""
-
-Values = NDArray[np.float64]
 
 PREDICTORS = {
     "horizon before training": "share of the steps that the gradient reaches back (1%), before the first update",
@@ -99,57 +97,35 @@ def relate(result: StudyResult) -> list[Relation]:
 
 def correlate(x_name: str, y_name: str, x: Values, y: Values) -> Relation:
     """Spearman's correlation of two numbers of each run and its interval."""
-    from scipy.stats import spearmanr
-
     known = ~(np.isnan(x) | np.isnan(y))
     x, y = x[known], y[known]
     if len(x) < FEWEST or len(set(x)) < 2 or len(set(y)) < 2:
         return Relation(x_name, y_name, len(x), None, None, None)
-    rho = float(spearmanr(_finite(x), _finite(y)).statistic)
-    index = np.random.default_rng(0).integers(0, len(x), (RESAMPLES, len(x)))
-    drawn = _spearman(x[index], y[index])
-    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Relation(x_name, y_name, len(x), rho, float(low), float(high))
-
-
-def _finite(values: Values) -> Values:
-    """Ranks, which know infinity."""
-    from scipy.stats import rankdata
-
-    ranks: Values = rankdata(values)
-    return ranks
-
-
-def _spearman(x: Values, y: Values) -> Values:
-    """Row by row; NaN where a row does not vary."""
-    from scipy.stats import rankdata
-
-    a, b = (rankdata(values, axis=1) for values in (x, y))
-    a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (a, b))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found: Values = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    return found
+    low, high = np.nanquantile(bootstrap(x, y, RESAMPLES), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Relation(x_name, y_name, len(x), spearman(x, y), float(low), float(high))
 
 
 def as_json(relations: Sequence[Relation]) -> list[dict[str, Any]]:
     return [asdict(relation) for relation in relations]
 
 
-def scatter(result: StudyResult, path: Path) -> bool:
-    """Score over the horizon before and during training, a point a run: PNG. False where no run has both."""
-    from longlag.probes import draw
+Panels = Mapping[str, Mapping[str, list[tuple[float, float, bool]]]]
+"""When the horizon was measured -> cell -> its share, score and whether the run solved its task, of every run."""
 
-    runs = runs_of(result)
-    panels: dict[str, Mapping[str, list[tuple[float, float, bool]]]] = {}
+
+def panels(result: StudyResult) -> Panels:
+    """What `scatter` shows; empty where no run has a horizon."""
+    found: dict[str, dict[str, list[tuple[float, float, bool]]]] = {}
     for name in ("horizon before training", "horizon during training"):
-        cells: dict[str, list[tuple[float, float, bool]]] = {}
-        for run in runs:
+        for run in runs_of(result):
             x, y = predictor(run, name), -outcome(run, "score")
             if math.isfinite(x):
-                cells.setdefault(run.spec.cell.name, []).append((x, y, run.solved))
-        if cells:
-            panels[name] = cells
-    if not panels:
-        return False
-    draw.scatter(panels, path, f"{result.spec.name}: gradient flow and learning", "score (trivial predictor 1)")
-    return True
+                found.setdefault(name, {}).setdefault(run.spec.cell.name, []).append((x, y, run.solved))
+    return found
+
+
+def scatter(shown: Panels, title: str, path: Path) -> None:
+    """Score over the horizon before and during training, a point a run: PNG."""
+    from longlag.probes import draw
+
+    draw.scatter(shown, path, f"{title}: gradient flow and learning", "score (trivial predictor 1)")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from longlag.training import RunResult
     from longlag.workers.requests import Execution
 
+ROWS = 100
+"""Finished trials in the table of a study, and as many that are not; a terminal needs seconds for thousands."""
 USUAL = {"cell": "cell", "model.depth": "depth", "optimizer": "optimizer"}
 
 
@@ -71,11 +73,15 @@ def print_study(
     relations: Sequence[Relation] = (),
     pictures: Sequence[Path] = (),
     importance: Sequence[Importance] = (),
+    every: bool = False,
 ) -> None:
-    """The closing table, what to make of it, and what to type next."""
+    """The closing table, what to make of it, and what to type next; `every` trial, or the best `ROWS`."""
     out = console()
-    out.print(study_table(result))
-    for trial in result.failed:
+    shown = result.trials if every else first_trials(result)
+    out.print(study_table(result, shown))
+    if len(shown) < len(result.trials):
+        out.print(f"{len(result.trials) - len(shown):,} more trials are not in the table (longlag report --all)")
+    for trial in [trial for trial in shown if trial.state == "failed"]:
         out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
     if importance:
         print_importance(out, importance, result)
@@ -95,7 +101,13 @@ def print_study(
     )
 
 
-def study_table(result: StudyResult) -> Table:
+def first_trials(result: StudyResult) -> list[TrialResult]:
+    """The best finished trials, and some of those that are running, lost, waiting or failed."""
+    done = [trial for trial in result.trials if trial.state in ("complete", "pruned")]
+    return [*done[:ROWS], *[trial for trial in result.trials if trial.state not in ("complete", "pruned")][:ROWS]]
+
+
+def study_table(result: StudyResult, trials: Sequence[TrialResult]) -> Table:
     """Trials from the best to the worst."""
     metrics = {run.spec.task.name: next(iter(run.validation), "") for t in result.trials for run in t.runs}
     metric = f"test {next(iter(metrics.values()))}" if len(metrics) == 1 else "test"
@@ -116,7 +128,7 @@ def study_table(result: StudyResult) -> Table:
     extra = [name for name in result.spec.objectives if name != "score"]
     for name in extra:
         table.add_column(name, justify="right")
-    for trial in result.trials:
+    for trial in trials:
         row = trial_row(trial, list(columns), result)
         row += [number(trial.objectives[name]) if name in trial.objectives else "–" for name in extra]
         if caption:

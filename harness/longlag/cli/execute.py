@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json as json_
-from pathlib import Path
-from typing import Any
 
 import typer
 
-from longlag.analysis import relation
-from longlag.analysis.importance import as_json, importances
-from longlag.analysis.result import StudyResult
 from longlag.cli import display
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import RunProgress, SweepProgress
+from longlag.cli.summary import print_study, run_fields
 from longlag.spec import RunSpec, StudySpec
 from longlag.study.queue import Workers
 from longlag.study.run import run
 from longlag.study.sweep import sweep
-from longlag.tracking.home import Home
-from longlag.training import RunResult
 from longlag.workers.faults import translate_errors
 from longlag.workers.stopping import graceful
 from longlag.workspace import Workspace
@@ -49,11 +43,6 @@ def one_run(
     typer.echo("\n".join(display.run_lines(done, workspace.home, uri)))
 
 
-def run_fields(result: RunResult) -> dict[str, Any]:
-    """The fields of a run's result, with whether it solved its task."""
-    return {**result.model_dump(mode="json"), "solved": result.solved}
-
-
 def study(
     spec: StudySpec, workspace: Workspace, workers: Workers, heartbeat_seconds: int | None = None, *, json: bool
 ) -> None:
@@ -64,25 +53,3 @@ def study(
         print_study(result, workspace.home, json)
     if result.failed:
         raise typer.Exit(1)
-
-
-def print_study(
-    result: StudyResult, home: Home, json: bool, pictures: Path | None = None, importance: bool = False
-) -> None:
-    """The study as it stands, which axes matter, how well gradient flow says who learns, the pictures of a folder."""
-    folder = pictures or home.reports / result.spec.name
-    drawn = sorted(folder.glob("*.p??")) if folder.is_dir() else []
-    relations = relation.relate(result)
-    found = importances(result) if importance else []
-    if json:
-        fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
-        fields["trials"] = [
-            {**trial.model_dump(mode="json"), "runs": [run_fields(each) for each in trial.runs]}
-            for trial in result.trials
-        ]
-        fields |= {"relations": relation.as_json(relations), "pictures": [str(path) for path in drawn]}
-        if importance:
-            fields["importance"] = as_json(found)
-        typer.echo(json_.dumps(fields, indent=2))
-        return
-    display.print_study(result, home, relations, drawn, found)

@@ -31,7 +31,16 @@ def report(
             help="Another study: show the points of both side by side.", autocompletion=options.complete_study
         ),
     ] = None,
-    importance: Annotated[bool, typer.Option(help="Which axes matter, which takes some seconds; off: without.")] = True,
+    importance: Annotated[
+        bool | None,
+        typer.Option(
+            help="Which axes matter. By default from the end of the sweep, or computed for at most 300 trials; "
+            "--importance computes it for more, in seconds."
+        ),
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every trial in the table, in place of the best 100 and 100 unfinished ones.")
+    ] = False,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
@@ -56,21 +65,23 @@ def report(
     if place is None:
         raise none_begun(study, home)
 
+    from longlag.analysis.kept import Kept
     from longlag.analysis.pictures import draw_all
-    from longlag.cli.execute import print_study
+    from longlag.cli.summary import print_study
     from longlag.errors import UserError
     from longlag.study.report import report as stored
 
-    result = stored(study, place)
+    store = place.store()
+    result = stored(study, place, store)
     if compare is not None:
         from longlag.cli.papers import print_comparison
 
-        other = stored(compare, place)
+        other = stored(compare, place, store)
         print_comparison(result, other, json)
         return
     folder = pictures or place.home.reports / result.spec.name
     try:
-        draw_all(result, place.store(), folder)
+        draw_all(result, store, folder, Kept(folder) if pictures is None else None)
     except OSError as error:
         raise UserError(f"the pictures cannot be written to {folder}: {error.strerror}; give --pictures") from error
-    print_study(result, place.home, json, folder, importance)
+    print_study(result, place.home, json, folder, importance, all_)

@@ -11,13 +11,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from longlag.kernels import StateGradients
 from longlag.probes import scalars
+
+if TYPE_CHECKING:
+    from longlag.kernels import StateGradients
 
 QUANTILES = (0.1, 0.5, 0.9)
 """Over the examples of a batch, beside the mean."""

@@ -30,15 +30,15 @@ STATES: dict[TrialState, State] = {
 }
 
 
-def report(name: str, workspace: Workspace) -> StudyResult:
-    """A study that was begun before, as it is now.
+def report(name: str, workspace: Workspace, store: Store | None = None) -> StudyResult:
+    """A study that was begun before, as it is now; `store` is the workspace's, if it is open already.
 
     Raises:
         UserError: when there is none of this name.
     """
     study_store = StudyStore.stored(name, where(workspace))
-    store = workspace.store()
     with closing(study_store.storage):
+        store = store or workspace.store()
         return collect(study_store, store, store.experiment_id(name))
 
 

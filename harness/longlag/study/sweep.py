@@ -7,6 +7,8 @@ from contextlib import closing, suppress
 
 from longlag.analysis import pictures
 from longlag.analysis.best import best_run
+from longlag.analysis.importance import importances
+from longlag.analysis.kept import Kept
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.spec import StudySpec, require_for_study
@@ -111,6 +113,9 @@ def conclude(study_store: StudyStore, config: WorkerConfig, store: Store) -> Stu
     if found is not None:
         with suppress(UserError), study_store.lock():  # adopted from an older version, which kept no weights
             models.log_best(store, config.experiment, study_store.spec.name, found.run_id)
-    drawn = pictures.draw_all(result, store, store.home.reports / study_store.spec.name)
+    folder = store.home.reports / study_store.spec.name
+    kept = Kept(folder)
+    drawn = pictures.draw_all(result, store, folder, kept)
+    importances(result, kept)  # for the report, which takes seconds longer without
     store.end_parent(config.parent, "FAILED" if result.failed else "FINISHED", summary(result), drawn)
     return result

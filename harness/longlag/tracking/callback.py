@@ -10,20 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from longlag.credentials import bare
-from longlag.errors import one_line
 from longlag.log import log
 from longlag.probes import Curve
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
 from longlag.tracking import connection, describe, figures, throughtime
 from longlag.tracking.spool import BATCH, Logged, PendingUpload, Spool, metrics
-from longlag.training import RunCallback, RunResult, Split
+from longlag.training import RunCallback, RunResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import RunTag
     from torch import Tensor
+
+    from longlag.training import Split
 
 WEIGHTS = "weights.safetensors"
 FLUSH_SECONDS = 10.0
@@ -85,7 +85,7 @@ class MlflowCallback(RunCallback):
         if self._before and self._continue({**own, **self.tags}):
             return
         self._upload = PendingUpload(
-            uri=bare(str(self.client.tracking_uri)),
+            uri=str(self.client.tracking_uri),
             experiment_id=self.experiment_id,
             run_id=None,
             name=self.name,
@@ -190,7 +190,7 @@ class MlflowCallback(RunCallback):
             log.warning("%d points of run %s are lost: %s", len(self._buffer), self.run_id, lost, exc_info=True)
         self._buffer = []  # what could not be written must not keep the run from its end
         try:
-            self._end(status, outcome, one_line(error)[:1000])
+            self._end(status, outcome, describe.sentence(error))
         except Exception as lost:
             log.warning("run %s cannot be marked as %s: %s", self.run_id, status, lost, exc_info=True)
 
@@ -226,7 +226,7 @@ class MlflowCallback(RunCallback):
         if here:
             self.run_id = str(run.info.run_id)
             self._upload = PendingUpload(
-                uri=bare(str(self.client.tracking_uri)),
+                uri=str(self.client.tracking_uri),
                 experiment_id=self.experiment_id,
                 run_id=self.run_id,
                 name=self.name,

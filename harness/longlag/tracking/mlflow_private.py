@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+VERSION, REVISION = "3.17.2", "dc11669786a5"
+"""The MLflow whose tables can be read without it, and the version of those tables."""
 ADDRESSES = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
 """Table -> column with the whole address of a folder of artifacts."""
 
@@ -36,6 +41,9 @@ def migrate_tables(uri: str) -> None:
     Raises:
         NoTables, UnknownTables: when they are not there, or none that this MLflow knows.
     """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if known_tables(path):
+        return
     from alembic.util.exc import CommandError
 
     utilities = _utilities()
@@ -50,6 +58,47 @@ def migrate_tables(uri: str) -> None:
         raise UnknownTables from error
     finally:
         engine.dispose()
+
+
+def known_tables(path: Path) -> bool:
+    """Whether a SQLite database has the tables that `experiments`, `runs` and `series` read."""
+    if version("mlflow") != VERSION:
+        return False
+    try:
+        with closing(sqlite3.connect(path, timeout=20)) as database:
+            return bool(database.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)])
+    except sqlite3.Error:
+        return False
+
+
+def experiments(database: sqlite3.Connection, tag: str, value: str) -> dict[str, str]:
+    """Name -> id of the experiments with a tag of that value that are not deleted."""
+    query = (
+        "SELECT name, experiment_id FROM experiments NATURAL JOIN experiment_tags "
+        "WHERE key = ? AND value = ? AND lifecycle_stage = 'active'"
+    )
+    return {str(name): str(identifier) for name, identifier in database.execute(query, (tag, value))}
+
+
+def runs(database: sqlite3.Connection, which: str, value: str) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Columns and tags of runs, the oldest first; `which` is a condition in SQL on the column that has this value."""
+    tags: dict[str, dict[str, str]] = {}
+    query = f"SELECT run_uuid, key, value FROM tags WHERE run_uuid IN (SELECT run_uuid FROM runs WHERE {which})"
+    for run_id, key, text in database.execute(query, (value,)):
+        tags.setdefault(run_id, {})[key] = text
+    names = ("run_uuid", "experiment_id", "status", "artifact_uri")
+    query = f"SELECT {', '.join(names)} FROM runs WHERE {which} ORDER BY start_time, run_uuid"
+    for row in database.execute(query, (value,)):
+        yield dict(zip(names, row, strict=True)), tags.get(row[0], {})
+
+
+def series(database: sqlite3.Connection, run_id: str, metric: str) -> list[tuple[int, float]]:
+    """Step and value of everything that a run logged under a name."""
+    query = "SELECT step, value, is_nan FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY step, timestamp, value"
+    return [
+        (int(step), float("nan") if nan else float(value))
+        for step, value, nan in database.execute(query, (run_id, metric))
+    ]
 
 
 def _utilities() -> Any:

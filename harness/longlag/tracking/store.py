@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from longlag import processes
-from longlag.credentials import masked
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.spec import RECORDED, RunSpec, load_run
@@ -22,6 +22,7 @@ from longlag.tracking import connection, describe, views
 from longlag.tracking.callback import WEIGHTS, MlflowCallback
 from longlag.tracking.copy import copy
 from longlag.tracking.home import LAYOUT, Home
+from longlag.tracking.reading import PAGE, Reader, RunRow, search
 from longlag.tracking.recorded import Recorded, StudyRow
 from longlag.tracking.spool import Spool
 from longlag.training import RunResult
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from torch import Tensor
 
-PAGE = 500
 Trials = Callable[[], Mapping[str, set[int]]]
 
 
@@ -39,17 +39,14 @@ class Store:
     """Runs of every study, in one MLflow store. `open` is the way in.
 
     Args:
-        client: MLflow's.
         home: the home that the store belongs to, or, for a server, whose lock and caches are used.
-        address: where the store is, with the user and password that it is opened with.
-
-    Attributes:
-        uri: the address without its password.
+        uri: the store's address.
     """
 
-    def __init__(self, client: MlflowClient, home: Home, address: str) -> None:
-        self.client, self.home, self.address = client, home, address
-        self.uri = masked(address)
+    def __init__(self, home: Home, uri: str) -> None:
+        self.home, self.uri = home, uri
+        self._files: dict[str, str] = {}
+        """Run -> address of its files, which never changes."""
 
     @classmethod
     def open(cls, home: Home, uri: str | None = None) -> Store:
@@ -58,16 +55,27 @@ class Store:
         Raises:
             UserError: when a server does not answer, or a database is none of MLflow's.
         """
-        store = cls(connection.connect(home, uri), home, connection.location(home, uri))
+        connection.prepare(home, uri)
+        store = cls(home, connection.location(home, uri))
         store.deliver()
         return store
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's, which writes. It is made when it is first needed: importing MLflow takes seconds."""
+        return connection.client(self.uri)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads runs, series and files."""
+        return connection.reader(self.uri, lambda: self.client)
 
     def deliver(self) -> int:
         """Tell the store what it missed while it was gone; returns how many runs that were."""
         if not any(self.home.spool.glob("*")):
             return 0
         with self.home.lock():
-            return Spool(self.home.spool).deliver(self.client, self.address)
+            return Spool(self.home.spool).deliver(self.client, self.uri)
 
     @property
     def local(self) -> bool:
@@ -77,7 +85,7 @@ class Store:
     @property
     def own(self) -> bool:
         """Whether it is the home's own."""
-        return self.address == self.home.tracking_uri
+        return self.uri == self.home.tracking_uri
 
     # -- experiments ------------------------------------------------------------------------------------------------
 
@@ -109,7 +117,7 @@ class Store:
         Raises:
             UserError: when there is none, naming the nearest.
         """
-        names = {row.name: str(row.experiment_id) for row in self._experiments()}
+        names = self.reader.experiments(describe.LAYOUT, str(LAYOUT))
         if name not in names:
             raise UserError(f"there is no study named {quoted(name)} in {self.uri}{suggestion(name, list(names))}")
         return names[name]
@@ -197,14 +205,16 @@ class Store:
         ids = [str(experiment.experiment_id) for experiment in self._experiments()]
         query = f"tags.run_key = '{run_key}' and attributes.status = 'FINISHED'"
         for run in self._runs(ids, query) if ids else ():
-            recorded = self._recorded(run)
+            recorded = self._recorded(RunRow.of(run))
             if recorded.result is not None:
                 return recorded
         return None
 
     def recorded(self, experiment_id: str) -> list[Recorded]:
         """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
-        return [self._recorded(run) for run in self._runs([experiment_id], newest_first=False) if _is_training(run)]
+        rows = [row for row in self.reader.runs(experiment_id) if "run_key" in row.tags]
+        self._files |= {row.run_id: row.artifact_uri for row in rows}
+        return [self._recorded(row) for row in rows]
 
     def series_names(self, run_id: str) -> list[str]:
         """The names of everything that a run logged over updates, steps or lags."""
@@ -212,7 +222,7 @@ class Store:
 
     def series(self, run_id: str, name: str) -> list[tuple[int, float]]:
         """Step and value of everything that a run logged under a name; empty where there is nothing."""
-        return sorted((int(m.step), float(m.value)) for m in self.client.get_metric_history(run_id, name))
+        return self.reader.series(run_id, name)
 
     def attach(self, experiment_id: str, identity: str, folder: Path, tags: Mapping[str, str]) -> None:
         """Keep the files of a folder, as ``report``, with a study's own run, and tags beside them."""
@@ -235,20 +245,16 @@ class Store:
         """Runs that finished and whose run_key begins so, the oldest first."""
         ids = [str(experiment.experiment_id) for experiment in self._experiments()]
         query = f"tags.run_key LIKE '{beginning}%' and attributes.status = 'FINISHED'"
-        return [self._recorded(run) for run in self._runs(ids, query, newest_first=False)] if ids else []
+        found = self._runs(ids, query, newest_first=False) if ids else iter(())
+        return [self._recorded(RunRow.of(run)) for run in found]
 
-    def _run(self, run_id: str) -> Run:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            run = self.client.get_run(run_id)
-        except MlflowException as error:
-            raise UserError(
-                f"there is no run {quoted(run_id)} in {self.uri}; the UI shows a run's id (longlag ui)"
-            ) from error
-        if not _is_training(run):
+    def _run(self, run_id: str) -> RunRow:
+        row = self.reader.run(run_id)
+        if row is None:
+            raise UserError(f"there is no run {quoted(run_id)} in {self.uri}; the UI shows a run's id (longlag ui)")
+        if "run_key" not in row.tags:
             raise UserError(f"run {run_id} is a study's own: name one of the trainings in it")
-        return run
+        return row
 
     def trained(self, run_id: str) -> tuple[RunSpec, dict[str, Tensor]]:
         """What a run was and the weights it ended with.
@@ -260,9 +266,9 @@ class Store:
 
         run = self._run(run_id)
         try:
-            with self._artifact(run, "spec.json") as path:
+            with self._artifact(run.run_id, run.artifact_uri, "spec.json") as path:
                 spec = load_run(json.loads(path.read_bytes()), f"spec.json of run {run_id}")
-            with self._artifact(run, WEIGHTS) as path:
+            with self._artifact(run.run_id, run.artifact_uri, WEIGHTS) as path:
                 return spec, load(path.read_bytes())
         except OSError as error:
             raise UserError(
@@ -273,7 +279,9 @@ class Store:
     def file(self, run_id: str, name: str) -> bytes | None:
         """One of the files of a run; None where it has none of this name."""
         try:
-            with self._artifact(self.client.get_run(run_id), name) as path:
+            if run_id not in self._files:
+                self._files[run_id] = self._run(run_id).artifact_uri
+            with self._artifact(run_id, self._files[run_id], name) as path:
                 return path.read_bytes()
         except OSError:
             return None
@@ -299,49 +307,49 @@ class Store:
             if run.data.tags.get(describe.PARENT) == parent:
                 return str(run.info.run_id)
         source = self.client.get_run(recorded.run_id)
-        with self._artifact(source, "") as files:
+        with self._artifact(recorded.run_id, source.info.artifact_uri, "") as files:
             return copy(self.client, source, files, experiment_id, parent, tags, name)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _recorded(self, run: Run) -> Recorded:
+    def _recorded(self, run: RunRow) -> Recorded:
         result = None
-        if run.info.status != "RUNNING":
+        if run.status != "RUNNING":
             try:
-                with self._artifact(run, "result.json") as path:
+                with self._artifact(run.run_id, run.artifact_uri, "result.json") as path:
                     fields = json.loads(path.read_bytes())
-                # results of before this field was written down: the same number was logged at every evaluation
-                score = run.data.metrics.get("validation/score", math.inf)
-                fields.setdefault("validation_score", math.inf if fields["outcome"] == "diverged" else score)
+                if "validation_score" not in fields:  # a result of before it was written down: it was logged as well
+                    score = [value for _, value in self.series(run.run_id, "validation/score")]
+                    diverged = fields["outcome"] == "diverged" or not score
+                    fields["validation_score"] = math.inf if diverged else score[-1]
                 result = RunResult.model_validate(fields, context=RECORDED)
             except OSError:
                 pass  # the run failed before its end
             except (ValueError, KeyError, TypeError, UserError) as error:  # written by another version
-                log.warning("run %s is left out, its result cannot be read: %s", run.info.run_id, error, exc_info=True)
-        info = run.info
-        return Recorded(str(info.run_id), str(info.experiment_id), info.status, dict(run.data.tags), result)
+                log.warning("run %s is left out, its result cannot be read: %s", run.run_id, error, exc_info=True)
+        return Recorded(run.run_id, run.experiment_id, run.status, run.tags, result)
 
     @contextmanager
     def files(self, run_id: str) -> Iterator[Path]:
         """The folder of a run's files, to read from."""
-        with self._artifact(self._run(run_id), "") as folder:
+        with self._artifact(run_id, self._run(run_id).artifact_uri, "") as folder:
             yield folder
 
     @contextmanager
-    def _artifact(self, run: Run, name: str) -> Iterator[Path]:
+    def _artifact(self, run_id: str, address: str, name: str) -> Iterator[Path]:
         """A file of a run, or its folder for an empty name; a copy that goes away when it lies with a server.
 
         Raises:
             OSError: when there is none.
         """
+        if address.startswith("file:"):
+            yield Path(url2pathname(urlsplit(address).path)) / name
+            return
         from mlflow.exceptions import MlflowException
 
-        if run.info.artifact_uri.startswith("file:"):
-            yield Path(url2pathname(urlsplit(run.info.artifact_uri).path)) / name
-            return
         with tempfile.TemporaryDirectory() as folder:
             try:
-                path = self.client.download_artifacts(run.info.run_id, name, folder)
+                path = self.client.download_artifacts(run_id, name, folder)
             except MlflowException as error:
                 raise FileNotFoundError(name) from error
             yield Path(path)
@@ -357,16 +365,7 @@ class Store:
                 return
 
     def _runs(self, experiment_ids: Sequence[str], query: str = "", newest_first: bool = True) -> Iterator[Run]:
-        order = [f"attributes.start_time {'DESC' if newest_first else 'ASC'}"]
-        token = None
-        while True:
-            page = self.client.search_runs(
-                list(experiment_ids), query, max_results=PAGE, order_by=order, page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return search(self.client, list(experiment_ids), query, newest_first)
 
     def dead(self, experiment_id: str | None = None, trials: Trials = dict) -> list[Run]:
         """Runs, of one study or of all, that a dead process left RUNNING.

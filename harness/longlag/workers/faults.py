@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from longlag.errors import UserError
-from longlag.tracking.connection import server_fault
 
 Explain = Callable[[BaseException], str | None]
 
@@ -38,7 +37,7 @@ def message(error: BaseException, home: Path, explain: Explain = nothing) -> str
         explain: what else an error may mean.
     """
     for each in chain(error):
-        what = _of_disk(each, home) or server_fault(each) or explain(each)
+        what = _of_disk(each, home) or explain(each)
         if what is not None:
             return f"{what}; {CONTINUES}"
     return None

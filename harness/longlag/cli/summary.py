@@ -1,0 +1,59 @@
+"""What `sweep` ends with and `report` shows: the study as it is now, as tables or JSON."""
+
+from __future__ import annotations
+
+import json as json_
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from longlag.analysis import relation
+from longlag.analysis.importance import as_json, importances
+from longlag.analysis.kept import Kept
+from longlag.analysis.result import StudyResult
+from longlag.cli import display
+from longlag.tracking.home import Home
+from longlag.training import RunResult
+
+
+def run_fields(result: RunResult) -> dict[str, Any]:
+    """The fields of a run's result, with whether it solved its task."""
+    return {**result.model_dump(mode="json"), "solved": result.solved}
+
+
+def print_study(
+    result: StudyResult,
+    home: Home,
+    json: bool,
+    pictures: Path | None = None,
+    importance: bool | None = False,
+    every: bool = False,
+) -> None:
+    """The study as it stands, which axes matter, how well gradient flow says who learns, the pictures of a folder.
+
+    Args:
+        result: the study.
+        home: where its pictures are.
+        json: as JSON.
+        pictures: their folder in place of the home's.
+        importance: whether to say which axes matter; None: unless that takes seconds.
+        every: whether the table has all trials, or the best ones.
+    """
+    folder = pictures or home.reports / result.spec.name
+    drawn = sorted(folder.glob("*.p??")) if folder.is_dir() else []
+    relations = relation.relate(result)
+    kept = Kept(home.reports / result.spec.name)
+    found = [] if importance is False else importances(result, kept, quick=importance is None)
+    if json:
+        fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
+        fields["trials"] = [
+            {**trial.model_dump(mode="json"), "runs": [run_fields(each) for each in trial.runs]}
+            for trial in result.trials
+        ]
+        fields |= {"relations": relation.as_json(relations), "pictures": [str(path) for path in drawn]}
+        if importance is not False:
+            fields["importance"] = as_json(found)
+        typer.echo(json_.dumps(fields, indent=2))
+        return
+    display.print_study(result, home, relations, drawn, found, every)
