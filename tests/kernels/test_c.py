@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from longlag import registry
-from longlag.cells import GatedCell
+from longlag.cells import GatedCell, ScanCell
+from longlag.cells.delta import GatedDeltaNet
 from longlag.kernels.compiler.plan import make_plan
-from longlag.kernels.targets.c import cc, maps, tiles
+from longlag.kernels.compiler.scan_plan import make_scan_plan
+from longlag.kernels.targets.c import cc, maps, scan_source, tiles
 from longlag.kernels.targets.c.call import CallLayout, declared
 from longlag.kernels.targets.c.source import source
 from longlag.spec import CellSpec
+from tests.kernels.test_scan import Everything
 from tests.kernels.zoo import CELLS
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +44,9 @@ def test_every_source_compiles_without_a_warning(name, tmp_path):
     cells = {name: CellSpec.model_validate(name).build() for name in registry.names("cell")}
     jobs: list[tuple[str, tuple[str, ...]]] = []
     jobs += [(source(make_plan(cell), "float"), quick) for cell in cells.values() if isinstance(cell, GatedCell)]
+    scans = [cell for cell in cells.values() if isinstance(cell, ScanCell)]
+    jobs += [(scan_source.source(make_scan_plan(cell), "float"), quick) for cell in scans]
+    jobs += [(scan_source.source(make_scan_plan(cell), "double"), whole) for cell in (GatedDeltaNet(), Everything())]
     # with all flags Clang warns of a loop that stays without vectors
     jobs += [(source(make_plan(CELLS[name]), "double"), whole) for name in VECTORISED]
     jobs += [(module.source(real), whole) for module in (tiles, maps) for real in ("float", "double")]
@@ -57,7 +63,7 @@ def test_every_source_compiles_without_a_warning(name, tmp_path):
 
 def kernel_tests(chosen, folder, **environment):
     """Run the tests of the kernels in a process of its own, with a cache of its own."""
-    files = ("compiled", "passes", "tiles", "derived")
+    files = ("compiled", "passes", "tiles", "derived", "scan")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen]
     command += [f"--basetemp={folder / 'tests'}", "--capture=sys"]  # a sanitizer writes past Python's own stderr
     command += [str(Path(__file__).with_name(f"test_{name}.py")) for name in files]
@@ -82,7 +88,7 @@ def test_no_access_outside_a_tensor_and_no_undefined_arithmetic(tmp_path):
     wrapper.write_text(f'#!/bin/sh\nexec {gcc} "$@" -O0 -g {sanitizers}\n')
     wrapper.chmod(0o755)
     kernel_tests(
-        "(many_inputs and 17) or (any_size and sizes0) or tiles or derived",
+        "(many_inputs and 17) or (any_size and sizes0) or tiles or derived or (plain_loop and (odd or parts))",
         tmp_path,
         CC=str(wrapper),
         LD_PRELOAD=" ".join(preload),
@@ -105,7 +111,11 @@ def test_the_sanitizers_see_what_is_wrong(tmp_path):
 def test_the_kernels_pass_their_tests_with_clang(tmp_path):
     clang = path_of("clang")
     some = "many_inputs and (lstm or mutated or complex)"
-    kernel_tests(f"(equals and float32) or ({some}) or not_finite or operation or tiles or cayley", tmp_path, CC=clang)
+    kernel_tests(
+        f"(equals and float32) or ({some}) or not_finite or operation or tiles or cayley or (plain_loop and odd)",
+        tmp_path,
+        CC=clang,
+    )
 
 
 def test_the_struct_of_a_call_is_packed_in_the_order_of_the_header():

@@ -32,6 +32,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from longlag.cells.base import Cell, Looped
@@ -51,8 +52,8 @@ class ScanCell(Cell[OptionsT_co]):
     broadcasts to ``[B, n, *axes]``, see the module's first lines. A core may
 
     - compute element by element, with broadcasting;
-    - sum over an axis by `sum`. Over the first axis only where the result goes into outputs alone; over the others
-      anywhere. The compiled loop takes the first axis apart, so a core that mixes along it runs on the plain loop.
+    - sum over an axis by `sum`, or take the `mean`. The compiled loop takes the first axis apart into parts that know
+      nothing of each other, so a core that sums over it runs on the plain loop, several times slower.
 
     So put first the axis along which the state is independent: the value axis of a matrix that maps keys to values
     (``("v", "k")``), the channels of a layer whose every channel has N states (``("h", "n")``, one head). The first
@@ -81,6 +82,10 @@ class ScanCell(Cell[OptionsT_co]):
     def sum(self, values: Tensor, axis: str) -> Tensor:
         """The sum over one axis, for a core; the axis stays, with size 1."""
         return values.sum(self.axes.index(axis) - len(self.axes), keepdim=True)
+
+    def mean(self, values: Tensor, axis: str) -> Tensor:
+        """The mean over one axis, for a core: no core knows how many elements there are."""
+        return self.sum(values, axis) / self.sum(torch.ones_like(values), axis)
 
 
 class ScanLayer(ReadoutLayer, Looped):

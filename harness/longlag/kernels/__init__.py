@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from longlag.kernels import plain, targets
-from longlag.kernels.compiled import ANY, compiled_cell
+from longlag.kernels.compiled import ANY, CompiledCell, compiled_cell
 from longlag.kernels.derived import Adjoint, Derived
 from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Gate, Layout, Named, Product, Recurrence, State, Weights
 from longlag.kernels.scan import Axes, Scan
+from longlag.kernels.scan_function import CompiledScan
 from longlag.log import log
 
 __all__ = [
@@ -124,6 +125,7 @@ def unroll(
         if isinstance(found, str):
             result: tuple[Tensor, State] | str = found
         else:
+            assert isinstance(found, CompiledCell), "a gated cell is built as one"
             result = found.unroll(weights, x, state, mask, record, checkpoint_steps)
         if not isinstance(result, str):
             return result
@@ -161,8 +163,16 @@ def run_scan(
     if kernel != "plain":
         some = next(iter(inputs.values()))
         found = compiled_cell(cell, some.dtype, some.device, ANY if kernel == "auto" else kernel)
+        if isinstance(found, str):
+            result: tuple[State, State] | str = found
+        else:
+            assert isinstance(found, CompiledScan), "a scan is built as one"
+            result = found.run(inputs, parameters, state, mask, record, checkpoint_steps)
+        if not isinstance(result, str):
+            return result
         if kernel != "auto":
-            raise ValueError(found)
+            raise ValueError(result)
+        say_once(f"{result}; the plain loop runs instead")
     return plain.scan(cell, inputs, parameters, state, mask, record)
 
 

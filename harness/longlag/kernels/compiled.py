@@ -12,20 +12,24 @@ from torch import Tensor
 
 from longlag.kernels import targets
 from longlag.kernels.compiler.plan import Plan, make_plan
+from longlag.kernels.compiler.scan_plan import ScanPlan, make_scan_plan
 from longlag.kernels.compiler.trace import Untraceable
 from longlag.kernels.function import Loop, Unroll, infer
 from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Recurrence, State, Weights
 from longlag.kernels.scan import Scan
-from longlag.kernels.targets import PLAIN, CannotBuild, Kernel, Maybe, Target
+from longlag.kernels.scan_function import CompiledScan, unfit
+from longlag.kernels.targets import CannotBuild, Kernel, Maybe, Target
 
 ANY = "compiled"
 """In place of a target's name: the best one for the device."""
 DERIVED = {"weight_ih": 0, "weight_hh": 3}
 """The weights that may be derived, by their index in the flat list."""
 
-_plans: weakref.WeakKeyDictionary[Any, Plan | str] = weakref.WeakKeyDictionary()
-_cells: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], CompiledCell | str]] = weakref.WeakKeyDictionary()
+_plans: weakref.WeakKeyDictionary[Any, Plan | ScanPlan | str] = weakref.WeakKeyDictionary()
+_cells: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], CompiledCell | CompiledScan | str]] = (
+    weakref.WeakKeyDictionary()
+)
 _lock = threading.RLock()
 
 
@@ -95,29 +99,19 @@ class CompiledCell:
         """Whether one of these tensors requires a gradient; or, in one sentence, why the kernel cannot take them."""
         if not x.shape[0] or not x.shape[1]:
             return "a compiled kernel needs at least one step and one example"
-        dtype, device, found = x.dtype, self.device, False
-        for tensor in (x, *tensors):
-            if tensor is None:
-                continue
-            if type(tensor) not in PLAIN:
-                return f"a compiled kernel takes plain tensors, not {type(tensor).__name__}"
-            if tensor.dtype != dtype or tensor.device != device:
-                return (
-                    f"a compiled kernel needs one dtype and device, and got {dtype} on {device} "
-                    f"with {tensor.dtype} on {tensor.device}"
-                )
-            found = found or tensor.requires_grad
-        return found
+        reason = unfit(x.dtype, self.device, (x, *tensors))
+        if reason is not None:
+            return reason
+        return any(tensor is not None and tensor.requires_grad for tensor in (x, *tensors))
 
 
-def plan_of(cell: Recurrence | Scan) -> Plan | str:
+def plan_of(cell: Recurrence | Scan) -> Plan | ScanPlan | str:
     """The cell's plan, or why there is none. Made once for a cell object."""
-    if not hasattr(cell, "gates"):
-        return f"cell {type(cell).__name__} is not compiled: only gated cells are"
     with _lock:
         if cell not in _plans:
             try:
-                _plans[cell] = make_plan(cast(Recurrence, cell))
+                gated = hasattr(cell, "gates")
+                _plans[cell] = make_plan(cast(Recurrence, cell)) if gated else make_scan_plan(cast(Scan, cell))
             except (Untraceable, ValueError) as error:
                 _plans[cell] = f"cell {type(cell).__name__} is not compiled: {error}"
         return _plans[cell]
@@ -125,7 +119,7 @@ def plan_of(cell: Recurrence | Scan) -> Plan | str:
 
 def compiled_cell(
     cell: Recurrence | Scan, dtype: torch.dtype, device: torch.device, name: str = ANY
-) -> CompiledCell | str:
+) -> CompiledCell | CompiledScan | str:
     """The cell built by the target `name`, or one sentence that says why not. Built once for a cell object.
 
     Raises:
@@ -164,7 +158,7 @@ def candidates(name: str, device: str) -> Sequence[Target] | str:
 
 def build(
     cell: Recurrence | Scan, dtype: torch.dtype, device: torch.device, choice: Sequence[Target] | str
-) -> CompiledCell | str:
+) -> CompiledCell | CompiledScan | str:
     """`cell` built by the first target that takes it, or the reasons of all."""
     if isinstance(choice, str):
         return choice
@@ -173,11 +167,16 @@ def build(
         return plan
     reasons = []
     for target in choice:
-        reason = target.refusal(plan, dtype, device)
-        if reason is None:
-            try:
-                return CompiledCell(target, target.build(plan, dtype, device), device)
-            except CannotBuild as error:
-                reason = str(error)
+        try:
+            if isinstance(plan, ScanPlan):
+                reason = target.scan_refusal(plan, dtype, device)
+                if reason is None:
+                    return CompiledScan(target, target.build_scan(plan, dtype, device), device)
+            else:
+                reason = target.refusal(plan, dtype, device)
+                if reason is None:
+                    return CompiledCell(target, target.build(plan, dtype, device), device)
+        except CannotBuild as error:
+            reason = str(error)
         reasons.append(reason)
     return "; ".join(reasons)

@@ -142,7 +142,7 @@ def scan(
     Returns:
         The outputs, every tensor ``[T, B, n, *axes]``, and the final state.
     """
-    sizes, axes = check(cell, inputs, parameters, state), cell.axes
+    sizes, axes = check(cell, type(cell).__name__, inputs, parameters, state), cell.axes
     steps, lead = sizes["steps"], (sizes["batch"], sizes["heads"])
     over_time = {name: widened(inputs[name], 3, own, axes).unbind(0) for name, own in cell.inputs.items()}
     fixed = Named({name: widened(parameters[name], 1, own, axes) for name, own in cell.parameters.items()})

@@ -39,8 +39,21 @@ class Scan(Protocol):
     def core(self, x: Named, s: Named, p: Named) -> Mapping[str, Tensor]: ...
 
 
-def check(cell: Scan, inputs: State, parameters: State, state: State) -> dict[str, int]:
-    """The sizes of a cell's axes, and of ``steps``, ``batch`` and ``heads``, from its tensors.
+class Declared(Protocol):
+    """The tensors of a scan by their axes; a plan has them as well."""
+
+    @property
+    def states(self) -> Mapping[str, Axes]: ...
+
+    @property
+    def inputs(self) -> Mapping[str, Axes]: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Axes]: ...
+
+
+def check(cell: Declared, name: str, inputs: State, parameters: State, state: State) -> dict[str, int]:
+    """The sizes of a cell's axes, and of ``steps``, ``batch`` and ``heads``, from its tensors; `name` is the cell's.
 
     Raises:
         ValueError: naming the tensor that is missing or whose shape does not fit the others.
@@ -49,15 +62,15 @@ def check(cell: Scan, inputs: State, parameters: State, state: State) -> dict[st
     leads = {"input": ("steps", "batch", "heads"), "parameter": ("heads",), "state": ("batch", "heads")}
     declared = {"input": cell.inputs, "parameter": cell.parameters, "state": cell.states}
     for kind, given in (("input", inputs), ("parameter", parameters), ("state", state)):
-        for name, own in declared[kind].items():
+        for tensor, own in declared[kind].items():
             axes = (*leads[kind], *own)
-            if name not in given:
-                raise ValueError(f"{kind} {name} of {type(cell).__name__} is missing")
-            shape = tuple(given[name].shape)
+            if tensor not in given:
+                raise ValueError(f"{kind} {tensor} of {name} is missing")
+            shape = tuple(given[tensor].shape)
             wanted = tuple(sizes.get(axis, size) for axis, size in zip(axes, shape, strict=False))
             if len(shape) != len(axes) or shape != wanted:
                 raise ValueError(
-                    f"{kind} {name} of {type(cell).__name__} has shape {shape}, expected [{', '.join(axes)}]"
+                    f"{kind} {tensor} of {name} has shape {shape}, expected [{', '.join(axes)}]"
                     + (f" = {[sizes.get(axis, '?') for axis in axes]}" if sizes else "")
                 )
             sizes.update(zip(axes, shape, strict=True))

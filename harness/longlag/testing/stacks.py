@@ -58,7 +58,9 @@ def gradients(
     for parameter in stack.parameters():
         parameter.grad = None
     x = x.clone().requires_grad_()
-    given = None if state is None else tuple({n: v.clone().requires_grad_() for n, v in s.items()} for s in state)
+    given = None
+    if state is not None:  # a state may be a number of steps
+        given = tuple({n: v.clone().requires_grad_(v.is_floating_point()) for n, v in s.items()} for s in state)
     records = [StateGradients() for _ in stack.layers]
     outputs, final = stack(x, given, mask, records)
     generator = torch.Generator().manual_seed(5)
@@ -70,7 +72,7 @@ def gradients(
     result.update({f"final {k}": t.detach() for k, t in enumerate(flat(final))})
     result.update({f"dL/d{name}": _grad(p) for name, p in stack.named_parameters()})
     if given is not None:
-        result.update({f"dL/dstate {k}": _grad(t) for k, t in enumerate(flat(given))})
+        result.update({f"dL/dstate {k}": _grad(t) for k, t in enumerate(flat(given)) if t.requires_grad})
     return result, records
 
 

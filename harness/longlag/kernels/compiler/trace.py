@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +40,13 @@ class Traced:
 
 
 class Recorder(TorchDispatchMode):
-    """Writes every aten operation on known tensors into `graph`."""
+    """Writes every aten operation on known tensors into `graph`.
+
+    Attributes:
+        complaint: what a tensor is that does not fit.
+    """
+
+    complaint: ClassVar[str] = "a tensor that has not one value per unit"
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -65,6 +71,14 @@ class Recorder(TorchDispatchMode):
             return self.graph.const(value.item())
         raise Untraceable("it uses a tensor that is none of its arguments")
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a function of this kind may make a tensor of that shape."""
+        return shape == EXAMPLE_SHAPE
+
+    def special(self, name: str, args: Any, kwargs: Any) -> Any:
+        """The nodes of an operation that is no rule of nodes alone; None where there is a rule."""
+        return None
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
@@ -72,14 +86,18 @@ class Recorder(TorchDispatchMode):
         rule = self.rules.get(name.rstrip("_") if mutates else name)
         if rule is None and name in ("view", "_unsafe_view", "reshape", "expand_as"):
             rule = self.rules["alias"]
+        nodes = self.special(name, args, kwargs or {})
+        if nodes is not None:
+            rule = self.rules["alias"]
         if rule is None or (kwargs and "out" in kwargs):
             raise Untraceable(f"it uses {func}, which the compiler has no rule for")
         for tensor in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(tensor, Tensor) and tensor.numel() != 1 and tuple(tensor.shape) != EXAMPLE_SHAPE:
-                raise Untraceable(f"it uses {func} to make a tensor that has not one value per unit")
+            if isinstance(tensor, Tensor) and tensor.numel() != 1 and not self.fits(tuple(tensor.shape)):
+                raise Untraceable(f"it uses {func} to make {self.complaint}")
         kept = {k: v for k, v in (kwargs or {}).items() if k not in ("dtype", "layout", "device", "memory_format")}
         try:
-            nodes = rule(*map(self.node, args), **{k: self.node(v) for k, v in kept.items()})
+            if nodes is None:
+                nodes = rule(*map(self.node, args), **{k: self.node(v) for k, v in kept.items()})
         except TypeError as error:
             raise Untraceable(f"it uses {func} in a way that the compiler has no rule for ({error})") from error
         if isinstance(result, Tensor):

@@ -15,7 +15,17 @@ from torch import Tensor
 from longlag import registry
 from longlag.errors import UserError
 from longlag.kernels.maps import Maps
-from longlag.kernels.targets.target import PLAIN, CannotBuild, Kernel, Maybe, Pass, Shapes, Target
+from longlag.kernels.targets.target import (
+    PLAIN,
+    CannotBuild,
+    Kernel,
+    Maybe,
+    Pass,
+    ScanKernel,
+    ScanPass,
+    Shapes,
+    Target,
+)
 from longlag.log import log
 
 __all__ = [
@@ -24,6 +34,8 @@ __all__ = [
     "Kernel",
     "Maybe",
     "Pass",
+    "ScanKernel",
+    "ScanPass",
     "Shapes",
     "Target",
     "automatic",

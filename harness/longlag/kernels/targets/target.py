@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.compiler.plan import Plan
+from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.maps import Maps
 
 Maybe = Tensor | None
@@ -158,6 +159,64 @@ class Kernel(ABC):
         )  # fmt: skip
 
 
+class ScanPass(ABC):
+    """One run of a scan over one batch. Tensors come in the order of the plan; shapes are those of `run_scan`."""
+
+    @abstractmethod
+    def forward(
+        self, inputs: Sequence[Tensor], parameters: Sequence[Tensor], initial: Sequence[Tensor], keep: bool
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """The outputs, the final states, and the tensors that `backward` reads; `keep`: whether it will be called.
+
+        None of them shares memory with an argument. Outputs of steps that do not exist are zeros.
+        """
+
+    @abstractmethod
+    def backward(
+        self,
+        inputs: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        by_outputs: Sequence[Maybe],
+        by_final: Sequence[Maybe],
+        need: Sequence[bool],
+    ) -> tuple[Sequence[Maybe], Sequence[Maybe], Sequence[Tensor]]:
+        """The gradients, and the squared norms of the states' gradients on the way. May be called more than once.
+
+        Args:
+            inputs: as in `forward`.
+            parameters: as in `forward`.
+            kept: what `forward` returned.
+            by_outputs: the gradients by the outputs; None where one is zero.
+            by_final: those by the final states; None where one is zero.
+            need: for every input and then every parameter, whether its gradient is needed.
+
+        Returns:
+            The gradients by the inputs and the parameters, None where none is needed, and by the initial states.
+        """
+
+
+class ScanKernel(ABC):
+    """The plan of a scan that a target has built for one dtype and device."""
+
+    def __init__(self, plan: ScanPlan, dtype: torch.dtype) -> None:
+        self.plan, self.dtype = plan, dtype
+
+    @abstractmethod
+    def start(
+        self, sizes: Mapping[str, int], mask: Maybe, squares: Sequence[Maybe], checkpoint_steps: int | None
+    ) -> ScanPass:
+        """Begin a pass.
+
+        Args:
+            sizes: ``steps``, ``batch`` and ``heads``, and the elements of every axis, each at least 1.
+            mask: as in `Kernel.start`.
+            squares: as there.
+            checkpoint_steps: keep the states of every so many steps, and compute those between again; None leaves the
+                choice to the kernel. No gradient depends on it.
+        """
+
+
 class Target(ABC):
     """A way to run compiled cells.
 
@@ -183,6 +242,18 @@ class Target(ABC):
         Raises:
             CannotBuild: saying why.
         """
+
+    def scan_refusal(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> str | None:
+        """As `refusal`, for a scan. By default a target runs none."""
+        return f"the target {self.name} runs gated cells, and {plan.name} is none"
+
+    def build_scan(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> ScanKernel:
+        """As `build`, for a scan.
+
+        Raises:
+            CannotBuild: saying why.
+        """
+        raise CannotBuild(f"the target {self.name} runs gated cells only")
 
     @abstractmethod
     def tags(self, device: torch.device) -> Mapping[str, str]:

@@ -7,6 +7,8 @@ tiles.py, tiles.c, blas.py     the matrix products
 cc.py, cache.py, build.py      the compiler, the folder of built libraries, a library in it
 kernel.py                      a loaded library
 passes.py                      a pass over a batch: addresses and calls
+scan_*.py, scan*.h, scanloop.c, vectors.h
+                               the same for scans
 maps.py, maps.c                weights that cells derive from other tensors
 supported.py                   dtypes
 """
@@ -19,12 +21,23 @@ from typing import ClassVar
 import torch
 
 from longlag.kernels.compiler.plan import Plan
+from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.targets.c import blas, cc
 from longlag.kernels.targets.c.kernel import build_library
 from longlag.kernels.targets.c.maps import Maps, maps_for
 from longlag.kernels.targets.c.passes import CKernel
+from longlag.kernels.targets.c.scan_passes import CScanKernel
 from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.target import Target
+
+
+def unsupported(dtype: torch.dtype) -> str | None:
+    """Why nothing is compiled in that dtype, or at all."""
+    if dtype not in REAL:
+        return f"compiled kernels run in float32 and float64, not in {str(dtype).removeprefix('torch.')}"
+    if cc.compiler() is None:
+        return "a compiled kernel needs a C compiler (cc, gcc or clang), and this machine has none"
+    return None
 
 
 class C(Target):
@@ -34,16 +47,18 @@ class C(Target):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     def refusal(self, plan: Plan, dtype: torch.dtype, device: torch.device) -> str | None:
-        if dtype not in REAL:
-            return f"compiled kernels run in float32 and float64, not in {str(dtype).removeprefix('torch.')}"
-        if blas.find() is None:
+        if dtype in REAL and blas.find() is None:
             return "a compiled kernel needs a BLAS, and neither torch nor scipy exports one"
-        if cc.compiler() is None:
-            return "a compiled kernel needs a C compiler (cc, gcc or clang), and this machine has none"
-        return None
+        return unsupported(dtype)
 
     def build(self, plan: Plan, dtype: torch.dtype, device: torch.device) -> CKernel:
         return CKernel(plan, dtype, build_library(plan, dtype))
+
+    def scan_refusal(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> str | None:
+        return unsupported(dtype)
+
+    def build_scan(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> CScanKernel:
+        return CScanKernel(plan, dtype)
 
     def tags(self, device: torch.device) -> Mapping[str, str]:
         """The compiler, its flags, and the BLAS of wide products."""

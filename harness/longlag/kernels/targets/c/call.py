@@ -1,4 +1,4 @@
-"""The C struct ``Call``, which is written down in `call.h` alone: this module reads that file and packs the fields."""
+"""The C structs ``Call``, each written down in one header alone: this module reads that and packs the fields."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from longlag.kernels.targets.c.resources import resource
 
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 BODY = re.compile(r"typedef struct \{(.*?)\} Call;", re.DOTALL)
+HEADER = "call.h"
+"""Of gated cells; scans have `scan_call.h`."""
 DECLARATION = re.compile(r"(?:const )?(?:unsigned )?\w+ (.+)", re.DOTALL)
 DECLARATOR = re.compile(r"\*?(?P<name>\w+)(?:\[(?P<times>N_\w+)\])?")
 
@@ -21,20 +23,20 @@ Fields = dict[str, int | Sequence[int]]
 
 
 @cache
-def declared() -> tuple[tuple[str, str | None], ...]:
+def declared(header: str = HEADER) -> tuple[tuple[str, str | None], ...]:
     """Name and array size, a macro or None, of every field of the struct in order.
 
     Raises:
         ValueError: when the header holds a declaration of another form.
     """
     found = []
-    body = BODY.search(COMMENT.sub("", resource("call.h")))
+    body = BODY.search(COMMENT.sub("", resource(header)))
     for line in (body.group(1) if body else "no struct Call").strip().removesuffix(";").split(";"):
         declaration = DECLARATION.fullmatch(line.strip())
         for part in declaration.group(1).split(",") if declaration else (line,):
             declarator = DECLARATOR.fullmatch(part.strip())
             if declarator is None:
-                raise ValueError(f"call.h: {part.strip()!r} is no declaration of a field")
+                raise ValueError(f"{header}: {part.strip()!r} is no declaration of a field")
             found.append((declarator["name"], declarator["times"]))
     return tuple(found)
 
@@ -45,14 +47,17 @@ class CallLayout:
     Args:
         sizes: the array sizes, ``N_STATES`` and so on.
         constant: fields that are the same in every call.
+        header: where the struct is written down.
 
     Attributes:
         fields: how many numbers or addresses every field holds, by name and in order.
         size: of the struct in bytes.
     """
 
-    def __init__(self, sizes: Mapping[str, int], constant: Mapping[str, int] = MappingProxyType({})) -> None:
-        fields = {name: None if times is None else sizes[times] for name, times in declared()}
+    def __init__(
+        self, sizes: Mapping[str, int], constant: Mapping[str, int] = MappingProxyType({}), header: str = HEADER
+    ) -> None:
+        fields = {name: None if times is None else sizes[times] for name, times in declared(header)}
         self.fields = {name: 1 if count is None else count for name, count in fields.items()}
         packed = struct.Struct(f"{sum(self.fields.values())}q")
         self.size = packed.size

@@ -1,10 +1,8 @@
-/* A pass in slices of the batch, one thread each. */
+/* A pass in slices of the batch, one thread each. The struct Call is declared before: of it B and threads are read. */
 #ifndef LONGLAG_SLICES_H
 #define LONGLAG_SLICES_H
 #include <pthread.h>
 #include <stdlib.h>
-
-#include "call.h"
 
 /* Runs the examples b0 to b0 + nb of slice number `slice`; returns 1 without memory */
 typedef int (*slice_function)(const Call *c, long slice, long b0, long nb);

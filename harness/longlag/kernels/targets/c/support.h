@@ -1,42 +1,15 @@
-/* What the time loop is made of, the same for every cell: work space, products, inputs and biases, norms, copies. */
+/* What the time loop is made of, the same for every gated cell: products, inputs and biases, copies. */
 #ifndef LONGLAG_SUPPORT_H
 #define LONGLAG_SUPPORT_H
-#include <stdlib.h>
-#include <string.h>
-
 #include "call.h"
-#include "portable.h"
+#include "common.h"
 
 #define SMALL_INPUT 8      /* inputs up to here are added by vector code, more by a matrix product */
 #define BLOCK_ROWS 128     /* rows whose weight gradients are summed together */
 #define STREAMED (1 << 24) /* bytes from which on no cache holds what is kept until the backward pass reads it */
 
-/* The size of that many numbers */
-#define BYTES(count) (sizeof(real) * (size_t)(count))
-
-/* Fetches a row that is read next into the second cache: hardware does not predict a walk backward in time. A macro,
-   because GCC 12 drops calls of a function that does nothing else. */
-#define PREFETCH(from, width) \
-    for (long k = 0; k < (width); k += 64 / (long)sizeof(real)) __builtin_prefetch((from) + k, 0, 2)
-
 /* Columns of a packed matrix of n columns */
 static long padded(const Call *c, long n) { return (n + c->panel - 1) / c->panel * c->panel; }
-
-/* Work space in one block: where each of its parts begins; NULL without memory. In small pieces the C library's
-   bookkeeping takes a hundredth of a short pass. */
-static real *allocate(int n, const long *counts, real **parts) {
-    const long line = 64 / (long)sizeof(real);
-    long total = 0;
-    for (int k = 0; k < n; k++) total += (counts[k] + line - 1) / line * line;
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, BYTES(total > 0 ? total : 1))) return NULL;
-    real *next = memory;
-    for (int k = 0; k < n; k++) {
-        parts[k] = next;
-        next += (counts[k] + line - 1) / line * line;
-    }
-    return memory;
-}
 
 /* C[rows, n] += A[rows, k] W[n, k]'; BLAS is column-major, so every matrix is handed over transposed */
 static void product(const Call *c, long rows, long n, long k, const real *A, long lda, const real *W, long ldw, real *C,
@@ -115,35 +88,6 @@ static void sum_columns(long inputs, long rows, real *sum, const real *d, const 
                 for (long k = 0; k < count; k++) to[k] += value * from[k];
             }
     }
-}
-
-#define LANES 16
-typedef real lanes __attribute__((vector_size(LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
-typedef double doubles __attribute__((vector_size(LANES / 2 * sizeof(double))));
-typedef real half_lanes __attribute__((vector_size(LANES / 2 * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-static double sum_in_double(const real *v, long H) {
-    double sum = 0;
-    SIMD_SUM(sum)
-    for (long j = 0; j < H; j++) sum += (double)v[j] * (double)v[j];
-    return sum;
-}
-
-/* Squares of floats leave the range of floats long before the numbers do: then the sum is taken again in double. */
-static inline double sum_of_squares(const real *v, long H) {
-    lanes s = {0}, u = {0}; /* two, or every addition would wait for the one before */
-    long j = 0;
-    for (; j + 2 * LANES <= H; j += 2 * LANES) {
-        const lanes a = *(const lanes *)(v + j), b = *(const lanes *)(v + j + LANES);
-        s += a * a, u += b * b;
-    }
-    s += u;
-    half_lanes low, high;
-    memcpy(&low, &s, sizeof low), memcpy(&high, (const char *)&s + sizeof low, sizeof high);
-    low += high;
-    real sum = ((low[0] + low[4]) + (low[1] + low[5])) + ((low[2] + low[6]) + (low[3] + low[7]));
-    for (; j < H; j++) sum += v[j] * v[j];
-    return sum > (real)1e-25 && sum < (real)1e30 ? sum : sum_in_double(v, H);
 }
 
 static void copy_rows(long rows, long width, real *to, long to_stride, const real *from, long from_stride) {

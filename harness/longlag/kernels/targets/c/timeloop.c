@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
+#include "call.h"
 #include "slices.h"
 #include "support.h"
 

@@ -1,0 +1,143 @@
+"""From a scan cell to a plan: its core traced, and what a kernel has to compute laid out by kinds of nodes.
+
+The first axis of a cell is taken apart into lanes, and a core's values are independent along it. So every node is of
+one of four kinds, and what has no lanes never waits for what has:
+
+    scalar         one number a head
+    lanes          a value for each element of the first axis
+    row            a value for each element of the second axis
+    tile           both
+
+In the backward pass the gradients of scalars and rows are sums over the lanes. They are linear in the gradients that
+arrive, so the lanes may be computed in parts, one after the other, and their sums added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from torch import Tensor
+
+from longlag.kernels.compiler.axes import Extents, summed, trace_core
+from longlag.kernels.compiler.graph import Graph, Node, reachable
+from longlag.kernels.compiler.sums import simplified
+from longlag.kernels.compiler.trace import Traced, Untraceable
+from longlag.kernels.recurrence import Named
+from longlag.kernels.scan import Axes, Scan
+from longlag.log import log
+
+
+class Kind(IntEnum):
+    """Which of the two axes a value has: bit 0 the lanes, bit 1 the second axis."""
+
+    SCALAR = 0
+    LANES = 1
+    ROW = 2
+    TILE = 3
+
+    @property
+    def has_lanes(self) -> bool:
+        return bool(self & 1)
+
+    @property
+    def has_row(self) -> bool:
+        return bool(self & 2)
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """A scan cell, traced: everything that a target builds a kernel from.
+
+    In `core` the inputs of the graph are ``x:<input>``, ``s:<state>``, ``p:<parameter>`` and ``size:<axis>``, the
+    number of elements along an axis; results are named as in the cell.
+    """
+
+    name: str
+    axes: Axes
+    inputs: Mapping[str, Axes]
+    parameters: Mapping[str, Axes]
+    states: Mapping[str, Axes]
+    outputs: Mapping[str, Axes]
+    core: Traced
+    extents: Extents
+    graph: Graph
+
+    def kind(self, node: Node) -> Kind:
+        return self.kind_of(self.extents.of(node))
+
+    def kind_of(self, own: Axes | frozenset[str]) -> Kind:
+        return Kind(sum(1 << k for k, axis in enumerate(self.axes) if axis in own))
+
+    def over_lanes(self, node: Node) -> bool:
+        """Whether a node is a sum over the lanes."""
+        return summed(node) == self.axes[0]
+
+
+def make_scan_plan(cell: Scan) -> ScanPlan:
+    """Trace `cell`.
+
+    Raises:
+        Untraceable: when its core cannot be compiled.
+    """
+    axes = tuple(cell.axes)
+    if not 1 <= len(axes) <= 2:
+        raise Untraceable(f"it has {len(axes)} axes, and one or two can be compiled")
+    groups = {"x": dict(cell.inputs), "s": dict(cell.states), "p": dict(cell.parameters)}
+    inputs = {f"{kind}:{name}": own for kind, group in groups.items() for name, own in group.items()}
+    if unknown := {axis for own in [*inputs.values(), *cell.outputs.values()] for axis in own} - set(axes):
+        raise Untraceable(f"it names axes that it has not: {', '.join(sorted(unknown))}")
+    if both := set(cell.states) & set(cell.outputs):
+        raise Untraceable(f"{', '.join(sorted(both))} is a state and an output")
+
+    def flat(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        x, s, p = (Named({n: values[f"{kind}:{n}"] for n in group}) for kind, group in groups.items())
+        return cell.core(x, s, p)
+
+    graph = Graph()
+    try:
+        core, extents = trace_core(graph, flat, axes, inputs, cell.states, cell.outputs)
+    except Untraceable:
+        raise
+    except Exception as error:  # third-party code: whatever it raises is a reason not to compile it
+        log.info("tracing a cell raised %s: %s", type(error).__name__, error, exc_info=True)
+        raise Untraceable(f"tracing it raised {type(error).__name__}: {error}") from error
+    roots = [*core.outputs.values(), *core.gradients.values(), *core.totals.values()]
+    new = simplified(graph, extents, axes[0], roots)
+    core = Traced(
+        *({name: new[node] for name, node in part.items()} for part in (core.outputs, core.gradients, core.totals))
+    )
+    plan = ScanPlan(
+        type(cell).__name__, axes, groups["x"], groups["p"], groups["s"], dict(cell.outputs), core, extents, graph
+    )
+    check_lanes(plan)
+    return plan
+
+
+def check_lanes(plan: ScanPlan) -> None:
+    """Whether the lanes are independent.
+
+    Raises:
+        Untraceable: when they are not.
+    """
+    lanes = plan.axes[0]
+    for name, own in plan.outputs.items():
+        if lanes not in own:
+            raise Untraceable(f"its output {name} has not the cell's first axis, {lanes}")
+    if any(plan.over_lanes(node) for node in reachable(plan.core.outputs.values())):
+        raise Untraceable(f"it sums over the cell's first axis, {lanes}, along which the compiled loop works in parts")
+    gradients = [*plan.core.gradients.values(), *plan.core.totals.values()]
+    late = late_nodes(plan, gradients)
+    for node in reachable(gradients):
+        if node.value == f"size:{lanes}" or (plan.kind(node).has_lanes and node in late):
+            raise Untraceable(f"its gradient is no sum over parts of the cell's first axis, {lanes}")
+
+
+def late_nodes(plan: ScanPlan, roots: list[Node]) -> set[Node]:
+    """Those of the nodes that need a sum over the lanes."""
+    late: set[Node] = set()
+    for node in reachable(roots):
+        if plan.over_lanes(node) or any(arg in late for arg in node.args):
+            late.add(node)
+    return late

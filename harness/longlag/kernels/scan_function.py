@@ -1,0 +1,125 @@
+"""A scan run by a kernel target: its tensors checked, and a pass as a differentiable function of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from longlag.kernels.derived import once_differentiable
+from longlag.kernels.record import StateGradients
+from longlag.kernels.recurrence import State
+from longlag.kernels.scan import check
+from longlag.kernels.targets.target import PLAIN, Maybe, ScanKernel, ScanPass, Target
+
+
+def unfit(dtype: torch.dtype, device: torch.device, tensors: Sequence[Maybe]) -> str | None:
+    """Why a kernel for that dtype and device cannot take these tensors, in one sentence; None when it can."""
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if type(tensor) not in PLAIN:
+            return f"a compiled kernel takes plain tensors, not {type(tensor).__name__}"
+        if tensor.dtype != dtype or tensor.device != device:
+            return (
+                f"a compiled kernel needs one dtype and device, and got {dtype} on {device} "
+                f"with {tensor.dtype} on {tensor.device}"
+            )
+    return None
+
+
+class CompiledScan:
+    """A scan's kernel, and the checks that its tensors go through.
+
+    Args:
+        target: what built the kernel.
+        kernel: of the scan, for one dtype and device.
+        device: of every tensor.
+    """
+
+    def __init__(self, target: Target, kernel: ScanKernel, device: torch.device) -> None:
+        self.target, self.kernel, self.device = target, kernel, device
+
+    def run(
+        self,
+        inputs: State,
+        parameters: State,
+        state: State,
+        mask: Tensor | None,
+        record: StateGradients | None,
+        checkpoint_steps: int | None,
+    ) -> tuple[State, State] | str:
+        """What `longlag.kernels.run_scan` returns, or one sentence that says why not with such tensors.
+
+        Raises:
+            ValueError: when a tensor is missing or has the wrong shape.
+        """
+        plan = self.kernel.plan
+        sizes = check(plan, plan.name, inputs, parameters, state)
+        groups = ((inputs, plan.inputs), (parameters, plan.parameters), (state, plan.states))
+        tensors = [given[name] for given, names in groups for name in names]
+        if not all(sizes.values()):
+            return "a compiled kernel needs at least one step, one example and one element along each axis"
+        reason = unfit(self.kernel.dtype, self.device, tensors)
+        if reason is not None:
+            return reason
+        if mask is not None:
+            if mask.shape != (sizes["steps"], sizes["batch"]):
+                raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {(sizes['steps'], sizes['batch'])}")
+            mask = mask.to(torch.bool).contiguous()
+        squares: list[Maybe] = [None] * len(plan.states)
+        if record is not None:
+            record.allocate(tuple(plan.states), sizes["steps"], sizes["batch"])
+            squares = [record.of(name) for name in plan.states]
+        loop = ScanLoop(self.kernel, self.kernel.start(sizes, mask, squares, checkpoint_steps))
+        tensors = [tensor.contiguous() for tensor in tensors]
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            results = RunScan.apply(loop, *tensors)  # type: ignore[no-untyped-call]
+        else:
+            with torch.no_grad():
+                outputs, final, _ = loop.run.forward(*loop.split(tensors), False)
+                results = (*outputs, *final)
+        named = dict(zip((*plan.outputs, *plan.states), results, strict=True))
+        return {n: named[n] for n in plan.outputs}, {n: named[n] for n in plan.states}
+
+
+class ScanLoop(NamedTuple):
+    """A pass, and what autograd needs to call it."""
+
+    kernel: ScanKernel
+    run: ScanPass
+
+    def split(self, tensors: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+        """Inputs, parameters and initial states from one list."""
+        plan = self.kernel.plan
+        first, second = len(plan.inputs), len(plan.inputs) + len(plan.parameters)
+        return tensors[:first], tensors[first:second], tensors[second:]
+
+
+class RunScan(torch.autograd.Function):
+    """``apply(loop, *inputs, *parameters, *initial)`` -> outputs over time, final states."""
+
+    @staticmethod
+    def forward(ctx: Any, loop: ScanLoop, *tensors: Tensor) -> tuple[Tensor, ...]:
+        inputs, parameters, initial = loop.split(tensors)
+        ctx.loop = loop
+        ctx.set_materialize_grads(False)
+        outputs, final, kept = loop.run.forward(inputs, parameters, initial, True)
+        ctx.save_for_backward(*inputs, *parameters, *kept)
+        return (*outputs, *final)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
+        loop: ScanLoop = ctx.loop
+        inputs, parameters, kept = loop.split(ctx.saved_tensors)
+        need = ctx.needs_input_grad[1:]
+        arrived = [None if g is None else g.contiguous() for g in grads]
+        count = len(loop.kernel.plan.outputs)
+        by_inputs, by_parameters, by_initial = loop.run.backward(
+            inputs, parameters, kept, arrived[:count], arrived[count:], need[: len(inputs) + len(parameters)]
+        )
+        wanted = need[len(inputs) + len(parameters) :]
+        return (None, *by_inputs, *by_parameters, *(g if w else None for g, w in zip(by_initial, wanted, strict=True)))

@@ -1,0 +1,151 @@
+"""The kernel of a scan: its library, where the tensors of a pass lie, and the calls in both directions."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from longlag.kernels import memory
+from longlag.kernels.compiler.scan_plan import ScanPlan
+from longlag.kernels.scan import Axes
+from longlag.kernels.targets.c import build
+from longlag.kernels.targets.c.call import CallLayout, Fields
+from longlag.kernels.targets.c.passes import WORK_PER_THREAD, address, addresses
+from longlag.kernels.targets.c.scan_source import sizes, source
+from longlag.kernels.targets.c.supported import REAL
+from longlag.kernels.targets.target import CannotBuild, Maybe, ScanKernel, ScanPass
+
+WORK = 20
+"""Multiplications for an element of a state and step, forward and backward, roughly."""
+
+
+class CScanKernel(ScanKernel):
+    """A scan in C, printed and built for one dtype.
+
+    Raises:
+        CannotBuild: when the compiler or the loader fails.
+    """
+
+    def __init__(self, plan: ScanPlan, dtype: torch.dtype) -> None:
+        super().__init__(plan, dtype)
+        layout = CallLayout(sizes(plan), header="scan_call.h")
+        try:
+            library = build.load(source(plan, REAL[dtype]))
+        except (build.BuildError, OSError) as error:
+            raise CannotBuild(f"cell {plan.name} is not compiled: building it failed ({error})") from error
+        self._pack = layout.pack
+        functions = (library.longlag_forward, library.longlag_backward, library.longlag_kept_size)
+        for function, result in zip(functions, (ctypes.c_int, ctypes.c_int, ctypes.c_long), strict=True):
+            function.restype, function.argtypes = result, [ctypes.c_char_p]
+        self._forward, self._backward, self._kept_size = functions
+        library.longlag_call_size.restype = ctypes.c_long
+        if library.longlag_call_size() != layout.size:
+            raise CannotBuild(
+                f"cell {plan.name} is not compiled: on this machine addresses and sizes have not eight bytes each"
+            )
+
+    def start(
+        self, sizes: Mapping[str, int], mask: Maybe, squares: Sequence[Maybe], checkpoint_steps: int | None
+    ) -> CScanPass:
+        return CScanPass(self, sizes, mask, squares, checkpoint_steps)
+
+    def forward(self, fields: Fields) -> None:
+        """Run with these fields of a ``Call``; the interpreter lock is released meanwhile."""
+        if self._forward(self._pack(fields)):
+            raise MemoryError("the compiled loop could not allocate its work space")
+
+    def backward(self, fields: Fields) -> None:
+        """As `forward`."""
+        if self._backward(self._pack(fields)):
+            raise MemoryError("the compiled loop could not allocate its work space")
+
+    def kept_size(self, fields: Fields) -> int:
+        """Numbers of what is kept of one example and head at one step."""
+        return int(self._kept_size(self._pack(fields)))
+
+
+class CScanPass(ScanPass):
+    """A run over one batch. The states before every C-th step are kept, in an order of the kernel's own."""
+
+    def __init__(
+        self,
+        kernel: CScanKernel,
+        sizes: Mapping[str, int],
+        mask: Maybe,
+        squares: Sequence[Maybe],
+        checkpoint_steps: int | None,
+    ) -> None:
+        self.kernel, self.plan, self.dtype = kernel, kernel.plan, kernel.dtype
+        self.sizes, self.mask, self.squares = sizes, mask, squares
+        self.steps, self.batch, self.heads = sizes["steps"], sizes["batch"], sizes["heads"]
+        lanes, rows = ([*(sizes[axis] for axis in self.plan.axes), 1])[:2]
+        self.chunk = min(self.steps, checkpoint_steps or max(1, math.isqrt(self.steps)))
+        work = self.steps * self.batch * self.heads * lanes * rows * WORK
+        self.threads = max(1, min(torch.get_num_threads(), self.batch, int(work / WORK_PER_THREAD)))
+        self.fields: Fields = {
+            "T": self.steps, "B": self.batch, "n": self.heads, "V": lanes, "K": rows, "threads": self.threads,
+            "C": self.chunk, "mask": address(mask),
+        }  # fmt: skip
+
+    def shape(self, own: Axes, *lead: int) -> tuple[int, ...]:
+        return (*lead, *(self.sizes[axis] for axis in own))
+
+    def empty(self, own: Axes, *lead: int) -> Tensor:
+        return memory.empty(self.shape(own, *lead), self.dtype)
+
+    def forward(
+        self, inputs: Sequence[Tensor], parameters: Sequence[Tensor], initial: Sequence[Tensor], keep: bool
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        outputs = [self.empty(own, self.steps, self.batch, self.heads) for own in self.plan.outputs.values()]
+        final = [self.empty(own, self.batch, self.heads) for own in self.plan.states.values()]
+        kept: list[Tensor] = []
+        if keep:
+            chunks = -(-self.steps // self.chunk)
+            count = chunks * self.batch * self.heads * self.kernel.kept_size(self.fields)
+            kept = [memory.empty((count,), self.dtype)]
+        self.kernel.forward(self.fields | {
+            "x": addresses(inputs), "p": addresses(parameters), "initial": addresses(initial),
+            "final": addresses(final), "y": addresses(outputs), "kept": address(kept[0] if keep else None),
+        })  # fmt: skip
+        return outputs, final, kept
+
+    def backward(
+        self,
+        inputs: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        kept: Sequence[Tensor],
+        by_outputs: Sequence[Maybe],
+        by_final: Sequence[Maybe],
+        need: Sequence[bool],
+    ) -> tuple[Sequence[Maybe], Sequence[Maybe], Sequence[Tensor]]:
+        by_inputs = [
+            self.empty(own, self.steps, self.batch, self.heads) if wanted else None
+            for own, wanted in zip(self.plan.inputs.values(), need, strict=False)
+        ]
+        by_initial = [self.empty(own, self.batch, self.heads) for own in self.plan.states.values()]
+        shapes = [self.shape(own, self.heads) for own in self.plan.parameters.values()]
+        places = np.cumsum([0, *map(math.prod, shapes)])
+        sums = torch.from_numpy(np.zeros((self.threads, int(places[-1])), REAL_NUMPY[self.dtype]))
+        wanted = need[len(inputs) :]
+        self.kernel.backward(self.fields | {
+            "x": addresses(inputs), "p": addresses(parameters), "kept": address(kept[0]),
+            "grad_y": addresses(by_outputs), "grad_final": addresses(by_final), "grad_x": addresses(by_inputs),
+            "grad_p": [sums.data_ptr() + int(place) * self.dtype.itemsize if want else 0
+                       for place, want in zip(places, wanted, strict=False)],
+            "grad_stride": int(places[-1]), "grad_initial": addresses(by_initial),
+            "squares": addresses(self.squares),
+        })  # fmt: skip
+        total = torch.from_numpy(sums.numpy().sum(0)) if self.threads > 1 else sums[0]
+        by_parameters = [
+            total[place : place + math.prod(shape)].view(shape) if want else None
+            for place, shape, want in zip(places.tolist(), shapes, wanted, strict=False)
+        ]
+        return by_inputs, by_parameters, by_initial
+
+
+REAL_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
