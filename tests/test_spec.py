@@ -16,7 +16,7 @@ import pytest
 from longlag import registry, specfile
 from longlag.cells.elman import RNNOptions
 from longlag.errors import UserError
-from longlag.spec import RunSpec, WhenSpec, load_run, load_study
+from longlag.spec import RunSpec, WhenSpec, load_run, load_study, points
 from longlag_tasks.adding import AddingOptions
 
 SMALL = {"task": "adding", "cell": "rnn"}
@@ -289,6 +289,14 @@ def test_files_that_are_no_specs(tmp_path: Path, content: bytes, sentence: str) 
         ({"cell": {"forget_bias": 1}}, "a mapping with a field 'name'"),
         ({"cell": ["lstm"]}, "should be a name"),
         ({"training": {"device": "gpu"}}, "training.device: "),
+        ({"task": {"name": "adding", "length": "017"}}, "length: should be a whole number, not '017'"),
+        ({"data": {"validation": "yes"}}, "data.validation: Input should be a valid integer"),
+        ({"data": {"validation": True}}, "data.validation: should be a whole number, not true"),
+        ({"optimizer": {"lr": "1e-3"}}, "lr: should be a number, not '1e-3'"),
+        ({"optimizer": {"betas": [0.9, "0.99"]}}, "betas.1: should be a number, not '0.99'"),
+        ({"probe": {"when": {"jacobian": ["7"]}}}, "probe.when.jacobian.0: should be a whole number, not '7'"),
+        ({"model": {"hidden_size": 10**400}}, "model.hidden_size: Input should be less than or equal to 1000000000"),
+        ({"task": {"name": "adding", "length": 10**400}}, "length: should have at most 64 bits, unlike 1000"),
     ],
 )
 def test_what_is_wrong_with_a_run_is_said_in_one_sentence(fields: dict[str, Any], sentence: str) -> None:
@@ -316,6 +324,35 @@ STUDY: dict[str, Any] = {"name": "s", "base": SMALL, "space": {"model.depth": [1
         ({"space": {"seed": [1, 2]}}, "seeds of a study go into its field 'seeds'"),
         ({"seeds": [0, 0]}, "seeds stand twice: [0, 0]"),
         ({"seeds": []}, "seeds: "),
+        ({"seeds": [True]}, "seeds.0: should be a whole number, not true"),
+        ({"parameters": 10**18}, "parameters: Input should be less than or equal to 100000000"),
+        (
+            {"space": {"model.depth": [1, "1"]}},
+            "space.model.depth: run: model.depth: should be a whole number, not '1'",
+        ),
+        (
+            {"space": {"cell": ["rnn", {"name": "rnn", "activation": "tanh"}]}},
+            "space.cell: 'rnn' and {'name': 'rnn', 'activation': 'tanh'} are one and the same run",
+        ),
+        (
+            {"space": {"task.length": [10, 20], "task": [{"name": "adding", "length": 12}]}},
+            "space.task: the value 'adding(length=12)' sets task.length, and so does the axis task.length",
+        ),
+        (
+            {"space": {"model.depth": [1, 2]}, "arms": {"deep": {"model": {"depth": 3}}, "wide": {}}},
+            "space.arm: the value 'deep' sets model.depth, and so does the axis model.depth",
+        ),
+        ({"space": {"optimizer.lr": {"low": 1, "high": 1e300, "step": 1e-10}}}, "at most 1,000,000,000,000,000 steps"),
+        ({"space": {"optimizer.lr": {"low": 1, "high": 2, "step": 5e-324}}}, "a step of 5e-324 makes more"),
+        (
+            {"space": {"optimizer.lr": {"low": 1, "high": 1e301}}},
+            "space.optimizer.lr: a range ends at 9,007",
+        ),
+        ({"space": {"data.seed": {"low": 0, "high": 2**60}}}, "space.data.seed: a range ends at 9,007,199,254,740,992"),
+        (
+            {"space": {"model.depth": {"low": 1, "high": 9}}, "enqueue": [{"model.depth": float("inf")}]},
+            "enqueue, point 1: model.depth is a whole number from 1 to 9, not Infinity",
+        ),
         ({"trials": 0}, "trials: "),
         ({"sampler": {"name": "tpe"}}, "how many points should the tpe sampler try?"),
         ({"sampler": {"name": "gird"}}, "there is no sampler named 'gird'; did you mean 'grid'?"),
@@ -331,6 +368,12 @@ def test_what_is_wrong_with_a_study_is_said_in_one_sentence(fields: dict[str, An
         load_study({**STUDY, **fields})
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_value_may_set_what_is_an_axis_only_for_other_values() -> None:
+    tasks = [{"name": "adding", "length": 12}, "copy-memory"]
+    space = {"task": tasks, "task.length": {"when": {"task": ["copy-memory"]}, "values": [10, 20]}}
+    assert points.size(load_study({**STUDY, "space": space}).space) == 3
 
 
 def test_a_studys_identity_is_its_base_space_and_seeds() -> None:

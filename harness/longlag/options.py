@@ -1,17 +1,62 @@
-"""Typed options: what tasks, cells, optimizers and samplers have in common. Knows pydantic and none of them."""
+"""Typed fields and options: what specs, tasks, cells, optimizers and samplers share. Imports none of them."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Generic, Self, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypeVar, get_original_bases
 
+from longlag.errors import quoted
 
-class Options(BaseModel):
-    """Base of all options of components: frozen, unknown fields refused."""
+LARGEST = 2**63
+"""Whole numbers are below it: databases and arrays hold 64 bits."""
+
+
+class Fields(BaseModel):
+    """Base of what a user writes: frozen, unknown fields refused, a number only where a number is written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _numbers_as_written(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse what pydantic would convert, such as ``yes`` or ``017``: two values would be one run."""
+        made = handler(given)
+        if isinstance(given, Mapping):
+            wrong = [
+                found for name in given for found in _no_numbers((name,), given[name], getattr(made, str(name), None))
+            ]
+            if wrong:
+                raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return made
+
+
+def _no_numbers(loc: tuple[Any, ...], given: Any, made: Any) -> Iterator[InitErrorDetails]:
+    """Where a word, or true or false, or more than 64 bits became a number."""
+    if isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        for index, (before, after) in enumerate(zip(given, made, strict=False)):
+            yield from _no_numbers((*loc, index), before, after)
+    elif isinstance(given, Mapping) and isinstance(made, Mapping):
+        for key in given:
+            yield from _no_numbers((*loc, key), given[key], made.get(key))
+    elif isinstance(made, int | float) and not isinstance(made, bool):
+        whole = isinstance(made, int)
+        if isinstance(given, str | bool):
+            word = quoted(given) if isinstance(given, str) else str(given).lower()
+            yield _problem(loc, given, f"should be {'a whole number' if whole else 'a number'}, not {word}")
+        elif whole and abs(made) >= LARGEST:
+            yield _problem(loc, given, f"should have at most 64 bits, unlike {quoted(made)}")
+
+
+def _problem(loc: tuple[Any, ...], given: Any, said: str) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("number", "{said}", {"said": said}), loc=loc, input=given)
+
+
+class Options(Fields):
+    """Base of all options of components."""
 
 
 OptionsT_co = TypeVar("OptionsT_co", bound=Options, default=Options, covariant=True)

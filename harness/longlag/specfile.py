@@ -17,6 +17,7 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 100_000
 MAX_DEPTH = 100
 TAG = "tag:yaml.org,2002:"
+NAMES = (f"{TAG}str", f"{TAG}merge")
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # no database stores them
 
 
@@ -46,6 +47,8 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue  # the base class refuses it
+            if key.tag not in NAMES:
+                raise _wrong(f"{quoted(key.value)} is no name; text that looks like a number goes in quotes", key)
             if key.value in seen:
                 raise _wrong(f"{quoted(key.value)} stands twice", key)
             seen.add(key.value)

@@ -83,6 +83,17 @@ BAD = {
     "no such device": Bad(f"{RUN} --device cuda:7", "there is no 'cuda:7' on this machine"),
     "misspelt device": Bad(f"{RUN} --device gpu", "training.device: "),
     "no threads": Bad(f"{RUN} --threads 0", "--threads"),
+    "more threads than any machine": Bad(f"{RUN} --threads 100000", "Input should be less than or equal to 1024"),
+    "threads beyond 64 bits": Bad(f"{RUN} --threads 1{'0' * 20}", "Input should be less than or equal to 1024"),
+    "more workers than any machine": Bad(
+        "sweep quickstart --workers 100000", "--workers: should be a number from 1 to 1024, or auto, not '100000'"
+    ),
+    "heartbeat of ages": Bad("sweep quickstart --heartbeat-seconds 1" + "0" * 20, "less than or equal to 31536000"),
+    "checkpoints of ages": Bad("sweep quickstart --checkpoint-seconds 1e20", "less than or equal to 31536000"),
+    "negative resources": Bad(
+        "sweep quickstart --executor dask --scheduler tcp://127.0.0.1:9 --resources GPU=-1",
+        "resources.GPU: Input should",
+    ),
     "nesterov without momentum": Bad(
         f"{RUN} --optimizer sgd --set optimizer.nesterov=true", "needs a momentum above 0"
     ),
@@ -122,6 +133,15 @@ BAD = {
     "key twice": Bad("sweep file.yaml", "line 2: not valid YAML: 'name' stands twice", b"name: a\nname: b\n"),
     "code in YAML": Bad("sweep file.yaml", "not valid YAML", b"name: !!python/object/apply:os.abort []\n"),
     "spec of a run as study": Bad("sweep file.yaml", "no field 'task'", {"task": "adding", "cell": "lstm"}),
+    "base that is a number": Bad("sweep adding --cell rnn --set base=5", "base: should be a mapping of fields, not 5"),
+    "space that is a number": Bad(
+        "sweep file.yaml --set space=7 --set model.depth=1", "space: should be a mapping of fields, not 7", study()
+    ),
+    "points that are a number": Bad(
+        "sweep file.yaml --set enqueue=5 --enqueue {}", "enqueue: should be a list of points, not 5", study()
+    ),
+    "name that is a number": Bad("sweep file.yaml", "line 1: not valid YAML: '7' is no name", b"{7: 8}\n"),
+    "target of 5,000 letters": Bad(f"sweep {'x' * 5000}", f"named '{'x' * 49}…{'x' * 28}'"),
     "study as spec of a run": Bad("run --spec file.yaml", "which task?", study()),
     # studies
     "axis without values": Bad("sweep file.yaml", "space.cell: has no values", study(space={"cell": []})),

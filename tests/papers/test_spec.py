@@ -96,6 +96,12 @@ def test_a_claim_is_judged_where_its_arms_are_run() -> None:
         ({"scales": {"paper": {"seeds": 3, "leave_out": ["gru"]}}}, "no arm matches 'gru'"),
         ({"arms": {"rnn": {}, "lstm": {"set": {"cell": "lstm", "seed": 3}}}}, "seeds are counted from 0"),
         ({"scales": {"papr": {"seeds": 3}}}, "scales.papr"),
+        ({"scales": {"cpu": {"seeds": 10**11}}}, "scales.cpu.seeds: Input should be less than or equal to 10000"),
+        ({"scales": {"cpu": {"seeds": True}}}, "scales.cpu.seeds: should be a whole number, not true"),
+        (
+            {"arms": {"rnn": {"search": {"space": {f"clip.{n}": [1, 2, 3] for n in range(30)}}}, "lstm": {}}},
+            "scales.paper: 205,891,132,094,655 runs are more than 100,000",
+        ),
     ],
 )
 def test_mistakes(changes: dict[str, Any], sentence: str) -> None:

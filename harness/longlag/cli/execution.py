@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from longlag.study.queue import Workers
     from longlag.workers.launchers import Executor
 
+MOST = 1024
+"""Threads of a worker, or workers: no machine has more processors to spare."""
+YEAR = 365 * 24 * 3600
+
 Threads = Annotated[
-    int, typer.Option("--threads", min=1, help="Threads of torch; one is often fastest.", rich_help_panel=LOOP)
+    int,
+    typer.Option("--threads", min=1, max=MOST, help="Threads of torch; one is often fastest.", rich_help_panel=LOOP),
 ]
 WorkerCount = Annotated[
     str,
@@ -32,6 +37,7 @@ Checkpoints = Annotated[
     typer.Option(
         "--checkpoint-seconds",
         min=0,
+        max=YEAR,
         help="Seconds between two checkpoints; a killed run continues from the last one.",
         rich_help_panel=LOOP,
     ),
@@ -41,6 +47,7 @@ Heartbeat = Annotated[
     typer.Option(
         "--heartbeat-seconds",
         min=1,
+        max=YEAR,
         help="Seconds between two signs of life of a trial; after three missed ones another machine takes it "
         "over. Kept with the study. [dim]Default: 60[/dim]",
         rich_help_panel=LOOP,
@@ -102,8 +109,8 @@ def workers(
 def _count(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--workers: should be a number above 0, or auto, not {quoted(text)}")
+    if not text.isdecimal() or len(text) > len(str(MOST)) or not 1 <= int(text) <= MOST:
+        raise UserError(f"--workers: should be a number from 1 to {MOST}, or auto, not {quoted(text)}")
     return int(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json as json_
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from longlag import registry
 from longlag.cli import execution, options, studies
 from longlag.cli.options import FIELDS, LOOP
-from longlag.errors import UserError, quoted, suggestion
+from longlag.errors import UserError, clipped, quoted, suggestion
 
 AXES = {
     "cell": "cell",
@@ -133,6 +134,7 @@ def sweep(
         raise UserError(f"{used}: only with a task; to change a study, use --set, such as --set space.cell=[lstm]")
     _axes(fields, axes)
     _settings(fields, settings)
+    base, space = section(fields, "base"), section(fields, "space")
     bounds = {"trials": trials, "total_updates": total_updates, "hours": hours}
     for path, value in {**bounds, "sampler.name": sampler, "base.training.updates": updates}.items():
         if value is not None:
@@ -140,7 +142,10 @@ def sweep(
     if objectives is not None:
         fields["objectives"] = specfile.parse(f"[{objectives}]", "--objectives")
     if enqueue:
-        fields["enqueue"] = [*(fields.get("enqueue") or []), *(specfile.parse(text, "--enqueue") for text in enqueue)]
+        known = fields.get("enqueue") or []
+        if not isinstance(known, list):
+            raise UserError(f"enqueue: should be a list of points, not {quoted(known)}")
+        fields["enqueue"] = [*known, *(specfile.parse(text, "--enqueue") for text in enqueue)]
     if seeds is not None:
         fields["seeds"] = specfile.parse(f"[{seeds}]", "--seeds")
     if is_task and "sampler" not in fields:
@@ -149,7 +154,7 @@ def sweep(
         fields["name"] = name
     elif is_task:
         fields["name"] = _name(study, fields)
-    if is_task and "cell" not in fields["base"] and "cell" not in fields["space"]:
+    if is_task and "cell" not in base and "cell" not in space:
         raise UserError(f"which cells? For example: longlag sweep {study} --cell rnn,lstm,gru (`longlag list cells`)")
     require_for_fields(fields)
     spec = load_study(fields, study if not is_task else "sweep")
@@ -159,6 +164,18 @@ def sweep(
 
     how = execution.workers(workers, threads, checkpoint_seconds, executor, scheduler, resources)
     execute.study(spec, Workspace.open(home, tracking_uri, storage), how, heartbeat_seconds, json=json)
+
+
+def section(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """The base or the space of a study that nobody has validated yet.
+
+    Raises:
+        UserError: when it is no mapping.
+    """
+    found = fields.get(name) or {}
+    if not isinstance(found, dict):
+        raise UserError(f"{name}: should be a mapping of fields, not {quoted(found)}")
+    return found
 
 
 def option(key: str) -> str:
@@ -179,10 +196,13 @@ def find(target: str, home: Path | None, storage: str | None = None) -> tuple[di
     if target in registry.names("task"):
         return {"base": {"task": target}, "space": {}}, True
     path = Path(target)
-    if path.suffix in (".yaml", ".yml", ".json") or path.exists():
-        if not path.exists():
+    exists = os.path.exists(path)  # noqa: PTH110 (pathlib raises for a name that is too long)
+    if path.suffix in (".yaml", ".yml", ".json") or exists:
+        if not exists:
             near = suggestion(path.name, [entry.name for entry in path.parent.glob("*.y*ml")])
-            raise UserError(f"there is no file {target}{near or ' (`longlag list studies` lists the built-in ones)'}")
+            raise UserError(
+                f"there is no file {clipped(target)}{near or ' (`longlag list studies` lists the built-in ones)'}"
+            )
         return specfile.read(path), False
     known = [*studies.names(), *registry.names("task")]
     begun = _begun(target, home, storage)
@@ -226,12 +246,10 @@ def _settings(fields: dict[str, Any], settings: list[str]) -> None:
         path, equals, text = setting.partition("=")
         first, _, rest = path.partition(".")
         if first == "space" and rest and equals:
-            space = fields.setdefault("space", {})
-            if isinstance(space, dict):
-                fields["space"] = {**space, rest: specfile.parse(text, f"--set {path}")}
-                continue
+            fields["space"] = {**section(fields, "space"), rest: specfile.parse(text, f"--set {path}")}
+            continue
         if first in RunSpec.model_fields and first != "seed":
-            for axis in fields.get("space") or {}:
+            for axis in section(fields, "space"):
                 if path == axis or path.startswith(f"{axis}."):
                     raise UserError(f"--set {path}: the study varies {quoted(axis)}; set space.{axis} instead")
             setting = f"base.{setting}"

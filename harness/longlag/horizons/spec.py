@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, field_validator, model_validator
 
 from longlag.errors import UserError, explain
-from longlag.spec import RECORDED, RunSpec, Spec, label, labels, load_run
+from longlag.spec import RECORDED, Count, RunSpec, Size, Spec, label, labels, load_run
 from longlag.specfile import assign, merge
 from longlag.study.size import sized
 
@@ -54,13 +54,15 @@ class HorizonSpec(Spec):
     base: dict[str, Any] = Field(description="a run's fields (see RunSpec); its training.updates is the budget")
     cells: tuple[Any, ...] = Field(min_length=1, description="names, or mappings with a name and options")
     lag: str = Field("task.length", pattern=r"^task\.\w+$", description="the task's option that is the lag")
-    shortest: int = Field(10, ge=1, description="least lag looked at, steps")
-    longest: int = Field(500, description="greatest")
-    parameters: PositiveInt = Field(5000, description="every cell has the hidden size whose count is nearest to this")
+    shortest: Count = Field(10, description="least lag looked at, steps")
+    longest: Count = Field(500, description="greatest")
+    parameters: Size = Field(5000, description="every cell has the hidden size whose count is nearest to this")
     rates: tuple[PositiveFloat, ...] = Field(
         (3e-3, 1e-2, 3e-2), min_length=1, description="learning rates to choose from"
     )
-    runs: PositiveInt = Field(16, description="runs of each cell that are counted, each with a seed of its own")
+    runs: int = Field(
+        16, gt=0, le=10_000, description="runs of each cell that are counted, each with a seed of its own"
+    )
 
     @field_validator("rates")
     @classmethod

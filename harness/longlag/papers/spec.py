@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from longlag import specfile
 from longlag.errors import UserError, explain, quoted, suggestion
 from longlag.papers.claims import Claim, Importance, ScaleName
-from longlag.spec import Range, RunSpec, Spec, load_run
+from longlag.spec import Range, RunSpec, Seed, Spec, load_run
 
 FOLDER = files("longlag").joinpath("sweeps")
 SEARCH_SEED = 1000
 """Seeds of a search begin here, those of the runs that are judged at 0: none is used twice."""
+
+
+Seeds = Annotated[int, Field(gt=0, le=10_000)]
+RUNS = 100_000
+"""Runs of a scale, at most."""
 
 
 class Citation(Spec):
@@ -41,7 +47,7 @@ class SearchSpec(Spec):
     """
 
     space: dict[str, list[Any]] = Field(min_length=1, description="dotted path -> values, at least two")
-    seeds: PositiveInt = Field(1, description="runs of every point, with seeds from 1000 on")
+    seeds: Seeds = Field(1, description="runs of every point, with seeds from 1000 on")
 
 
 class DrawSpec(Spec):
@@ -51,7 +57,7 @@ class DrawSpec(Spec):
     """
 
     space: dict[str, Range] = Field(min_length=1, description="dotted path -> range")
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class Arm(Spec):
@@ -69,10 +75,8 @@ class Arm(Spec):
 class Scale(Spec):
     """One size of the study: what differs from the paper's, and what that means for its claims."""
 
-    seeds: PositiveInt = Field(description="runs of every arm, with seeds 0, 1, ...")
-    seeds_of: dict[str, PositiveInt] = Field(
-        default_factory=dict, description="arm or pattern (lstm-*) -> another number"
-    )
+    seeds: Seeds = Field(description="runs of every arm, with seeds 0, 1, ...")
+    seeds_of: dict[str, Seeds] = Field(default_factory=dict, description="arm or pattern (lstm-*) -> another number")
     set: dict[str, Any] = Field(default_factory=dict, description="dotted path -> value, in every arm")
     arms: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="arm or pattern -> dotted path -> value, over all else, in the order given"
@@ -124,6 +128,9 @@ class PaperSpec(Spec):
                 raise ValueError("seeds are counted from 0; the scales say how many (`seeds`)")
         for scale_name, scale in self.scales.items():
             patterns = {"leave_out": scale.leave_out, "arms": tuple(scale.arms), "seeds_of": tuple(scale.seeds_of)}
+            runs = self.runs(scale)
+            if runs > RUNS:
+                raise ValueError(f"scales.{scale_name}: {runs:,} runs are more than {RUNS:,}")
             for field, given in patterns.items():
                 for pattern in given:
                     if not any(fnmatchcase(name, pattern) for name in known):
@@ -173,6 +180,13 @@ class PaperSpec(Spec):
         """How many runs an arm has."""
         found = [number for pattern, number in scale.seeds_of.items() if fnmatchcase(arm, pattern)]
         return found[-1] if found else scale.seeds
+
+    def runs(self, scale: Scale) -> int:
+        """How many runs a scale has, those of its searches included."""
+        arms = self.run_arms(scale)
+        searches = [search for arm in arms if (search := self.arms[arm].search)] if scale.search else []
+        points = sum(search.seeds * math.prod(map(len, search.space.values())) for search in searches)
+        return points + sum(self.seeds(arm, scale) for arm in arms)
 
     def fields(self, arm: str, scale: Scale, chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The fields of an arm's runs, without defaults; `chosen` are the values that a search or a draw gave.

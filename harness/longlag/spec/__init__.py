@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from longlag.spec.axes import Axis, Range, Space, Values, label, labels
-from longlag.spec.component import RECORDED, CellSpec, Component, OptimizerSpec, SamplerSpec, Spec, TaskSpec
+from longlag.spec.component import (
+    RECORDED,
+    CellSpec,
+    Component,
+    Count,
+    OptimizerSpec,
+    SamplerSpec,
+    Seed,
+    Size,
+    Spec,
+    TaskSpec,
+)
 from longlag.spec.needs import require_for_fields, require_for_run, require_for_study
 from longlag.spec.run import (
     ClipSpec,
@@ -30,6 +41,7 @@ __all__ = [
     "CellSpec",
     "ClipSpec",
     "Component",
+    "Count",
     "DataSpec",
     "DecoderSpec",
     "Direction",
@@ -44,6 +56,8 @@ __all__ = [
     "RunSpec",
     "SamplerSpec",
     "ScheduleSpec",
+    "Seed",
+    "Size",
     "Space",
     "Spec",
     "StageSpec",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
@@ -30,6 +31,14 @@ Condition = Annotated[
 ]
 
 
+FARTHEST = 1e300
+"""From 0, of a bound: the width of a range is a number too."""
+WHOLE = 2**53
+"""A sampler's whole numbers are stored as floats, which are exact up to here."""
+STEPS = 10**15
+"""Values of a range with a step, at most."""
+
+
 class Range(Spec):
     """Numbers between two bounds, both included; whole numbers when all of its bounds are."""
 
@@ -47,6 +56,10 @@ class Range(Spec):
             raise ValueError(f"a logarithmic range starts above 0, not at {self.low}")
         if self.log and self.step is not None:
             raise ValueError("a logarithmic range has no step")
+        if max(abs(self.low), abs(self.high)) > (WHOLE if self.whole else FARTHEST):
+            raise ValueError(f"a range ends at {WHOLE:,} for whole numbers, at {FARTHEST:g} for others")
+        if self.step is not None and (self.high - self.low) / self.step >= STEPS:
+            raise ValueError(f"a range has at most {STEPS:,} steps; a step of {self.step} makes more")
         return self
 
     @model_serializer(mode="wrap")
@@ -90,7 +103,9 @@ class Range(Spec):
 
     def holds(self, value: Any) -> bool:
         """Whether a value lies in it."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or (self.whole and value != int(value)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value < math.inf:
+            return False
+        if self.whole and value != int(value):
             return False
         inside = self.low <= value <= self.last()
         return inside and (

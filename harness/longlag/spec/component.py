@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from longlag import registry
 from longlag.errors import UserError, explain, quoted
+from longlag.options import Fields
 from longlag.registry import Kind
 
 if TYPE_CHECKING:  # Task imports numpy
@@ -15,7 +16,10 @@ if TYPE_CHECKING:  # Task imports numpy
 
 UnitInterval = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
+Count = Annotated[int, Field(gt=0, le=10**9)]
+"""Updates, units, sequences and the like: more of them are a slip of the pen."""
+Size = Annotated[int, Field(gt=0, le=10**8)]
+"""Parameters of a network whose hidden size is solved for, by building such networks."""
 
 RECORDED: dict[str, Any] = {"recorded": True}
 """Validation context for what was recorded: components are taken as they are, and their packages are not imported."""
@@ -26,10 +30,8 @@ def is_recorded(info: ValidationInfo) -> bool:
     return bool((info.context or {}).get("recorded"))
 
 
-class Spec(BaseModel):
-    """Base of every spec: frozen, unknown fields refused, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Spec(Fields):
+    """Base of every spec."""
 
 
 class Component(BaseModel):

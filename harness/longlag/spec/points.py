@@ -18,6 +18,7 @@ from longlag.spec.axes import (
     find,
     label,
     labels,
+    means,
 )
 
 
@@ -93,6 +94,48 @@ def check(space: Space) -> None:
             raise UserError(f"space.{path}: when: {error}") from None
         if found is None:
             raise UserError(f"space.{path}: when: no point of the space meets this condition")
+
+
+def check_apart(space: Space, named: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Refuse a space in which a value of one axis sets a field that another axis sets again: its label would be wrong.
+
+    Args:
+        space: the axes.
+        named: for an axis whose values are names, the fields that each of them sets, by dotted path.
+
+    Raises:
+        UserError: naming the value and both axes.
+    """
+    for path, given in space.items():
+        for value in choices(given) or []:
+            sets = named[path][value] if path in named else {path: value} if isinstance(value, Mapping) else {}
+            leaves = [leaf for field, inner in sets.items() for leaf in _leaves(field, inner)]
+            for other in space:
+                clash = next((leaf for leaf in leaves if other != path and _within(leaf, other)), None)
+                if clash is not None and _together(space, path, value, other):
+                    said = quoted(label(value))
+                    raise UserError(f"space.{path}: the value {said} sets {clash}, and so does the axis {other}")
+
+
+def _leaves(path: str, value: Any) -> Iterator[str]:
+    """The fields that a value sets."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}", inner)
+    else:
+        yield path
+
+
+def _within(path: str, other: str) -> bool:
+    return path == other or path.startswith(f"{other}.")
+
+
+def _together(space: Space, path: str, value: Any, other: str) -> bool:
+    """Whether another axis may exist where an axis has this value."""
+    wanted = condition(space[other])
+    if path in wanted and not any(means(each, value) for each in wanted[path]):
+        return False
+    return all(_together(space, path, value, parent) for parent in wanted if parent != path)
 
 
 def point(space: Space, given: Mapping[str, Any]) -> dict[str, Any]:

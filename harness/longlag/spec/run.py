@@ -12,7 +12,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -20,13 +19,13 @@ from pydantic import (
 
 from longlag import registry
 from longlag.errors import UserError, explain, quoted, suggestion
-from longlag.spec.component import CellSpec, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_recorded
+from longlag.spec.component import CellSpec, Count, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_recorded
 
 
 class ReadoutSpec(Spec):
     """What maps the top layer's outputs to the task's: stacked feed-forward layers and a last affine map."""
 
-    hidden: tuple[PositiveInt, ...] = Field((), description="units of each feed-forward layer before the last map")
+    hidden: tuple[Count, ...] = Field((), description="units of each feed-forward layer before the last map")
     activation: Literal["relu", "tanh", "sigmoid"] = Field("relu", description="after each of them")
 
 
@@ -41,15 +40,15 @@ class DecoderSpec(Spec):
         None, ge=0, le=1, description="the share at the end of the budget, linear in between (Bengio et al. 2015)"
     )
     decoding: Literal["greedy", "sample", "beam"] = Field("greedy", description="in evaluation")
-    beam: PositiveInt = Field(5, description="hypotheses kept by beam search")
+    beam: Count = Field(5, description="hypotheses kept by beam search")
     temperature: PositiveFloat = Field(1.0, description="of sampling")
 
 
 class ModelSpec(Spec):
     """The network around the cell."""
 
-    hidden_size: PositiveInt = Field(64, description="units of every layer")
-    depth: PositiveInt = Field(1, description="number of layers")
+    hidden_size: Count = Field(64, description="units of every layer")
+    depth: Count = Field(1, description="number of layers")
     dropout: UnitInterval = Field(0.0, description="share of outputs zeroed between layers while training")
     residual: bool = Field(False, description="add a layer's input to its output where their sizes agree")
     layer_norm: bool = Field(False, description="normalise every layer's outputs")
@@ -77,21 +76,21 @@ class ScheduleSpec(Spec):
 
     name: Literal["constant", "step", "exponential", "cosine", "linear"] = "constant"
     gamma: float = Field(0.1, gt=0, le=1)
-    every: PositiveInt = 1000
-    warmup: int = Field(0, ge=0)
+    every: Count = 1000
+    warmup: int = Field(0, ge=0, le=10**9)
 
 
 class TrainingSpec(Spec):
     """The loop: how much, how often, on what."""
 
-    batch_size: PositiveInt = 50
-    updates: PositiveInt = Field(5000, description="the budget")
-    eval_every: PositiveInt = Field(200, description="updates between evaluations on the validation split")
+    batch_size: Count = 50
+    updates: Count = Field(5000, description="the budget")
+    eval_every: Count = Field(200, description="updates between evaluations on the validation split")
     stop_when_solved: bool = Field(True, description="stop at the first evaluation that meets the criterion")
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     kernel: Literal["auto", "plain", "compiled"] = Field("auto", description="how cells run over time")
-    checkpoint_steps: PositiveInt | None = Field(
+    checkpoint_steps: Count | None = Field(
         None, description="compiled: keep the states of every so many steps, compute the rest again going backward"
     )
 
@@ -106,8 +105,8 @@ class StageSpec(Spec):
 class DataSpec(Spec):
     """The data: fixed evaluation splits, whose draws depend on this seed alone, and the course of the training."""
 
-    validation: PositiveInt = Field(1000, description="sequences in the validation split")
-    test: PositiveInt = Field(2000, description="sequences in the test split")
+    validation: Count = Field(1000, description="sequences in the validation split")
+    test: Count = Field(2000, description="sequences in the test split")
     seed: Seed = 0
     curriculum: tuple[StageSpec, ...] = Field((), description="stages in order; after the last, the task itself")
     beyond: dict[str, dict[str, Any]] = Field(
@@ -148,7 +147,7 @@ class RegulariserSpec(Spec):
         return self
 
 
-Moment = Literal["start", "evaluation", "end", "divergence"] | PositiveInt
+Moment = Literal["start", "evaluation", "end", "divergence"] | Count
 Moments = tuple[Moment, ...]
 
 
@@ -192,10 +191,10 @@ class WhenSpec(Spec):
 class ProbeSpec(Spec):
     """What watches the run. A probe never changes a run's numbers."""
 
-    log_every: PositiveInt = Field(20, description="updates between logged losses and gradient norms")
+    log_every: Count = Field(20, description="updates between logged losses and gradient norms")
     curves: bool = Field(True, description="gradient norms through time; off: also none at the moments in `when`")
     training: bool = Field(True, description="the total curve of the training batch itself at logged updates")
-    batch_size: PositiveInt = Field(50, description="validation sequences the probes look at")
+    batch_size: Count = Field(50, description="validation sequences the probes look at")
     when: WhenSpec = WhenSpec()
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from pydantic import (
     Field,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -21,7 +20,7 @@ from longlag import registry
 from longlag.errors import UserError, explain, quoted
 from longlag.spec import axes, points
 from longlag.spec.axes import Range, Values
-from longlag.spec.component import RECORDED, SamplerSpec, Seed, Spec, is_recorded
+from longlag.spec.component import RECORDED, Count, SamplerSpec, Seed, Size, Spec, is_recorded
 from longlag.spec.run import RunSpec, load_run
 from longlag.specfile import assign
 
@@ -57,7 +56,7 @@ class StudySpec(Spec):
         description="dotted path of a run's field -> list of values, or a range; with `when`, only for some choices",
     )
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="every point is run with each of them")
-    parameters: PositiveInt | None = Field(
+    parameters: Size | None = Field(
         None, description="equal size: every point gets the hidden size whose parameter count is nearest to this"
     )
     objectives: tuple[str, ...] = Field(
@@ -65,11 +64,12 @@ class StudySpec(Spec):
         min_length=1,
         description="what is searched for (`longlag list objectives`); with several, the report shows the Pareto front",
     )
-    trials: PositiveInt | None = Field(
-        None, description="points to try; all of them when not given and the space has an end"
-    )
-    total_updates: PositiveInt | None = Field(
-        None, description="budget of the study: no trial begins after so many updates, over all runs together"
+    trials: Count | None = Field(None, description="points to try; all of them when not given and the space has an end")
+    total_updates: int | None = Field(
+        None,
+        gt=0,
+        le=10**15,
+        description="budget of the study: no trial begins after so many updates, over all runs together",
     )
     hours: PositiveFloat | None = Field(
         None, description="budget of the study: no trial begins after so many hours in which a trial was running"
@@ -121,6 +121,7 @@ class StudySpec(Spec):
         if unknown:
             raise ValueError(f"space.{ARM}: should name some of the study's arms, not {quoted(unknown[0])}")
         points.check(self.space)
+        points.check_apart(self.space, {ARM: self.arms} if ARM in self.space else {})
         exhaustive = self.sampler.definition.exhaustive
         for path, axis in self.space.items():
             if exhaustive and isinstance(axis, Range) and axis.step is None and not axis.whole:
@@ -224,11 +225,15 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
     for path, axis in study.space.items():
         fixed = points.reach(study.space, path) or {}
         values = axes.choices(axis)
+        owners: dict[str, Any] = {}
         for value in [axis.low, axis.high] if isinstance(axis, Range) else values or []:
             try:
-                study.run(points.complete(study.space, {**fixed, path: value}), study.seeds[0])
+                run = study.run(points.complete(study.space, {**fixed, path: value}), study.seeds[0])
             except UserError as error:
                 raise UserError(f"{where}: space.{path}: {error}{_conditional(study, str(error))}") from error
+            owner = owners.setdefault(run.run_key, value)
+            if owner is not value and values is not None:
+                raise UserError(f"{where}: space.{path}: {quoted(owner)} and {quoted(value)} are one and the same run")
     for number, given in enumerate(study.enqueue, 1):
         try:
             study.run(points.complete(study.space, points.point(study.space, given)), study.seeds[0])

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from longlag.errors import UserError
@@ -44,7 +44,7 @@ class Dask:
     """
 
     scheduler: str
-    resources: Mapping[str, float] = field(default_factory=dict)
+    resources: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse early, before a study is created."""
