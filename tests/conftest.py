@@ -18,6 +18,7 @@ from longlag.tracking import connection, mlflow_private
 from tests import fault_report
 from tests.servers.mlflow import mlflow_server
 from tests.servers.postgresql import PostgreSQL, missing_postgresql
+from tests.servers.tracker import Tracker, mlflow_here
 
 os.environ.setdefault("LONGLAG_WORKERS", "1")  # a worker takes seconds to start
 torch.set_num_threads(1)  # the suite runs in two processes: more threads would only stand in each other's way
@@ -114,3 +115,18 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server."""
     with mlflow_server(tmp_path_factory.mktemp("server")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def mlflow_in_this_process(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Iterator[Tracker]:
+    with mlflow_here(tmp_path_factory.mktemp("tracker"), mlflow_tables) as tracker:
+        yield tracker
+
+
+@pytest.fixture
+def tracker(mlflow_in_this_process: Tracker, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    """An MLflow server without faults, which the test may give some; with the runs of other tests on it."""
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", str(mlflow_in_this_process.folder / "artifacts"))
+    monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
+    mlflow_in_this_process.reset()
+    return mlflow_in_this_process

@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args
 
+from longlag.credentials import masked
+
 LONGEST = 80
 """Characters of a value that a sentence repeats."""
 MOST = 5
@@ -16,12 +18,19 @@ LISTED = 400
 
 
 class UserError(Exception):
-    """A mistake of the person at the keyboard: one clear sentence, shown without a traceback, exit code 2."""
+    """A mistake of the person at the keyboard: one clear sentence, shown without a traceback, exit code 2.
+
+    Args:
+        sentence: passwords in it are masked.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(masked(sentence))
 
 
 def clipped(text: object) -> str:
     """A name or path of the user as a sentence repeats it: its beginning and its end, at most 80 characters."""
-    whole = str(text)
+    whole = masked(str(text))  # what is left of a password that is cut off could not be told from other words
     return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 30]}…{whole[-29:]}"
 
 
@@ -35,7 +44,7 @@ def quoted(value: object) -> str:
 
 def shortened(message: object) -> str:
     """What another program says of a mistake, in one line: it may repeat all of a value."""
-    words = " ".join(clipped(word) for word in str(message).split())
+    words = " ".join(clipped(word) for word in masked(str(message)).split())
     return words if len(words) <= LISTED else f"{words[: LISTED // 2]} … {words[-LISTED // 2 :]}"
 
 
@@ -59,8 +68,8 @@ def suggestion(word: str, known: list[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Any exception in one line: its message, behind its type where the message alone would not do."""
-    text = " ".join(str(error).split())
+    """Any exception in one line, without passwords: its message, behind its type where that alone would not do."""
+    text = masked(" ".join(str(error).split()))
     if isinstance(error, UserError | ImportError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

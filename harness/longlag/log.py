@@ -8,8 +8,9 @@ How a module logs::
         log.info("the checkpoint cannot be written: %s", error, exc_info=True)
 
 ``warning`` is for what a user should see without asking: something was lost, set aside or begun again. ``info`` is for
-a failure that the program handled. Pass ``exc_info=True`` in both: tracebacks appear only with ``longlag -v``. Nothing
-is set up on import, so a program that imports longlag configures the logger as any other.
+a failure that the program handled. Pass ``exc_info=True`` in both: tracebacks appear only with ``longlag -v``. No
+handler is set up on import, so a program that imports longlag configures the logger as any other. Passwords in
+addresses are masked before any handler sees them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,23 @@ import sys
 from contextlib import suppress
 from copy import copy
 
+from longlag.credentials import masked
+
 VARIABLE = "LONGLAG_VERBOSE"
 """Set to 1 by ``longlag -v``, so that worker processes log as much as the process that started them."""
 
 log = logging.getLogger("longlag")
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    """A filter of the logger: no password in the message or its traceback."""
+    record.msg, record.args = masked(record.getMessage()), ()
+    if record.exc_info and not record.exc_text:
+        record.exc_text = masked(logging.Formatter().formatException(record.exc_info))
+    return True
+
+
+log.addFilter(_mask)
 
 
 class _Lines(logging.Formatter):

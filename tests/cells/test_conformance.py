@@ -19,6 +19,8 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "cfc": [{"mode": "pure", "backbone": 2}, {"mode": "no_gate", "backbone": 0, "mixed_memory": True}],
     "mingru": [{"candidate": "linear", "bias": False}],
     "minlstm": [{"forget_bias": 1.0}],
+    "hgrn": [{"lower_bound": 0.5, "gate": False, "norm": False, "half_life": 20}],
+    "rg-lru": [{"width": 6, "blocks": 2, "convolution": False, "gate": False, "half_life": 20}],
     "lru": [{"mix": "none", "state_size": 4}],
     "s4d": [{"state_size": 4}],
     "selective": [{"state_size": 2}, {"state_size": 3, "dt_rank": 2, "mix": "glu"}],

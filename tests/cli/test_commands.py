@@ -355,20 +355,22 @@ def test_ctrl_c_says_how_to_continue(
     assert "Traceback" not in done.err
 
 
-def test_an_unexpected_error_is_one_sentence_and_a_file(longlag: Longlag, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_one_sentence_and_a_file_that_only_its_owner_may_read(
+    longlag: Longlag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from longlag.cli import studies
 
     def broken() -> None:
         raise ZeroDivisionError("by\nzero")
 
     monkeypatch.setattr(studies, "names", broken)
-    done = longlag("list", "studies")
+    done = longlag("list", "studies", "--home", "longlag-home")
     assert done.code == 1
     assert done.err.startswith("error: unexpected ZeroDivisionError: by zero (traceback in ")
     assert len(done.err.splitlines()) == 1
     path = Path(done.err.strip().rpartition(" in ")[2].rstrip(")"))
     assert "raise ZeroDivisionError" in path.read_text()
-    path.unlink()
+    assert path.parent == tmp_path / "longlag-home" / "logs" and path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text().startswith("longlag list studies --home longlag-home\n")
     monkeypatch.setenv("LONGLAG_DEBUG", "1")
-    with pytest.raises(ZeroDivisionError):
-        longlag("list", "studies")
+    assert "raise ZeroDivisionError" in longlag("list", "studies").err

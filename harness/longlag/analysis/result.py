@@ -58,7 +58,7 @@ class StudyResult(BaseModel):
         hours: in which a trial was running, of `StudySpec.hours`.
         finished: nothing is left to do.
         experiment: id in the tracking store.
-        tracking_uri: the store.
+        tracking_uri: the store, without its password.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")

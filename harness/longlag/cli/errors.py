@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import tempfile
-import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any
 
 import typer
 
-from longlag.errors import UserError, suggestion
+from longlag import crash
+from longlag.credentials import masked
+from longlag.errors import UserError, one_line, suggestion
 from longlag.log import log
 
 USER_ERROR, OUR_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
@@ -65,10 +67,15 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # a command line that typer refuses
             return complain(refusal(error), USER_ERROR)
+        from longlag.tracking.connection import server_fault
+
+        said = server_fault(error)
+        if said is not None:
+            return complain(said, USER_ERROR)
         if debugging():
-            raise
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return complain(f"unexpected {what} (traceback in {keep_traceback()})", OUR_ERROR)
+            crash.print_traceback(type(error), error, error.__traceback__)
+            return OUR_ERROR
+        return complain(f"unexpected {one_line(error)} (traceback in {keep_traceback(arguments)})", OUR_ERROR)
 
 
 def debugging() -> bool:
@@ -77,26 +84,32 @@ def debugging() -> bool:
 
 
 def complain(sentence: str, code: int) -> int:
-    """One line on stderr."""
-    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    """One line on stderr, without passwords."""
+    print("error:", masked(" ".join(sentence.split())), file=sys.stderr)
     return code
 
 
-def keep_traceback() -> Path:
-    """Write the current exception to a file: in the home's logs if there is a home, else in a temporary folder."""
-    home = Path(os.environ.get("LONGLAG_HOME") or "longlag-home") / "logs"
+def keep_traceback(arguments: Sequence[str]) -> Path:
+    """Write the current exception to a file in the home's logs, or where no home can be made in a temporary folder."""
+    from longlag.tracking.home import Home
+
     name = f"longlag-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
-    text = f"longlag {' '.join(sys.argv[1:])}\n\n{traceback.format_exc()}"
+    heading = f"longlag {shlex.join(arguments)}\n\n"
     try:
-        if not home.parent.is_dir():
-            raise OSError
-        home.mkdir(exist_ok=True)
-        path = home / name
-        path.write_text(text, encoding="utf-8")
-    except OSError:
-        path = Path(tempfile.gettempdir()) / name
-        path.write_text(text, encoding="utf-8")
-    return path.resolve()
+        return crash.keep_traceback(Home.open(home_named(arguments)).root / "logs", name, heading)
+    except (OSError, UserError) as error:
+        log.info("the traceback is not kept in the home: %s", error, exc_info=True)
+        return crash.keep_traceback(Path(tempfile.mkdtemp(prefix="longlag-")), name, heading)
+
+
+def home_named(arguments: Sequence[str]) -> str | None:
+    """The folder that a command line gives as ``--home``; None where it gives none, or cannot be understood."""
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == "--home":
+            return following
+        if word.startswith("--home="):
+            return word.partition("=")[2]
+    return None
 
 
 def refusal(error: Any) -> str:

@@ -29,7 +29,7 @@ def find(name: str, store: Store) -> Recorded:
     if colon:
         if which != BEST:
             raise UserError(f"{quoted(name)}: of a study, only {study}:{BEST} can be named{suggestion(which, [BEST])}")
-        found = best_run(report(study, Workspace(store.home, None if store.own else store.uri)))
+        found = best_run(report(study, Workspace(store.home, None if store.own else store.address)))
         if found is None:
             raise UserError(f"no trial of study {study!r} has come to its end without diverging: there is no best one")
         return store.get(found.run_id)

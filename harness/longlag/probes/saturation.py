@@ -110,10 +110,37 @@ class Instrumented:
         return torch.zeros_like(old) if found is None else found
 
 
+def inside(captured: CapturedInputs) -> CapturedInputs | None:
+    """What the gated layer reads that a layer is, or has inside of it; None without one."""
+    layer = captured.layer
+    if isinstance(layer, GatedLayer):
+        return captured
+    found: list[CapturedInputs] = []
+
+    def keep(part: Any, given: tuple[Any, ...]) -> None:
+        x, state, mask, *_ = (*given, None, None)
+        found.append(CapturedInputs(part, x, part.initial_state(x.shape[1]) if state is None else state, mask))
+
+    handles = [p.register_forward_pre_hook(keep) for p in layer.modules() if isinstance(p, GatedLayer)]
+    if handles:
+        with torch.no_grad():
+            layer(captured.x, captured.state, captured.mask)
+    for handle in handles:
+        handle.remove()
+    return found[0] if found else None
+
+
 def gates(captured: CapturedInputs) -> Gates | None:
-    """What the gates of a layer do; None for a layer that is not a gated cell."""
-    if not isinstance(captured.layer, GatedLayer):
+    """What the gates of a layer do; None for a layer that has none, and is not a gated cell."""
+    own = inside(captured)
+    if own is None:
         return None
+    seen = _gates(own)
+    return seen if seen.sigmoid or own is captured else None
+
+
+def _gates(captured: CapturedInputs) -> Gates:
+    assert isinstance(captured.layer, GatedLayer)
     instrumented = Instrumented(captured.layer.cell)
     step = stepper(captured.layer, lambda cell: instrumented)
     seen: dict[tuple[str, str], list[NDArray[np.float64]]] = defaultdict(list)
@@ -145,6 +172,9 @@ class Saturation(Probe):
 
     examples = 16
     cost = "one pass, with a derivative a state and step"
+
+    def applies(self, captured: CapturedInputs) -> bool:
+        return super().applies(captured) or any(isinstance(part, GatedLayer) for part in captured.layer.modules())
 
     def measure(self, captured: CapturedInputs) -> Mapping[str, float]:
         seen = gates(captured)

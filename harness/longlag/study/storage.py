@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -79,7 +79,7 @@ def address(url: str) -> str:
         return f"{SQLITE}{Path(url.removeprefix(SQLITE)).absolute()}"
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise UserError(
-            f"storage {quoted(masked(url))}: should be postgresql://user@host/database, or on one machine sqlite:///file.db"
+            f"storage {quoted(url)}: should be postgresql://user@host/database, or on one machine sqlite:///file.db"
         )
     PSYCOPG.require()
     return f"{POSTGRESQL}{rest}"
@@ -96,7 +96,7 @@ def lost_database(url: str) -> Callable[[BaseException], str | None]:
     def message(error: BaseException) -> str | None:
         if shared(url) and isinstance(error, OperationalError | InterfaceError):
             reason = str(error.orig or error).strip().splitlines()[-1]
-            return f"the study storage {masked(url)} went away ({reason})"
+            return f"the study storage {url} went away ({reason})"
         return None
 
     return message
@@ -105,14 +105,6 @@ def lost_database(url: str) -> Callable[[BaseException], str | None]:
 def shared(url: str) -> bool:
     """Whether other machines can reach it."""
     return url.startswith(POSTGRESQL)
-
-
-def masked(url: str) -> str:
-    """An address without its password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except (SQLAlchemyError, ValueError):
-        return url
 
 
 def connect(url: str) -> Storage:
@@ -130,7 +122,7 @@ def connect(url: str) -> Storage:
             storage = Storage(url, arguments | _pool(url), heartbeat_interval=HEARTBEAT)
     except (SQLAlchemyError, RuntimeError) as error:  # RuntimeError: the tables are of another Optuna
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[-1]
-        raise UserError(f"the study storage {masked(url)} cannot be used: {reason}") from error
+        raise UserError(f"the study storage {url} cannot be used: {reason}") from error
     storage.beat(HEARTBEAT)
     return storage
 

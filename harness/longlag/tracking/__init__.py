@@ -11,6 +11,7 @@ DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that died blocks for seconds, not for minutes
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password in it, and in the midst of what we print
     "GIT_PYTHON_REFRESH": "quiet",  # no warning where there is no git
 }
 for _name, _value in DEFAULTS.items():

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longlag.credentials import bare
+from longlag.errors import one_line
 from longlag.log import log
 from longlag.probes import Curve
 from longlag.spec import RunSpec
@@ -85,7 +87,7 @@ class MlflowCallback(RunCallback):
         if self._before and self._continue({**own, **self.tags}):
             return
         self._upload = PendingUpload(
-            uri=str(self.client.tracking_uri),
+            uri=bare(str(self.client.tracking_uri)),
             experiment_id=self.experiment_id,
             run_id=None,
             name=self.name,
@@ -190,7 +192,7 @@ class MlflowCallback(RunCallback):
             log.warning("%d points of run %s are lost: %s", len(self._buffer), self.run_id, lost, exc_info=True)
         self._buffer = []  # what could not be written must not keep the run from its end
         try:
-            self._end(status, outcome, describe.sentence(error))
+            self._end(status, outcome, one_line(error)[:1000])
         except Exception as lost:
             log.warning("run %s cannot be marked as %s: %s", self.run_id, status, lost, exc_info=True)
 
@@ -226,7 +228,7 @@ class MlflowCallback(RunCallback):
         if here:
             self.run_id = str(run.info.run_id)
             self._upload = PendingUpload(
-                uri=str(self.client.tracking_uri),
+                uri=bare(str(self.client.tracking_uri)),
                 experiment_id=self.experiment_id,
                 run_id=self.run_id,
                 name=self.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import re
 import sqlite3
 import urllib.error
 import urllib.request
@@ -12,7 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from longlag.credentials import bare, basic, masked
 from longlag.errors import UserError, quoted
 from longlag.tracking import mlflow_private
 from longlag.tracking.home import Home
@@ -25,18 +28,24 @@ HEALTH_SECONDS = 3.0
 SERVERS = ("http://", "https://")
 SQLITE = "sqlite:///"
 DATABASES = ("postgresql", "mysql", "mssql")
+REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
+LOGIN = (
+    "give its user name and password, as http://USER:PASSWORD@HOST or in MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD"
+)
 
 
 def location(home: Home, uri: str | None) -> str:
     """The address of the store: `uri`, or the home's own database.
 
     Raises:
-        UserError: when it is of a kind that MLflow's tracking does not know.
+        UserError: when it is of a kind that MLflow's tracking does not know, or cannot be read.
     """
     if uri is None:
         return home.tracking_uri
     if uri.startswith(SQLITE):
         return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    _readable(uri)
     if uri.startswith(SERVERS):
         return uri.rstrip("/")
     if uri.split(":")[0].split("+")[0] in DATABASES and "://" in uri:
@@ -45,6 +54,24 @@ def location(home: Home, uri: str | None) -> str:
         f"tracking URI {quoted(uri)}: should be an MLflow server (http://host:5000) or a database "
         f"(sqlite:///file.db, postgresql://…)"
     )
+
+
+def _readable(uri: str) -> None:
+    """Refuse an address whose parts cannot be told apart."""
+    try:
+        parts = urlsplit(uri)
+        whole = parts.port is None or bool(parts.hostname)  # reading the port raises where it is part of a password
+    except ValueError:
+        whole = False
+    server = uri.startswith(SERVERS)
+    if not whole or re.search(r"\s", uri) or (server and "@" in parts.path):
+        # without the reason, and not raised from it: it may hold a part of the password
+        raise UserError(
+            f"tracking URI {quoted(uri)} cannot be read: it should be http://host:5000 or "
+            "http://USER:PASSWORD@host:5000, with %20 for a space, %2F for / and %40 for @ in the password"
+        ) from None
+    if server and (parts.query or parts.fragment):
+        raise UserError(f"tracking URI {quoted(uri)}: the address of an MLflow server ends before the ? or #")
 
 
 def prepare(home: Home, uri: str | None = None) -> None:
@@ -94,10 +121,15 @@ def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
     Raises:
         UserError: when it does not.
     """
+    request, login = urllib.request.Request(f"{bare(server)}/health"), basic(server)
+    if login is not None:
+        request.add_unredirected_header("Authorization", login)
     try:
-        with urllib.request.urlopen(f"{server}/health", timeout=seconds) as reply:
+        with urllib.request.urlopen(request, timeout=seconds) as reply:
             healthy = reply.read(100).strip() == b"OK"
     except urllib.error.HTTPError as error:
+        if error.code == 401 and login is not None:
+            raise UserError(f"the tracking server {server} refuses the user name or the password") from error
         if error.code in (401, 403):  # it wants credentials, which MLflow's client takes from its own variables
             return
         raise UserError(f"no MLflow server at {server}: it answers {error.code} {error.reason}") from error
@@ -109,6 +141,17 @@ def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
         ) from error
     if not healthy:
         raise UserError(f"no MLflow server at {server}: something else answers there")
+
+
+def server_fault(error: BaseException) -> str | None:
+    """What to say of an error of MLflow's client that a server is the cause of; None for any other error."""
+    if type(error).__module__ != "mlflow.exceptions":
+        return None
+    code = getattr(error, "error_code", "")
+    if code in REFUSED:
+        return f"the tracking server refuses this user ({code}): {LOGIN}"
+    asked = re.match(r"API request to (https?://.*?)/api/\S* failed with", str(error))  # the words of http_request
+    return None if asked is None else f"the tracking server {masked(asked[1])} does not answer any more"
 
 
 def _prepare(uri: str, artifacts: Path) -> None:

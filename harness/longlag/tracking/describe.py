@@ -11,7 +11,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from longlag import processes, registry
-from longlag.errors import UserError
 from longlag.spec import RunSpec
 from longlag.training.result import RunResult
 
@@ -146,9 +145,3 @@ def _type(feature: Any) -> dict[str, Any]:
     for _ in range(depth):
         described = {"type": "array", "items": described}
     return described
-
-
-def sentence(error: BaseException) -> str:
-    """An exception in one line, for a tag."""
-    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".rstrip(": ")
-    return " ".join(text.split())[:1000]

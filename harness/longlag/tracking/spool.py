@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longlag.credentials import bare
 from longlag.errors import UserError
 from longlag.log import log
 from longlag.tracking import connection
@@ -52,7 +53,7 @@ class PendingUpload:
     """A run, or the rest of one, that is still to be told to a store.
 
     Args:
-        uri: the store.
+        uri: the store, without user and password.
         experiment_id: where the run belongs.
         run_id: of the run that was begun there; None where even that is still to be done.
         name: of the run.
@@ -148,9 +149,9 @@ class Spool:
             path.rename(self.folder / path.name)
         return len(paths)
 
-    def deliver(self, client: MlflowClient, uri: str) -> int:
+    def deliver(self, client: MlflowClient, address: str) -> int:
         """Tell a store what is kept for it; returns how many runs that were. A store that fails gets it later."""
-        delivered = 0
+        delivered, uri = 0, bare(address)
         for path in self.pending_uploads():
             try:
                 upload = _read(path)
@@ -163,7 +164,7 @@ class Spool:
                 _upload(client, path, upload)
             except Exception as error:  # a client raises nearly anything, of its own and of what it calls
                 log.info("pending upload %s is not delivered: %s", path.name, error, exc_info=True)
-                if not _answers(uri):
+                if not _answers(address):
                     return delivered
                 upload.attempts += 1
                 last = upload.attempts >= ATTEMPTS

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from longlag import processes
+from longlag.credentials import masked
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.spec import RECORDED, RunSpec, load_run
@@ -40,11 +41,14 @@ class Store:
 
     Args:
         home: the home that the store belongs to, or, for a server, whose lock and caches are used.
-        uri: the store's address.
+        address: where the store is, with the user and password that it is opened with.
+
+    Attributes:
+        uri: the address without its password.
     """
 
-    def __init__(self, home: Home, uri: str) -> None:
-        self.home, self.uri = home, uri
+    def __init__(self, home: Home, address: str) -> None:
+        self.home, self.address, self.uri = home, address, masked(address)
         self._files: dict[str, str] = {}
         """Run -> address of its files, which never changes."""
 
@@ -63,19 +67,19 @@ class Store:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's, which writes. It is made when it is first needed: importing MLflow takes seconds."""
-        return connection.client(self.uri)
+        return connection.client(self.address)
 
     @cached_property
     def reader(self) -> Reader:
         """What reads runs, series and files."""
-        return connection.reader(self.uri, lambda: self.client)
+        return connection.reader(self.address, lambda: self.client)
 
     def deliver(self) -> int:
         """Tell the store what it missed while it was gone; returns how many runs that were."""
         if not any(self.home.spool.glob("*")):
             return 0
         with self.home.lock():
-            return Spool(self.home.spool).deliver(self.client, self.uri)
+            return Spool(self.home.spool).deliver(self.client, self.address)
 
     @property
     def local(self) -> bool:
@@ -85,7 +89,7 @@ class Store:
     @property
     def own(self) -> bool:
         """Whether it is the home's own."""
-        return self.uri == self.home.tracking_uri
+        return self.address == self.home.tracking_uri
 
     # -- experiments ------------------------------------------------------------------------------------------------
 

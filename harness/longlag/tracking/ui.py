@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote, urlencode
 
+from longlag.credentials import bare
 from longlag.errors import UserError
 from longlag.tracking import connection, views
 from longlag.tracking.home import Home
@@ -102,7 +103,7 @@ def serve(
             webbrowser.open(page)
 
     if where.startswith(connection.SERVERS):
-        tell(where)
+        tell(bare(where))
         return 0
     port = _free(port)
     announce("Starting MLflow's pages, which takes some seconds ...")
@@ -146,9 +147,10 @@ def _free(port: int) -> int:
 def _server(uri: str, home: Home, port: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """An MLflow server with its children, all ended with the block."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", uri, "--default-artifact-root", home.artifacts.as_uri()]
+    command += ["--default-artifact-root", home.artifacts.as_uri()]
     environment = {
         **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # every user of the machine can read an argument, and a password in it
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 228 MB for what nobody uses here
         "PYTHONWARNINGS": "ignore",
     }

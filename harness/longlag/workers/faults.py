@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from longlag.errors import UserError
+from longlag.tracking.connection import server_fault
 
 Explain = Callable[[BaseException], str | None]
 
@@ -37,7 +38,7 @@ def message(error: BaseException, home: Path, explain: Explain = nothing) -> str
         explain: what else an error may mean.
     """
     for each in chain(error):
-        what = _of_disk(each, home) or explain(each)
+        what = _of_disk(each, home) or server_fault(each) or explain(each)
         if what is not None:
             return f"{what}; {CONTINUES}"
     return None

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from longlag.crash import private
 from longlag.log import log
 from longlag.workers.messages import Message
 from longlag.workers.requests import WorkerConfig
@@ -34,7 +35,7 @@ class WorkerProcess:
     def __init__(self, config: WorkerConfig, log_file: Path, receive: Callable[[Message], None]) -> None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self.log_file, self.receive = log_file, receive
-        with log_file.open("w", encoding="utf-8") as file:
+        with open(log_file, "w", encoding="utf-8", opener=private) as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE],
                 stdin=subprocess.PIPE,

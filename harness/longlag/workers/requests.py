@@ -32,7 +32,7 @@ class WorkerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path
-    tracking_uri: str | None
+    tracking_uri: str | None = Field(repr=False)  # Dask logs what it was given when a task fails
     experiment: str
     parent: str | None
     name: str

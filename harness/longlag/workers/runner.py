@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from longlag.errors import UserError, quoted
+from longlag.crash import keep_traceback
+from longlag.errors import UserError, one_line, quoted
 from longlag.spec import RunSpec, require_for_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
@@ -47,8 +46,8 @@ def perform(
         if stops_all is not None:
             raise UserError(stops_all) from error
         what = "out of memory: " if faults.is_out_of_memory(error) else ""
-        file = keep_traceback(config, request.spec)
-        return Failure(f"{what}{type(error).__name__}: {error} (traceback in {file})", error)
+        file = keep_traceback(config.home / "logs", f"{config.name}-{request.spec.run_key[:12]}.txt")
+        return Failure(f"{what}{one_line(error)} (traceback in {file})", error)
 
 
 def execute(
@@ -123,14 +122,6 @@ class Scores(RunCallback):
         for update, value in state["reported"]:  # the search may be another process than before
             self.reported.append((update, value))
             self.report(update, value, True)
-
-
-def keep_traceback(config: WorkerConfig, spec: RunSpec) -> Path:
-    """Write the traceback of the exception that is being handled; returns the file."""
-    path = config.home / "logs" / f"{config.name}-{spec.run_key[:12]}.txt"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(traceback.format_exc(), encoding="utf-8")
-    return path
 
 
 def check(spec: RunSpec) -> None:

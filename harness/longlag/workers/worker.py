@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-from longlag import log
+from longlag import crash, log
 from longlag.errors import UserError
 from longlag.training.environment import frozen_imports, torch_threads
 from longlag.workers.faults import translate_errors
@@ -96,6 +96,7 @@ def reachable(config: WorkerConfig) -> None:
 
 
 if __name__ == "__main__":
+    sys.excepthook = crash.print_traceback
     code = main()
     sys.stdout.flush()
     os._exit(code)  # the thread that reads cannot be joined

@@ -108,7 +108,7 @@ class DaskWorkers:
         self.hosts.pop(slot, None)
         self.tasks[slot] = self.client.submit(
             host,
-            config.model_dump_json(),
+            config,
             str(log_of(config.home, config.name, slot)),
             slot,
             self.topic,

@@ -20,11 +20,11 @@ LEASE = 60.0  # seconds without a message from the supervisor, after which it co
 ASK = 2.0  # seconds
 
 
-def host(config: str, log_file: str, slot: int, topic: str) -> str:
+def host(config: WorkerConfig, log_file: str, slot: int, topic: str) -> str:
     """Start a worker process, pass messages on until it has ended, and return how it did.
 
     Args:
-        config: a `WorkerConfig` as JSON.
+        config: of the worker.
         log_file: file for what the process prints.
         slot: of the worker.
         topic: under which messages to the supervisor are logged as events. Messages to the worker are in a queue of
@@ -46,7 +46,7 @@ def host(config: str, log_file: str, slot: int, topic: str) -> str:
 
     inbox = Queue(name)
     worker.log_event(topic, [slot, name, ["hosted", worker.address]])
-    process = WorkerProcess(WorkerConfig.model_validate_json(config), Path(log_file), receive)
+    process = WorkerProcess(config, Path(log_file), receive)
     heard = time.monotonic()
     try:
         while process.process.poll() is None:
