@@ -31,6 +31,7 @@ import numpy as np
 from benchmarks.timing import machine
 from longlag.probes import Curve
 from longlag.spec import RunSpec, load_run
+from longlag.tracking import study_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.tracking.ui import address, curve_address
@@ -135,12 +136,14 @@ def fill(home: Home, runs: int, updates: int, studies: int) -> None:
     for first in range(studies):
         study = STUDY if first == 0 else f"{STUDY}-{first + 1}"
         experiment = store.experiment(study)
-        parent = store.parent(experiment, study, {"longlag.study": study, "longlag.study_identity": study}, {})
+        parent = study_run.begin(
+            store, experiment, study, {"longlag.study": study, "longlag.study_identity": study}, {}
+        )
         for number in range(runs * first // studies, runs * (first + 1) // studies):
             cell = CELLS[number % len(CELLS)]
             spec = spec_of(cell, updates, EVALUATE, number // len(CELLS))
             replay(tapes[cell], store, study, parent, spec, number)
-        store.end_parent(parent, "FINISHED", {})
+        study_run.end(store, parent, "FINISHED", {})
 
 
 def size(home: Home) -> str:

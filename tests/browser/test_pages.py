@@ -15,6 +15,7 @@ import pytest
 
 from longlag.spec import StudySpec, load_study
 from longlag.study.report import note, run_name
+from longlag.tracking import study_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.tracking.ui import curve_address
@@ -56,12 +57,12 @@ def study(tmp_path: Path) -> tuple[Home, StudySpec]:
     home, spec = Home.open(tmp_path / "home"), load_study(STUDY)
     store = Store.open(home)
     experiment = store.experiment(spec.name, note(spec))
-    parent = store.parent(experiment, spec.name, {"longlag.study_identity": spec.identity()}, {})
+    parent = study_run.begin(store, experiment, spec.name, {"longlag.study_identity": spec.identity()}, {})
     for number, cell in enumerate(CELLS):
         run = spec.run({"cell": cell}, 0)
         callback = store.callback(experiment, parent, {"longlag.study": spec.name}, run_name(number, run))
         train(run, [callback], cache=home.datasets)
-    store.end_parent(parent, "FINISHED", {})
+    study_run.end(store, parent, "FINISHED", {})
     return home, spec
 
 

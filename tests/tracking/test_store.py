@@ -20,7 +20,7 @@ import pytest
 
 from longlag.errors import UserError
 from longlag.spec import load_run
-from longlag.tracking import connection, describe
+from longlag.tracking import connection, describe, study_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from tests.servers.ports import free_port
@@ -114,23 +114,25 @@ def test_a_study_continues_in_the_same_run(store: Store) -> None:
     assert store.experiment("continued", "second") == experiment
     assert store.client.get_experiment(experiment).tags["mlflow.note.content"] == "second"
     tags = {describe.STUDY: "continued", describe.IDENTITY: "one"}
-    parent = store.parent(experiment, "continued", tags, {"space.cell": '["rnn"]', "sampler": "tpe"})
-    store.end_parent(parent, "FAILED", {"trials/complete": 2.0})
+    parent = study_run.begin(store, experiment, "continued", tags, {"space.cell": '["rnn"]', "sampler": "tpe"})
+    study_run.end(store, parent, "FAILED", {"trials/complete": 2.0})
     assert store.client.get_run(parent).info.status == "FAILED"
-    assert store.parent(experiment, "continued", tags, {"space.cell": '["rnn"]', "sampler": "random"}) == parent
+    assert (
+        study_run.begin(store, experiment, "continued", tags, {"space.cell": '["rnn"]', "sampler": "random"}) == parent
+    )
     run = store.client.get_run(parent)
     assert run.info.status == "RUNNING"
     assert (run.data.params["sampler"], run.data.tags["now.sampler"]) == ("tpe", "random")
-    assert store.parent(experiment, "continued", {**tags, describe.IDENTITY: "other"}, {}) != parent
+    assert study_run.begin(store, experiment, "continued", {**tags, describe.IDENTITY: "other"}, {}) != parent
     assert store.recorded(experiment) == []
-    store.end_parent(parent, "FINISHED", {})
+    study_run.end(store, parent, "FINISHED", {})
 
 
 def test_a_run_of_another_study_is_adopted_whole(store: Store, tiny: dict[str, Any]) -> None:
     first, second = store.experiment("first"), store.experiment("second")
     tiny |= {"probe": {"curves": True}, "seed": 14}
     result, original = trained(store, first, tiny, tags={describe.STUDY: "first", "longlag.trial": "1"}, name="one")
-    parent = store.parent(second, "second", {describe.IDENTITY: "x"}, {})
+    parent = study_run.begin(store, second, "second", {describe.IDENTITY: "x"}, {})
     found = store.find(result.run_key)
     assert found is not None
     tags = {describe.STUDY: "second", "longlag.trial": "7"}
@@ -183,7 +185,7 @@ def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any
     dead, alive, elsewhere = [str(callback.run_id) for callback in callbacks]
     store.client.set_tag(dead, "pid", str(gone.pid))
     store.client.set_tag(elsewhere, "pid", str(gone.pid))
-    store.client.set_tag(elsewhere, "host", "another-machine")
+    store.client.set_tag(elsewhere, "boot", "of another machine")
     store.experiment("orphans")
     status = {entry.run_id: entry.status for entry in store.recorded(experiment)}
     assert status == {dead: "KILLED", alive: "RUNNING", elsewhere: "RUNNING"}

@@ -11,7 +11,7 @@ import pytest
 
 from longlag.errors import UserError
 from longlag.spec import load_run
-from longlag.tracking import views
+from longlag.tracking import study_run, views
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.tracking.ui import address, curve_address, serve
@@ -78,13 +78,13 @@ def test_a_study_behind_a_server(tmp_path: Path, tiny: dict[str, Any]) -> None:
         assert query(page)["viewStateShareKey"] == views.KEY
         store = Store.open(Home.open(tmp_path / "client"), server)
         experiment, other = store.experiment("study"), store.experiment("other")
-        parent = store.parent(experiment, "study", {"longlag.study_identity": "x"}, {"space.cell": "[]"})
+        parent = study_run.begin(store, experiment, "study", {"longlag.study_identity": "x"}, {"space.cell": "[]"})
         result = train(load_run({**tiny, "probe": {"curves": True}}), [store.callback(experiment, parent)])
         found = store.find(result.run_key)
         assert found is not None and found.result == result
         copy = store.adopt(found, other, None, {})
         assert [(entry.run_id, entry.result) for entry in store.recorded(other)] == [(copy, result)]
-        store.end_parent(parent, "FINISHED", {})
+        study_run.end(store, parent, "FINISHED", {})
         with pytest.raises(UserError, match="did you mean 'study'"):
             store.experiment_id("studdy")
     assert not (tmp_path / "client" / "mlflow.db").exists()

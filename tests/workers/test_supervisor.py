@@ -15,6 +15,7 @@ import pytest
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.study.generators import GeneratorSearch, each
+from longlag.tracking import study_run
 from longlag.tracking.store import Store
 from longlag.training import RunResult
 from longlag.workers.launchers import Launcher
@@ -43,7 +44,7 @@ def requested(seed: int, updates: int = 40) -> RunRequest:
 def opened(home: Path) -> tuple[WorkerConfig, Store]:
     store = Workspace.open(home).store()
     experiment = store.experiment("supervised")
-    parent = store.parent(experiment, "supervised", {"longlag.study": "s", "longlag.study_identity": "s"}, {})
+    parent = study_run.begin(store, experiment, "supervised", {"longlag.study": "s", "longlag.study_identity": "s"}, {})
     return WorkerConfig(home=home, tracking_uri=None, experiment=experiment, parent=parent, name="supervised"), store
 
 

@@ -27,6 +27,7 @@ from longlag.horizons.study import horizon
 from longlag.spec import RunSpec
 from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
+from longlag.tracking import study_run
 from longlag.training import RunResult
 from longlag.workspace import Workspace
 
@@ -64,7 +65,7 @@ def run(spec: HorizonSpec, workspace: Workspace, workers: Workers, where: Path |
     with tempfile.TemporaryDirectory() as folder:
         for file in (own, picture, target):
             shutil.copy(file, folder)
-        store.attach(store.experiment_id(spec.name), record.identity, Path(folder), {})
+        study_run.attach(store, store.experiment_id(spec.name), record.identity, Path(folder), {})
     told([record], target, json=json)
 
 

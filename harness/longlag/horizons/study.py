@@ -13,6 +13,7 @@ from longlag.study.callback import SlotCallbacks, StudyCallback
 from longlag.study.generators import Asking, GeneratorSearch
 from longlag.study.queue import Workers
 from longlag.study.size import parameters
+from longlag.tracking import study_run
 from longlag.tracking.store import Store
 from longlag.workers.faults import translate_errors
 from longlag.workers.requests import Execution, RunRequest
@@ -60,7 +61,7 @@ def horizon(
         queue.execute(asking, config, store, workers, SlotCallbacks(callbacks), most)
         found = record(spec, asking.values)
         assert config.parent is not None
-        store.end_parent(config.parent, "FINISHED", numbers(found))
+        study_run.end(store, config.parent, "FINISHED", numbers(found))
     return found, store
 
 

@@ -14,6 +14,7 @@ from longlag.spec import RunSpec, StudySpec
 from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
 from longlag.study.sweep import sweep
+from longlag.tracking import study_run
 from longlag.tracking.store import Store
 from longlag.training.environment import torch_threads
 from longlag.workers.runner import FINAL
@@ -80,7 +81,7 @@ def run(
     folder = workspace.home.reports / f"{paper.name}-{scale}"
     written = pages.write(content, folder)
     tags = {f"verdict.{claim}": decision for claim, decision in content.decisions.items()}
-    store.attach(result.experiment, spec.identity(), folder, tags)
+    study_run.attach(store, result.experiment, spec.identity(), folder, tags)
     return content, written, spec.name
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from longlag.errors import UserError
 from longlag.log import log
 from longlag.study.callback import SlotCallbacks
+from longlag.tracking import study_run
 from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store, Trials
 from longlag.training.checkpoint import SECONDS
@@ -64,7 +65,7 @@ def config(
         home=workspace.home.root,
         tracking_uri=workspace.tracking_uri,
         experiment=experiment,
-        parent=store.parent(experiment, name, tags, parameters),
+        parent=study_run.begin(store, experiment, name, tags, parameters),
         name=name,
         threads=workers.threads,
         checkpoint_seconds=workers.checkpoint_seconds,
@@ -108,7 +109,7 @@ def execute(
     except BaseException as error:
         try:
             store.mark_killed(config.experiment, running)
-            store.end_parent(config.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
+            study_run.end(store, config.parent, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", {})
         except Exception as lost:  # a store that is gone must not hide what went wrong
             log.info("the runs that were stopped are not marked as such: %s", lost, exc_info=True)
         raise

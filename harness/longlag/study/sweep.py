@@ -20,7 +20,7 @@ from longlag.study.run import RUNS
 from longlag.study.search import StudySearch
 from longlag.study.storage import lost_database, no_experimental_warnings, shared, where
 from longlag.study.store import StudyStore
-from longlag.tracking import models
+from longlag.tracking import models, study_run
 from longlag.tracking.store import Store
 from longlag.workers.faults import translate_errors
 from longlag.workers.requests import WorkerConfig
@@ -117,5 +117,5 @@ def conclude(study_store: StudyStore, config: WorkerConfig, store: Store) -> Stu
     kept = Kept(folder)
     drawn = pictures.draw_all(result, store, folder, kept)
     importances(result, kept)  # for the report, which takes seconds longer without
-    store.end_parent(config.parent, "FAILED" if result.failed else "FINISHED", summary(result), drawn)
+    study_run.end(store, config.parent, "FAILED" if result.failed else "FINISHED", summary(result), drawn)
     return result

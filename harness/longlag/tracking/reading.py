@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from longlag.tracking import mlflow_private
 
@@ -79,15 +79,9 @@ class ClientReader(Reader):
         self._client = client
 
     def experiments(self, tag: str, value: str) -> dict[str, str]:
-        found: dict[str, str] = {}
-        token = None
-        while True:
-            query = f"tags.`{tag}` = '{value}'"
-            page = self._client().search_experiments(filter_string=query, max_results=PAGE, page_token=token)
-            found |= {each.name: str(each.experiment_id) for each in page}
-            token = page.token
-            if not token:
-                return found
+        query, ask = f"tags.`{tag}` = '{value}'", self._client().search_experiments
+        found = pages(lambda token: ask(filter_string=query, max_results=PAGE, page_token=token))
+        return {each.name: str(each.experiment_id) for each in found}
 
     def runs(self, experiment_id: str) -> Iterator[RunRow]:
         return map(RunRow.of, search(self._client(), [experiment_id], newest_first=False))
@@ -143,12 +137,16 @@ class SqliteReader(Reader):
 def search(
     client: MlflowClient, experiment_ids: list[str], query: str = "", newest_first: bool = True
 ) -> Iterator[Run]:
-    """The runs that a query finds, page by page."""
+    """The runs that a query finds."""
     order = [f"attributes.start_time {'DESC' if newest_first else 'ASC'}"]
-    token = None
-    while True:
-        page = client.search_runs(experiment_ids, query, max_results=PAGE, order_by=order, page_token=token)
+    ask = client.search_runs
+    return pages(lambda token: ask(experiment_ids, query, max_results=PAGE, order_by=order, page_token=token))
+
+
+def pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """What is found, page by page; `ask` takes the token of a page."""
+    page = ask(None)
+    yield from page
+    while page.token:
+        page = ask(page.token)
         yield from page
-        token = page.token
-        if not token:
-            return

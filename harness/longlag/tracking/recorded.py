@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
+from longlag.errors import UserError
+from longlag.log import log
+from longlag.spec import RECORDED
+from longlag.tracking.reading import RunRow
 from longlag.training import RunResult
 
 
@@ -45,3 +53,32 @@ class StudyRow:
     runs: int
     finished: int
     updated: datetime | None
+
+
+def read_run(
+    run: RunRow,
+    opened: Callable[[str], AbstractContextManager[Path]],
+    series: Callable[[str], Sequence[tuple[int, float]]],
+) -> Recorded:
+    """A run with its result, where it has one that can be read.
+
+    Args:
+        run: as the store holds it.
+        opened: one of its files.
+        series: step and value of what it logged under a name.
+    """
+    result = None
+    if run.status != "RUNNING":
+        try:
+            with opened("result.json") as path:
+                fields = json.loads(path.read_bytes())
+            if "validation_score" not in fields:  # a result of before it was written down: it was logged as well
+                score = [value for _, value in series("validation/score")]
+                diverged = fields["outcome"] == "diverged" or not score
+                fields["validation_score"] = math.inf if diverged else score[-1]
+            result = RunResult.model_validate(fields, context=RECORDED)
+        except OSError:
+            pass  # the run failed before its end
+        except (ValueError, KeyError, TypeError, UserError) as error:  # written by another version
+            log.warning("run %s is left out, its result cannot be read: %s", run.run_id, error, exc_info=True)
+    return Recorded(run.run_id, run.experiment_id, run.status, run.tags, result)

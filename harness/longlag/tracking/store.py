@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from typing import TYPE_CHECKING, Any
 
-from longlag import processes
 from longlag.credentials import masked
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
-from longlag.spec import RECORDED, RunSpec, load_run
-from longlag.tracking import connection, describe, views
+from longlag.spec import RunSpec, load_run
+from longlag.tracking import connection, describe, orphans
+from longlag.tracking.artifacts import artifact
 from longlag.tracking.callback import WEIGHTS, MlflowCallback
 from longlag.tracking.copy import copy
 from longlag.tracking.home import LAYOUT, Home
-from longlag.tracking.reading import PAGE, Reader, RunRow, search
-from longlag.tracking.recorded import Recorded, StudyRow
+from longlag.tracking.reading import PAGE, Reader, RunRow, pages, search
+from longlag.tracking.recorded import Recorded, StudyRow, read_run
 from longlag.tracking.spool import Spool
-from longlag.training import RunResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -130,53 +125,12 @@ class Store:
         """Everything longlag recorded here, by name."""
         rows = []
         for experiment in self._experiments():
-            runs = [run for run in self._runs([experiment.experiment_id]) if _is_training(run)]
+            runs = [run for run in self.runs([experiment.experiment_id]) if _is_training(run)]
             times = [run.info.end_time or run.info.start_time for run in runs]
             latest = datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
             ended = sum(run.info.status == "FINISHED" for run in runs)
             rows.append(StudyRow(experiment.name, str(experiment.experiment_id), len(runs), ended, latest))
         return sorted(rows, key=lambda row: row.name)
-
-    # -- a study's own run ------------------------------------------------------------------------------------------
-
-    def parent(self, experiment_id: str, name: str, tags: Mapping[str, str], parameters: Mapping[str, Any]) -> str:
-        """Find the study's own run by its tag ``longlag.study_identity``, or make it; it is RUNNING again."""
-        from mlflow.entities import Param
-
-        own = {**tags, **describe.process(), "mlflow.source.name": "longlag", "mlflow.source.type": "LOCAL"}
-        with self.home.lock():
-            found = self._runs([experiment_id], f"tags.`{describe.IDENTITY}` = '{tags[describe.IDENTITY]}'")
-            run = next(found, None)
-            if run is None:
-                run = self.client.create_run(experiment_id, tags=own, run_name=name)
-            else:
-                self.client.update_run(run.info.run_id, status="RUNNING")
-                for key, value in own.items():
-                    self.client.set_tag(run.info.run_id, key, value)
-            identifier = str(run.info.run_id)
-            before = run.data.params
-            values = {key: str(value) for key, value in parameters.items()}
-            new = [Param(key, value) for key, value in values.items() if key not in before]
-            self.client.log_batch(identifier, params=new)
-            for key, value in values.items():  # a parameter cannot be changed, such as the sampler of a continued study
-                if before.get(key, value) != value:
-                    self.client.set_tag(identifier, f"now.{key}", value)
-        return identifier
-
-    def end_parent(
-        self,
-        run_id: str,
-        status: Literal["FINISHED", "FAILED", "KILLED"],
-        metrics: Mapping[str, float],
-        files: Sequence[Path] = (),
-    ) -> None:
-        """Set the study's own run to its end, with its numbers and files, and bring the study's page up to date."""
-        for path in files:
-            self.client.log_artifact(run_id, str(path))
-        for name, value in metrics.items():
-            self.client.log_metric(run_id, describe.metric_name(name), value)
-        self.client.set_terminated(run_id, status)
-        views.save(self.client, self.client.get_run(run_id).info.experiment_id)
 
     # -- runs -------------------------------------------------------------------------------------------------------
 
@@ -208,8 +162,8 @@ class Store:
     def _find(self, run_key: str) -> Recorded | None:
         ids = [str(experiment.experiment_id) for experiment in self._experiments()]
         query = f"tags.run_key = '{run_key}' and attributes.status = 'FINISHED'"
-        for run in self._runs(ids, query) if ids else ():
-            recorded = self._recorded(RunRow.of(run))
+        for run in self.runs(ids, query) if ids else ():
+            recorded = self._read(RunRow.of(run))
             if recorded.result is not None:
                 return recorded
         return None
@@ -218,7 +172,7 @@ class Store:
         """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
         rows = [row for row in self.reader.runs(experiment_id) if "run_key" in row.tags]
         self._files |= {row.run_id: row.artifact_uri for row in rows}
-        return [self._recorded(row) for row in rows]
+        return [self._read(row) for row in rows]
 
     def series_names(self, run_id: str) -> list[str]:
         """The names of everything that a run logged over updates, steps or lags."""
@@ -228,29 +182,20 @@ class Store:
         """Step and value of everything that a run logged under a name; empty where there is nothing."""
         return self.reader.series(run_id, name)
 
-    def attach(self, experiment_id: str, identity: str, folder: Path, tags: Mapping[str, str]) -> None:
-        """Keep the files of a folder, as ``report``, with a study's own run, and tags beside them."""
-        query = f"tags.`{describe.IDENTITY}` = '{identity}'"
-        for run in self._runs([experiment_id], query):
-            self.client.log_artifacts(run.info.run_id, str(folder), "report")
-            for key, value in tags.items():
-                self.client.set_tag(run.info.run_id, key, value)
-            return
-
     def get(self, run_id: str) -> Recorded:
         """The run of this id.
 
         Raises:
             UserError: when there is none.
         """
-        return self._recorded(self._run(run_id))
+        return self._read(self._run(run_id))
 
     def keyed(self, beginning: str) -> list[Recorded]:
         """Runs that finished and whose run_key begins so, the oldest first."""
         ids = [str(experiment.experiment_id) for experiment in self._experiments()]
         query = f"tags.run_key LIKE '{beginning}%' and attributes.status = 'FINISHED'"
-        found = self._runs(ids, query, newest_first=False) if ids else iter(())
-        return [self._recorded(RunRow.of(run)) for run in found]
+        found = self.runs(ids, query, newest_first=False) if ids else iter(())
+        return [self._read(RunRow.of(run)) for run in found]
 
     def _run(self, run_id: str) -> RunRow:
         row = self.reader.run(run_id)
@@ -307,7 +252,7 @@ class Store:
         if (recorded.experiment_id, recorded.tags.get(describe.PARENT)) == place:
             return recorded.run_id
         query = f"tags.run_key = '{recorded.tags['run_key']}' and attributes.status = 'FINISHED'"
-        for run in self._runs([experiment_id], query):
+        for run in self.runs([experiment_id], query):
             if run.data.tags.get(describe.PARENT) == parent:
                 return str(run.info.run_id)
         source = self.client.get_run(recorded.run_id)
@@ -316,59 +261,24 @@ class Store:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _recorded(self, run: RunRow) -> Recorded:
-        result = None
-        if run.status != "RUNNING":
-            try:
-                with self._artifact(run.run_id, run.artifact_uri, "result.json") as path:
-                    fields = json.loads(path.read_bytes())
-                if "validation_score" not in fields:  # a result of before it was written down: it was logged as well
-                    score = [value for _, value in self.series(run.run_id, "validation/score")]
-                    diverged = fields["outcome"] == "diverged" or not score
-                    fields["validation_score"] = math.inf if diverged else score[-1]
-                result = RunResult.model_validate(fields, context=RECORDED)
-            except OSError:
-                pass  # the run failed before its end
-            except (ValueError, KeyError, TypeError, UserError) as error:  # written by another version
-                log.warning("run %s is left out, its result cannot be read: %s", run.run_id, error, exc_info=True)
-        return Recorded(run.run_id, run.experiment_id, run.status, run.tags, result)
-
-    @contextmanager
-    def files(self, run_id: str) -> Iterator[Path]:
+    def files(self, run_id: str) -> AbstractContextManager[Path]:
         """The folder of a run's files, to read from."""
-        with self._artifact(run_id, self._run(run_id).artifact_uri, "") as folder:
-            yield folder
+        return self._artifact(run_id, self._run(run_id).artifact_uri, "")
 
-    @contextmanager
-    def _artifact(self, run_id: str, address: str, name: str) -> Iterator[Path]:
-        """A file of a run, or its folder for an empty name; a copy that goes away when it lies with a server.
+    def _artifact(self, run_id: str, address: str, name: str) -> AbstractContextManager[Path]:
+        return artifact(lambda: self.client, run_id, address, name)
 
-        Raises:
-            OSError: when there is none.
-        """
-        if address.startswith("file:"):
-            yield Path(url2pathname(urlsplit(address).path)) / name
-            return
-        from mlflow.exceptions import MlflowException
-
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                path = self.client.download_artifacts(run_id, name, folder)
-            except MlflowException as error:
-                raise FileNotFoundError(name) from error
-            yield Path(path)
+    def _read(self, run: RunRow) -> Recorded:
+        opened = partial(self._artifact, run.run_id, run.artifact_uri)
+        return read_run(run, opened, partial(self.series, run.run_id))
 
     def _experiments(self) -> Iterator[Any]:
-        token = None
-        while True:
-            query = f"tags.`{describe.LAYOUT}` = '{LAYOUT}'"
-            page = self.client.search_experiments(filter_string=query, max_results=PAGE, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+        query = f"tags.`{describe.LAYOUT}` = '{LAYOUT}'"
+        search = self.client.search_experiments
+        return pages(lambda token: search(filter_string=query, max_results=PAGE, page_token=token))
 
-    def _runs(self, experiment_ids: Sequence[str], query: str = "", newest_first: bool = True) -> Iterator[Run]:
+    def runs(self, experiment_ids: Sequence[str], query: str = "", newest_first: bool = True) -> Iterator[Run]:
+        """MLflow's runs of these experiments that a query finds."""
         return search(self.client, list(experiment_ids), query, newest_first)
 
     def dead(self, experiment_id: str | None = None, trials: Trials = dict) -> list[Run]:
@@ -376,31 +286,18 @@ class Store:
 
         Args:
             experiment_id: of the study.
-            trials: asked for the numbers of the trials that are running, by study. A run of this machine is dead when
-                its process is gone; one whose process cannot be seen from here when its trial is over.
+            trials: asked for the numbers of the trials that are running, by study.
         """
         ids = [experiment_id] if experiment_id else [str(each.experiment_id) for each in self._experiments()]
-        running = list(self._runs(ids, "attributes.status = 'RUNNING'")) if ids else []
-        alive = trials() if running else {}
-
-        def over(tags: Mapping[str, str]) -> bool:
-            study, number = tags.get(describe.STUDY, ""), tags.get(describe.TRIAL, "")
-            return study in alive and number.isdigit() and int(number) not in alive[study]
-
-        def gone(tags: Mapping[str, str]) -> bool:
-            return processes.is_gone(tags) or (self.local and processes.is_of_earlier_boot(tags))
-
-        lost = [run for run in running if gone(run.data.tags) or over(run.data.tags)]
+        running = list(self.runs(ids, "attributes.status = 'RUNNING'")) if ids else []
+        lost = orphans.among(running, trials() if running else {}, self.local)
         # a run that ended between the two questions is none of them
         return [run for run in lost if self.client.get_run(run.info.run_id).info.status == "RUNNING"]
 
     def mark_killed(self, experiment_id: str, trials: Trials = dict) -> None:
         """Mark runs as killed whose process is gone: killed by a signal that cannot be caught, or by a power cut."""
         for run in self.dead(experiment_id, trials):
-            who = f"process {run.data.tags.get('pid')} of {run.data.tags.get('host')}"
-            self.client.set_tag(run.info.run_id, "outcome", "killed")
-            self.client.set_tag(run.info.run_id, "reason", f"{who} is gone")
-            self.client.set_terminated(run.info.run_id, "KILLED")
+            orphans.mark_killed(self.client, run)
 
 
 def _is_training(run: Run) -> bool:
