@@ -1,4 +1,4 @@
-"""Reading files that a user names: regular files up to a size, so that no pipe or device is waited for."""
+"""Files that a user names: regular files up to a size, so that no pipe or device is waited for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+
+from longlag.errors import UserError, clipped
 
 DOCUMENT = 100_000_000
 """Bytes of a page, or of kept measurements, at most."""
@@ -37,6 +39,27 @@ def opened(path: Path, most: int) -> BufferedReader:
     except OSError:
         os.close(number)
         raise
+
+
+def database(path: str) -> Path:
+    """The file of a SQLite database, absolute; it need not be there yet.
+
+    Raises:
+        UserError: when it can be none: no file, in no folder, or with options behind its name.
+    """
+    found = Path(path).absolute()
+    if "?" in path:
+        raise UserError(f"database {clipped(path)}: the address of a SQLite database ends before the ?")
+    try:
+        kind = stat.S_IFMT(found.stat().st_mode)
+        if kind != stat.S_IFREG:
+            raise UserError(f"database {clipped(found)}: it is {KINDS.get(kind, 'something else')}, not a file")
+    except FileNotFoundError:
+        if not found.parent.is_dir():
+            raise UserError(f"database {clipped(found)}: there is no folder {clipped(found.parent)}") from None
+    except OSError as error:
+        raise UserError(f"database {clipped(found)}: {error.strerror}") from error
+    return found
 
 
 def read(path: Path, most: int) -> bytes:

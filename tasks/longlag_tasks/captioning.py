@@ -43,7 +43,7 @@ class CaptioningOptions(Options):
     encoder: Literal["projection", "pixels"] = Field(
         "projection", description="what the model sees of a scene: a fixed random projection of the pixels, or these"
     )
-    size: int = Field(256, ge=1, description="projection: numbers that the model sees")
+    size: int = Field(256, ge=1, le=10**5, description="projection: numbers that the model sees")
     training_scenes: int = Field(12_000, ge=100, le=100_000, description="different scenes to train on")
     held_out: Literal["scenes", "combinations"] = Field(
         "scenes", description="scenes: others than in training; combinations: those with a colour of a shape never seen"

@@ -37,8 +37,10 @@ class ForecastingOptions(LocalOptions):
     length: int = Field(60, ge=2, description="T, steps of a window")
     warmup: int = Field(20, ge=0, description="first steps of a window, whose forecasts do not count")
     held_out: float = Field(0.2, gt=0, lt=1, description="share at the end: half for validation, then half to test")
-    samples: int = Field(10_000, ge=100, description="mackey-glass: length of the series, 1000 at the start left out")
-    tau: int = Field(17, ge=1, description="mackey-glass: delay, units of time")
+    samples: int = Field(
+        10_000, ge=100, le=10**8, description="mackey-glass: length of the series, 1000 at the start left out"
+    )
+    tau: int = Field(17, ge=1, le=10**6, description="mackey-glass: delay, units of time")
     solved_ratio: float = Field(
         0.001, gt=0, description="solved when the squared error is at most so large a share of that of persistence"
     )

@@ -56,7 +56,7 @@ class SpokenWordsOptions(RecordedOptions):
     language: str = Field("en-us", description="as eSpeak NG calls it: en-us, en-gb, de, fr, ja ...")
     words: int = Field(3, ge=1, le=20, description="words or numbers an utterance")
     voices: int = Field(24, ge=1, le=len(TRAINING), description="voices to train on")
-    utterances: int = Field(40, ge=1, description="utterances of each voice to train on")
+    utterances: int = Field(40, ge=1, le=10**5, description="utterances of each voice to train on")
     tempo: float = Field(
         0.0, ge=0, le=0.6, description="r: each utterance's rate is uniform between 1 - r and 1 + r times the usual"
     )

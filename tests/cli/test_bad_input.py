@@ -41,6 +41,7 @@ def study(**changes: Any) -> dict[str, Any]:
 
 
 RUN = "run adding --cell lstm --updates 2"
+SWEEP = "sweep adding --cell lstm --updates 2"
 BAD = {
     # names
     "unknown command": Bad("swep adding", "did you mean 'sweep'"),
@@ -184,6 +185,23 @@ BAD = {
     "damaged home": Bad(f"{RUN} --home damaged", "home.json is damaged"),
     "no tracking server": Bad(
         f"{RUN} --tracking-uri http://127.0.0.1:9", "the tracking server http://127.0.0.1:9 does not answer"
+    ),
+    "storage in no folder": Bad(f"{SWEEP} --storage sqlite:///nodir/x.db", "there is no folder "),
+    "storage that is a pipe": Bad(f"{SWEEP} --storage sqlite:///pipe.yaml", "pipe.yaml: it is a pipe, not a file"),
+    "storage at no port": Bad(
+        f"{SWEEP} --storage postgresql://h:abc/x", "cannot be read: it should be postgresql://host:5432/name"
+    ),
+    "tracking in a database with options": Bad(
+        f"{RUN} --tracking-uri sqlite:///f.db?mode=ro", "the address of a SQLite database ends before the ?"
+    ),
+    "name too long for a file": Bad(
+        f"{RUN} --set task=characters --set task.path={'x' * 300}", f"{'x' * 50}…{'x' * 29}: File name too long"
+    ),
+    "folder with a name too long": Bad(
+        f"{RUN} --set task=pen-strokes --set task.path={'x' * 300}", f"{'x' * 50}…{'x' * 29}: File name too long"
+    ),
+    "sequence too long": Bad(
+        "probe adding --cell lstm --length 1000000000000000", "there is not enough memory for this"
     ),
     "no such tracking scheme": Bad(f"{RUN} --tracking-uri gopher://x", "gopher"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -18,9 +19,13 @@ import typer
 
 from longlag import crash
 from longlag.credentials import masked
-from longlag.errors import UserError, one_line, suggestion
+from longlag.errors import UserError, clipped, one_line, shortened, suggestion
 from longlag.log import log
 
+REFUSED = (
+    errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST,
+)  # fmt: skip
+NO_MEMORY = "there is not enough memory for this: choose smaller sizes"
 USER_ERROR, OUR_ERROR, INTERRUPTED, TERMINATED = 2, 1, 130, 143
 
 
@@ -69,13 +74,24 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
             return complain(refusal(error), USER_ERROR)
         from longlag.tracking.connection import server_fault
 
-        said = server_fault(error)
+        said = server_fault(error) or system_fault(error)
         if said is not None:
             return complain(said, USER_ERROR)
         if debugging():
             crash.print_traceback(type(error), error, error.__traceback__)
             return OUR_ERROR
         return complain(f"unexpected {one_line(error)} (traceback in {keep_traceback(arguments)})", OUR_ERROR)
+
+
+def system_fault(error: BaseException) -> str | None:
+    """What the system refuses: a file by its name, its kind or its rights, or memory; None for another error."""
+    if isinstance(error, OSError) and error.errno in REFUSED and error.filename is not None:
+        return f"{clipped(error.filename)}: {os.strerror(error.errno)}"
+    if "torch" in sys.modules:
+        from longlag.workers.faults import is_out_of_memory
+
+        return NO_MEMORY if is_out_of_memory(error) else None
+    return NO_MEMORY if isinstance(error, MemoryError) else None
 
 
 def debugging() -> bool:
@@ -119,8 +135,8 @@ def refusal(error: Any) -> str:
     if option is not None and context is not None:
         known = [name for parameter in context.command.params for name in parameter.opts]
         command = context.command_path
-        return f"there is no option {option}{suggestion(option, known) or f' (`{command} --help` lists them)'}"
-    sentence = str(error.format_message()).replace(". Did you mean", "; did you mean")
+        return f"there is no option {clipped(option)}{suggestion(option, known) or f' (`{command} --help` lists them)'}"
+    sentence = shortened(error.format_message()).replace(". Did you mean", "; did you mean")
     return sentence[:1].lower() + sentence[1:]
 
 

@@ -25,7 +25,9 @@ from longlag.spec.component import CellSpec, Count, OptimizerSpec, Seed, Spec, T
 class ReadoutSpec(Spec):
     """What maps the top layer's outputs to the task's: stacked feed-forward layers and a last affine map."""
 
-    hidden: tuple[Count, ...] = Field((), description="units of each feed-forward layer before the last map")
+    hidden: tuple[Count, ...] = Field(
+        (), max_length=1000, description="units of each feed-forward layer before the last map"
+    )
     activation: Literal["relu", "tanh", "sigmoid"] = Field("relu", description="after each of them")
 
 
@@ -48,7 +50,7 @@ class ModelSpec(Spec):
     """The network around the cell."""
 
     hidden_size: Count = Field(64, description="units of every layer")
-    depth: Count = Field(1, description="number of layers")
+    depth: int = Field(1, gt=0, le=1000, description="number of layers")
     dropout: UnitInterval = Field(0.0, description="share of outputs zeroed between layers while training")
     residual: bool = Field(False, description="add a layer's input to its output where their sizes agree")
     layer_norm: bool = Field(False, description="normalise every layer's outputs")

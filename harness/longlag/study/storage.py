@@ -12,10 +12,11 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from longlag import reading
 from longlag.errors import UserError, quoted
 from longlag.packages import PSYCOPG
 from longlag.workspace import Workspace
@@ -76,12 +77,16 @@ def address(url: str) -> str:
     """
     scheme, separator, rest = url.partition("://")
     if url.startswith(SQLITE):
-        return f"{SQLITE}{Path(url.removeprefix(SQLITE)).absolute()}"
+        return f"{SQLITE}{reading.database(url.removeprefix(SQLITE))}"
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise UserError(
             f"storage {quoted(url)}: should be postgresql://user@host/database, or on one machine sqlite:///file.db"
         )
     PSYCOPG.require()
+    try:
+        make_url(url)
+    except (SQLAlchemyError, ValueError):  # without its words: they may hold a part of the password
+        raise UserError(f"storage {quoted(url)} cannot be read: it should be postgresql://host:5432/name") from None
     return f"{POSTGRESQL}{rest}"
 
 

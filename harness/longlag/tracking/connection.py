@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from longlag import reading
 from longlag.credentials import bare, basic, masked
 from longlag.errors import UserError, quoted
 from longlag.tracking import mlflow_private
@@ -44,7 +45,7 @@ def location(home: Home, uri: str | None) -> str:
     if uri is None:
         return home.tracking_uri
     if uri.startswith(SQLITE):
-        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+        return f"{SQLITE}{reading.database(uri.removeprefix(SQLITE))}"
     _readable(uri)
     if uri.startswith(SERVERS):
         return uri.rstrip("/")
