@@ -16,7 +16,9 @@ I, H = 3, 5  # noqa: E741
 
 
 def build(order: int | None = None) -> GatedLayer:
-    return HiPPOLegS(HiPPOLegSOptions(order=order)).layer(I, H, torch.Generator().manual_seed(0)).double()
+    layer = HiPPOLegS(HiPPOLegSOptions(order=order)).layer(I, H, torch.Generator().manual_seed(0)).double()
+    layer.kernel = "plain"
+    return layer
 
 
 def memory(layer: GatedLayer, state: dict[str, Tensor]) -> NDArray[np.float64]:
@@ -47,17 +49,16 @@ def test_equals_the_equations(order: int | None) -> None:
 
 def test_what_is_constant_is_its_own_first_coefficient_and_what_rises_has_two() -> None:
     """c for c, and t/2 (1, 1/sqrt(3), 0, 0 ...) for t, up to 1/t."""
-    layer = build(8)
-    with torch.no_grad():
-        layer.store.zero_()
-        layer.store[0] = 1
-    x = torch.zeros(2000, 1, I).double()
-    x[:, 0, 0] = 3 - layer.store_bias.detach()
+    layer = build(8).requires_grad_(False)
+    layer.store.zero_()
+    layer.store[0] = 1
+    x = torch.zeros(400, 1, I).double()
+    x[:, 0, 0] = 3 - layer.store_bias
     _, final = layer(x)
     np.testing.assert_allclose(memory(layer, final), 3 * np.eye(8)[0], atol=1e-6)
-    x[:, 0, 0] = torch.arange(2000) / 1000 - layer.store_bias.detach()
+    x[:, 0, 0] = torch.arange(400) / 200 - layer.store_bias
     _, final = layer(x)
-    np.testing.assert_allclose(memory(layer, final), np.array([1, 3**-0.5, *[0] * 6]), atol=5e-3)
+    np.testing.assert_allclose(memory(layer, final), np.array([1, 3**-0.5, *[0] * 6]), atol=2e-2)
 
 
 @pytest.mark.parametrize("order", [1, 2, 7, 64])
