@@ -6,6 +6,8 @@ from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from longlag import samplers
 from longlag.errors import UserError
@@ -162,6 +164,89 @@ def test_the_size_of_a_space_too_large_to_list() -> None:
     assert points.size(axes) is None  # of c there is no end
     del axes["c"]
     assert points.size(axes) == 10**9 - 2 + 2 * 3
+
+
+@st.composite
+def small_spaces(draw: st.DrawFn) -> dict[str, Any]:
+    """Up to six axes, each with conditions on some of those before it."""
+    axes: dict[str, Any] = {}
+    for path in "abcdef"[: draw(st.integers(1, 6))]:
+        low, number = draw(st.integers(0, 2)), draw(st.integers(1, 4))
+        values = list(range(low, low + number))
+        parents = draw(st.lists(st.sampled_from(sorted(axes)), max_size=3, unique=True)) if axes else []
+        when = {
+            other: draw(st.lists(st.sampled_from(list(points.points({other: every(axes[other])}))), min_size=1))
+            for other in parents
+        }
+        when = {other: [value[other] for value in found] for other, found in when.items()}
+        if draw(st.booleans()):
+            axes[path] = Range(low=low, high=low + number - 1, when=when)
+        else:
+            axes[path] = Values(when=when, values=values) if when else values
+    return dict(draw(st.permutations(list(axes.items()))))
+
+
+def every(axis: Any) -> Any:
+    """The same axis without its condition."""
+    return Range(low=axis.low, high=axis.high) if isinstance(axis, Range) else getattr(axis, "values", axis)
+
+
+@settings(deadline=None, max_examples=150)
+@given(small_spaces())
+def test_points_are_counted_as_they_are_listed_and_axes_reached_where_they_exist(axes: dict[str, Any]) -> None:
+    listed = list(points.points(axes))
+    assert points.size(axes) == len(listed)
+    for path in axes:
+        found = points.reach(axes, path)
+        assert (found is None) == all(path not in point for point in listed)
+        if found is not None:
+            assert path in points.complete(axes, found)
+
+
+def test_large_spaces_are_counted_without_listing_them() -> None:
+    lists: dict[str, Any] = {name: list(range(count)) for name, count in zip("abcd", (48, 48, 44, 20), strict=True)}
+    when = {"a": [1, 2], "b": [3], "c": [4, 5, 6], "d": [7]}
+    space_of = {**lists, "e": Values(when=when, values=[1, 2, 3])}
+    assert points.size(space_of) == 48 * 48 * 44 * 20 + 12
+    assert points.reach(space_of, "e") == {"a": 1, "b": 3, "c": 4, "d": 7}
+    never = {**lists, "e": space_of["e"], "f": Values(when={"e": [1], "d": [8]}, values=[0])}
+    assert points.reach(never, "f") is None
+    chained = {**space_of, **{f"x{k}": Values(when={"a": [k], "d": [k]}, values=[0, 1]) for k in range(20)}}
+    assert points.size(chained) == 48 * 48 * 44 * 20 + 12 + 20 * 48 * 44
+    pairs = {f"p{k}": [0, 1] for k in range(200)}
+    apart = {f"q{k}": Values(when={f"p{k}": [1]}, values=[0, 1]) for k in range(200)}
+    assert points.size({**pairs, **apart}) == 3**200
+    assert (
+        points.size({"a": list(range(100_000)), "b": Values(when={"a": list(range(50_000))}, values=[0, 1])}) == 150_000
+    )
+
+
+def test_conditions_that_tell_too_many_points_apart_are_not_counted() -> None:
+    lists = {name: list(range(60)) for name in "abc"}
+    apart = {f"x{k}": Values(when={"a": [k], "b": [k], "c": [k]}, values=[0, 1]) for k in range(60)}
+    assert points.size({**lists, **apart}) is None
+    with pytest.raises(UserError, match="a grid over this space has more points than can be visited; fewer values, or"):
+        space.check({**lists, **apart}, grid=True)
+    space.check({**lists, **apart}, grid=False)
+
+
+BASE = {"task": "adding", "cell": "rnn"}
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_a_trial_is_stored_with_the_place_of_its_value_in_a_long_list(sampler: str) -> None:
+    values: list[Any] = [k * 1e-6 for k in range(1, 100_000)] + ["auto"]
+    study = {"name": "x", "base": BASE, "space": {"optimizer.lr": values[:-1]}, "trials": 3}
+    spec = load_study({**study, "sampler": {"name": sampler}})
+    axes = {"optimizer.lr": values}
+    found = suggested(axes, samplers.build(spec, 0), 3)
+    assert len({point["optimizer.lr"] for point in found}) == 3
+    assert space.decode({"optimizer.lr": 99_999}, axes) == {"optimizer.lr": "auto"}
+    assert space.encode({"optimizer.lr": 3e-6}, axes) == {"optimizer.lr": 2}
+    trial = optuna.trial.FixedTrial({"optimizer.lr": 2})
+    space.suggest(trial, axes)
+    assert trial.distributions == {"optimizer.lr": optuna.distributions.IntDistribution(0, 99_999)}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from longlag.cli.checks import examine
 from longlag.errors import UserError
 from longlag.spec import load_study
 from longlag.study.callback import StudyCallback
+from longlag.study.queue import Workers
 from longlag.study.storage import no_experimental_warnings
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
@@ -127,7 +128,7 @@ def test_never_more_workers_than_trials(asked: int, trials: int, count: int) -> 
     assert how_many(asked, trials) == count
     assert 1 <= how_many("auto", trials) <= len(os.sched_getaffinity(0))
     with pytest.raises(UserError, match="at least 1, or 'auto'"):
-        how_many(0, trials)
+        Workers(count=0)
 
 
 @pytest.mark.fault

@@ -37,6 +37,5 @@ def is_point(parameters: Mapping[str, Any], space: Space) -> bool:
             continue
         if path not in parameters:
             return False
-        values = axes.choices(space[path])
-        point[path] = parameters[path] if values is None else axes.labels(path, values)[parameters[path]]
+        point[path] = axes.restored(path, space[path], parameters[path])
     return True

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic import model_validator as _model_validator
 
-from longlag.errors import UserError, explain, quoted, suggestion
+from longlag.errors import UserError, explain, listed, quoted, suggestion
 from longlag.spec.component import Spec
 
 Label = str | int | float | bool | None
-OTHERS = "\0"  # stands for the values of an axis that no condition names
+LONG = 1000
+"""Values of a list, above which it is a long one."""
 
 
 def _each_a_list(value: Any) -> Any:
@@ -190,33 +191,88 @@ def choices(given: Axis) -> list[Any] | None:
     return None if isinstance(given, Range) else given.values if isinstance(given, Values) else given
 
 
-def means(wanted: Any, value: Any) -> bool:
-    """Whether `wanted` names `value`: it is the same, or its name, as ``lstm`` of ``{name: lstm, forget_bias: 1}``."""
-    if isinstance(value, Mapping) and wanted == value.get("name"):
-        return True
-    return label(wanted) == label(value)
+def matcher(wanted: Iterable[Any]) -> Callable[[Any], bool]:
+    """Whether a value is named by one of `wanted`, which holds it, or its name: ``lstm`` for ``{name: lstm, …}``."""
+    same = {label(each) for each in wanted}
+    return lambda value: not same.isdisjoint(_names(value))
 
 
-def find(path: str, given: Axis, wanted: Any) -> list[Any]:
-    """The values of an axis that `wanted` names.
+def _names(value: Any) -> set[Label]:
+    """What names a value: its label, and the name of one with options."""
+    name = value.get("name") if isinstance(value, dict) else None
+    return {label(value), name} if isinstance(name, str) else {label(value)}
 
-    Raises:
-        UserError: when there are none, naming the nearest.
+
+def is_long(given: Axis) -> bool:
+    """Whether it is a list of so many values that a trial is stored with the place of its value, not with its label.
+
+    Optuna writes the labels of all values with every trial.
     """
     values = choices(given)
+    return values is not None and len(values) > LONG
+
+
+def probes(given: Axis) -> list[Any]:
+    """The values whose runs are checked with a study: the ends of a range and of a long list of numbers, or all."""
+    if isinstance(given, Range):
+        return [given.low, given.high]
+    values = choices(given) or []
+    if not is_long(given) or not all(type(value) in (int, float) for value in values):
+        return values
+    kinds = [[value for value in values if type(value) is kind] for kind in (int, float)]
+    return [end for numbers in kinds if numbers for end in (min(numbers), max(numbers))]
+
+
+def stored(given: Axis, value: Any) -> Label:
+    """What a trial is stored with for a value of this axis."""
+    values = choices(given)
     if values is None:
-        assert isinstance(given, Range)
-        if given.holds(wanted):
-            return [int(wanted) if given.whole else wanted]
-        steps = f" in steps of {given.step}" if given.step is not None else ""
-        kind = "a whole number" if given.whole else "a number"
-        raise UserError(f"{path} is {kind} from {given.low} to {given.high}{steps}, not {compact(wanted)}")
-    found = [value for value in values if means(wanted, value)]
-    if not found:
-        known = [str(label(value)) for value in values]
-        hint = suggestion(str(label(wanted)), known) or f"; it has {', '.join(known)}"
-        raise UserError(f"{path} has no value {compact(wanted)}{hint}")
-    return found
+        return value  # type: ignore[no-any-return]  # a number
+    return values.index(value) if is_long(given) else label(value)
+
+
+def restored(path: str, given: Axis, kept: Any) -> Any:
+    """The reverse: the value that a trial was stored with."""
+    if isinstance(given, Range):
+        return given.exact(kept)
+    values = choices(given) or []
+    return values[kept] if is_long(given) else labels(path, values)[kept]
+
+
+class Finder:
+    """Finds the values of an axis that something names: the value itself, or the name of one with options.
+
+    Args:
+        path: of the axis.
+        given: the axis.
+    """
+
+    def __init__(self, path: str, given: Axis) -> None:
+        self.path, self.given = path, given
+        self.known: dict[Label, list[Any]] = {}
+        for value in choices(given) or []:
+            for name in _names(value):
+                self.known.setdefault(name, []).append(value)
+
+    def find(self, wanted: Any) -> list[Any]:
+        """The values that `wanted` names.
+
+        Raises:
+            UserError: when there are none, naming the nearest.
+        """
+        path, given, values = self.path, self.given, choices(self.given)
+        if isinstance(given, Range):
+            if given.holds(wanted):
+                return [int(wanted) if given.whole else wanted]
+            steps = f" in steps of {given.step}" if given.step is not None else ""
+            kind = "a whole number" if given.whole else "a number"
+            raise UserError(f"{path} is {kind} from {given.low} to {given.high}{steps}, not {compact(wanted)}")
+        found = self.known.get(label(wanted), [])
+        if not found:
+            known = [str(label(value)) for value in values or ()]
+            hint = suggestion(str(label(wanted)), known[:LONG]) or f"; it has {listed(known)}"
+            raise UserError(f"{path} has no value {compact(wanted)}{hint}")
+        return found
 
 
 # -- conditions -------------------------------------------------------------------------------------------------------
@@ -229,7 +285,4 @@ def condition(given: Axis) -> dict[str, list[Any]]:
 
 def applies(given: Axis, point: Mapping[str, Any]) -> bool:
     """Whether an axis exists at a point, of which everything it hangs on is known."""
-    return all(
-        path in point and any(means(wanted, point[path]) for wanted in values)
-        for path, values in condition(given).items()
-    )
+    return all(path in point and matcher(values)(point[path]) for path, values in condition(given).items())

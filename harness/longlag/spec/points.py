@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from longlag.errors import UserError, quoted, suggestion
 from longlag.spec.axes import (
-    OTHERS,
+    Finder,
     Range,
     Space,
     applies,
     choices,
     compact,
     condition,
-    find,
     label,
     labels,
-    means,
+    matcher,
 )
+
+MANY = 100_000
+"""Points of the largest grid."""
+Kind = frozenset[str]
+"""A kind of value of an axis: those others whose conditions name it. None stands for an axis that does not exist."""
 
 
 def in_order(space: Space) -> list[str]:
@@ -59,22 +64,17 @@ def complete(space: Space, fixed: Mapping[str, Any]) -> dict[str, Any]:
 
 def reach(space: Space, path: str) -> dict[str, Any] | None:
     """Values of other axes with which this one exists; None where there are none."""
-    above: list[str] = []
+    wanted: dict[str, list[Any]] = {}
     todo = [path]
-    while todo:
-        for other in condition(space[todo.pop()]):
-            if other not in above:
-                above.append(other)
-                todo.append(other)
-    wanted: dict[str, list[Any]] = {other: [] for other in above}
-    for here in (path, *above):
+    while todo:  # all that it hangs on has to exist as well
+        here = todo.pop()
         for other, values in condition(space[here]).items():
-            wanted[other] += [value for each in values for value in find(other, space[other], each)]
-    for combination in itertools.product(*wanted.values()):
-        fixed = dict(zip(wanted, combination, strict=True))
-        if path in complete(space, fixed):
-            return fixed
-    return None
+            finder = Finder(other, space[other])
+            found = {label(value): value for each in values for value in finder.find(each)}
+            if other not in wanted:
+                todo.append(other)
+            wanted[other] = [value for value in wanted.get(other, found.values()) if label(value) in found]
+    return {other: values[0] for other, values in wanted.items()} if all(wanted.values()) else None
 
 
 def check(space: Space) -> None:
@@ -133,76 +133,134 @@ def _within(path: str, other: str) -> bool:
 def _together(space: Space, path: str, value: Any, other: str) -> bool:
     """Whether another axis may exist where an axis has this value."""
     wanted = condition(space[other])
-    if path in wanted and not any(means(each, value) for each in wanted[path]):
+    if path in wanted and not matcher(wanted[path])(value):
         return False
     return all(_together(space, path, value, parent) for parent in wanted if parent != path)
 
 
-def point(space: Space, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A point that somebody names, with the values of the space; axes left out stay open.
+class Named:
+    """Points that somebody names, with the values of the space.
 
-    Raises:
-        UserError: for an axis or value that is not there, or an axis that does not exist at this point.
+    Args:
+        space: the axes.
     """
-    result: dict[str, Any] = {}
-    for path, wanted in given.items():
-        if path not in space:
-            hint = suggestion(str(path), list(space)) or f"; there are {', '.join(space)}"
-            raise UserError(f"there is no axis {quoted(path)} in the space{hint}")
-        found = find(path, space[path], wanted)
-        if len(found) > 1:
-            several = ", ".join(str(label(value)) for value in found)
-            raise UserError(f"{path}: {compact(wanted)} is one of {several}; give its options too")
-        result[path] = found[0]
-    for path in result:
-        for other in condition(space[path]):
-            if other not in result:
-                raise UserError(f"{path} exists for some values of {other} only; give {other} too")
-        if not applies(space[path], result):
-            at = ", ".join(f"{other} {compact(result[other])}" for other in condition(space[path]))
-            raise UserError(f"{path} does not exist with {at}")
-    return result
+
+    def __init__(self, space: Space) -> None:
+        self.space, self.finders = space, {path: Finder(path, given) for path, given in space.items()}
+
+    def point(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """A point by the names of its values; axes left out stay open.
+
+        Raises:
+            UserError: for an axis or value that is not there, or an axis that does not exist at this point.
+        """
+        space = self.space
+        result: dict[str, Any] = {}
+        for path, wanted in given.items():
+            if path not in space:
+                hint = suggestion(str(path), list(space)) or f"; there are {', '.join(space)}"
+                raise UserError(f"there is no axis {quoted(path)} in the space{hint}")
+            found = self.finders[path].find(wanted)
+            if len(found) > 1:
+                several = ", ".join(str(label(value)) for value in found)
+                raise UserError(f"{path}: {compact(wanted)} is one of {several}; give its options too")
+            result[path] = found[0]
+        for path in result:
+            for other in condition(space[path]):
+                if other not in result:
+                    raise UserError(f"{path} exists for some values of {other} only; give {other} too")
+            if not applies(space[path], result):
+                at = ", ".join(f"{other} {compact(result[other])}" for other in condition(space[path]))
+                raise UserError(f"{path} does not exist with {at}")
+        return result
 
 
 # -- all points -------------------------------------------------------------------------------------------------------
 
 
 def size(space: Space) -> int | None:
-    """How many points the space has; None where a range is open."""
-    parents = {other for given in space.values() for other in condition(given)}
-    order = in_order(space)
+    """How many points the space has; None where a range is open, or conditions make more than `MANY` to be told apart.
 
-    def count(depth: int, point: dict[str, Any]) -> int | None:
-        if depth == len(order):
-            return 1
-        path, given = order[depth], space[order[depth]]
-        if not applies(given, point):
-            return count(depth + 1, point)
-        values = choices(given)
-        here = len(values) if values is not None else given.count() if isinstance(given, Range) else None
-        if here is None:
+    Points are counted, not listed: the values of an axis that the same conditions name are alike, and axes that no
+    condition joins are independent.
+    """
+    total = 1
+    for group in _joined(space):
+        count = _count(space, group)
+        if count is None:
             return None
-        if path not in parents:
-            rest = count(depth + 1, point)
-            return None if rest is None else here * rest
-        # the values that conditions name, each by itself, and all others together
-        named = [value for each in _named(space, path) for value in find(path, given, each)]
-        cases = [(1, value) for value in labels(path, named).values()] if values is None else [(1, v) for v in values]
-        cases += [(here - len(cases), OTHERS)] if here > len(cases) else []
-        total = 0
-        for weight, value in cases:
-            rest = count(depth + 1, {**point, path: value})
-            if rest is None:
+        total *= count
+    return total
+
+
+def _joined(space: Space) -> Iterator[list[str]]:
+    """Groups of axes that conditions join, each in order."""
+    order = in_order(space)
+    group = {path: path for path in order}
+    for path in order:
+        for other in condition(space[path]):
+            old, new = group[path], group[other]
+            group = {each: new if of == old else of for each, of in group.items()}
+    for of in dict.fromkeys(group.values()):
+        yield [path for path in order if group[path] == of]
+
+
+def _count(space: Space, group: list[str]) -> int | None:
+    """The points of some axes, which conditions join.
+
+    One axis after another is decided. Kept are only the kinds of value of those axes that others still hang on, each
+    combination with the number of points that lead to it. At least so many points have to be told apart.
+    """
+    hang = {path: [other for other in group if path in condition(space[other])] for path in group}
+    kinds = {path: _kinds(space, path, hang[path]) for path in group}
+    done: set[str] = set()
+    kept: list[str] = []
+    counts: dict[tuple[Kind | None, ...], int] = {(): 1}
+
+    def after(path: str) -> list[str]:
+        """What others hang on once this axis is decided."""
+        return [each for each in (*kept, path) if any(other not in done and other != path for other in hang[each])]
+
+    def combinations(path: str) -> int:
+        return math.prod(len(kinds[each] or ()) + 1 for each in after(path))
+
+    while len(done) < len(group):
+        ready = [path for path in group if path not in done and done.issuperset(condition(space[path]))]
+        path = min(ready, key=combinations)
+        keep, found = after(path), Counter[tuple[Kind | None, ...]]()
+        for state, count in counts.items():
+            at = dict(zip(kept, state, strict=True))
+            exists = all(path in (at[other] or ()) for other in condition(space[path]))
+            here = kinds[path] if exists else {None: 1}
+            if here is None:
                 return None
-            total += weight * rest
-        return total
+            for kind, values in here.items():
+                at[path] = kind
+                found[tuple(at[each] for each in keep)] += count * values
+            if len(found) > MANY:
+                return None
+        done.add(path)
+        kept, counts = keep, found
+    return counts[()]
 
-    return count(0, {})
 
-
-def _named(space: Space, path: str) -> list[Any]:
-    found = [value for given in space.values() for value in condition(given).get(path, [])]
-    return [value for k, value in enumerate(found) if label(value) not in [label(v) for v in found[:k]]]
+def _kinds(space: Space, path: str, hang: list[str]) -> dict[Kind | None, int] | None:
+    """How many values of an axis are of each kind; None for an open range."""
+    given = space[path]
+    named = {other: matcher(condition(space[other])[path]) for other in hang}
+    total, listed = 0, choices(given)
+    if isinstance(given, Range):
+        found = given.count()
+        if found is None:
+            return None
+        finder, wanted = Finder(path, given), [each for other in hang for each in condition(space[other])[path]]
+        total, listed = found, list(dict.fromkeys(value for each in wanted for value in finder.find(each)))
+    kinds = Counter[Kind | None](
+        frozenset(other for other, is_named in named.items() if is_named(value)) for value in listed or ()
+    )
+    if total > kinds.total():
+        kinds[frozenset()] += total - kinds.total()
+    return kinds
 
 
 def points(space: Space) -> Iterator[dict[str, Any]]:

@@ -116,8 +116,8 @@ class StudySpec(Spec):
             return self
         if "seed" in self.base or "seed" in self.space:
             raise ValueError("seeds of a study go into its field 'seeds'")
-        named = self.space.get(ARM, [])
-        unknown = [name for name in named if name not in self.arms] if isinstance(named, list) else [named]
+        arms = self.space.get(ARM, [])
+        unknown = [name for name in arms if name not in self.arms] if isinstance(arms, list) else [arms]
         if unknown:
             raise ValueError(f"space.{ARM}: should name some of the study's arms, not {quoted(unknown[0])}")
         points.check(self.space)
@@ -133,9 +133,10 @@ class StudySpec(Spec):
                 f"trials: how many points should the {self.sampler.name} sampler try? (or total_updates, or hours)"
             )
         self._search_fits()
+        named = points.Named(self.space)
         for number, given in enumerate(self.enqueue, 1):
             try:
-                points.point(self.space, given)
+                named.point(given)
             except UserError as error:
                 raise UserError(f"enqueue, point {number}: {error}") from None
         if self.trials is not None and len(self.enqueue) > self.trials:
@@ -224,19 +225,19 @@ def load_study(data: Any, where: str = "study") -> StudySpec:
         raise UserError(f"{where}: {error}{_conditional(study, str(error))}") from error
     for path, axis in study.space.items():
         fixed = points.reach(study.space, path) or {}
-        values = axes.choices(axis)
         owners: dict[str, Any] = {}
-        for value in [axis.low, axis.high] if isinstance(axis, Range) else values or []:
+        for value in axes.probes(axis):
             try:
                 run = study.run(points.complete(study.space, {**fixed, path: value}), study.seeds[0])
             except UserError as error:
                 raise UserError(f"{where}: space.{path}: {error}{_conditional(study, str(error))}") from error
             owner = owners.setdefault(run.run_key, value)
-            if owner is not value and values is not None:
+            if owner is not value and not isinstance(axis, Range):
                 raise UserError(f"{where}: space.{path}: {quoted(owner)} and {quoted(value)} are one and the same run")
+    named = points.Named(study.space)
     for number, given in enumerate(study.enqueue, 1):
         try:
-            study.run(points.complete(study.space, points.point(study.space, given)), study.seeds[0])
+            study.run(points.complete(study.space, named.point(given)), study.seeds[0])
         except UserError as error:
             raise UserError(f"{where}: enqueue, point {number}: {error}") from error
     return study

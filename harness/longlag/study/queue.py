@@ -38,6 +38,10 @@ class Workers:
     checkpoint_seconds: float | None = SECONDS
     executor: Executor = field(default_factory=Local)
 
+    def __post_init__(self) -> None:
+        if self.count != "auto" and self.count < 1:
+            raise UserError(f"workers: at least 1, or 'auto', not {self.count}")
+
 
 def config(
     workspace: Workspace,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
 import yaml
 from optuna.study import StudyDirection
@@ -17,10 +18,14 @@ from longlag.study import space
 from longlag.study import store as study_stores
 from longlag.study.storage import where
 from longlag.study.store import StudyStore
+from longlag.tracking import describe
 from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
 from longlag.workspace import Workspace
 
+FEW = 20
+"""Values of a list that the note shows."""
+FILE = "study.json"
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -98,16 +103,31 @@ def summary(result: StudyResult) -> dict[str, float]:
 
 
 def note(spec: StudySpec) -> str:
-    """The note above the study in the tracking UI, as Markdown."""
-    given = spec.model_dump(mode="json", exclude_defaults=True)
-    if spec.arms:  # their fields would be longer than a note may be
+    """The note above the study in the tracking UI, as Markdown. A note has room for 20,000 characters."""
+    given = spec.model_dump(mode="json", exclude_defaults=True, exclude={"description"})
+    if spec.arms:
         given = {**given, "arms": list(spec.arms), "space": {k: v for k, v in given["space"].items() if k != ARM}}
-    fields = yaml.safe_dump(given, sort_keys=False)
-    about = f"{spec.description.strip()}\n\n" if spec.description.strip() else ""
+    fields = describe.clip(yaml.safe_dump(_brief(given), sort_keys=False), 10_000).rstrip()
+    about = f"{describe.clip(spec.description.strip(), 5_000)}\n\n" if spec.description.strip() else ""
     return (
-        f"{about}Continue it with `longlag sweep {spec.name}`, read it with `longlag report {spec.name}`.\n\n"
-        f"```yaml\n{fields}```\n"
+        f"{about}Continue it with `longlag sweep {spec.name}`, read it with `longlag report {spec.name}`. "
+        f"What is cut short here is complete in `{FILE}`, a file of the run `{spec.name}`.\n\n"
+        f"```yaml\n{fields}\n```\n"
     )
+
+
+def _brief(value: Any) -> Any:
+    """Fields with the first values of long lists."""
+    if isinstance(value, dict):
+        return {key: _brief(item) for key, item in value.items()}
+    if isinstance(value, list) and len(value) > FEW:
+        return [*map(_brief, value[:FEW]), f"... {len(value):,} in all"]
+    return value
+
+
+def whole(spec: StudySpec) -> str:
+    """All of the study, as `longlag sweep` reads it."""
+    return spec.model_dump_json(exclude_defaults=True, indent=1)
 
 
 def parameters(spec: StudySpec) -> dict[str, str]:

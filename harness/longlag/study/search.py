@@ -61,6 +61,8 @@ class StudySearch:
         self.spec: StudySpec = study_store.spec
         self.running: dict[int, RunningTrial] = {}
         """By worker slot."""
+        self.known = 0
+        """How many of the study's known points were queued or tried."""
         self.heartbeat = Heartbeat(study_store.storage)
         self.one_objective = len(self.spec.objectives) == 1  # Optuna takes reports of one number only
 
@@ -76,6 +78,7 @@ class StudySearch:
                 self.give_up_if_only_fails()
                 if not self.study_store.remaining():
                     return None
+                self.known = self.study_store.enqueue(self.known)
                 trial, point = self.propose()
             running = self.begin(slot, trial, point)
         return self.request(running)

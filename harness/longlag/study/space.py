@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from longlag.errors import UserError
 from longlag.spec import Range, Space, points
-from longlag.spec.axes import Label, applies, choices, label, labels
+from longlag.spec.axes import Label, applies, choices, is_long, labels, restored, stored
 
 if TYPE_CHECKING:
     import optuna
-
-LARGEST_GRID = 100_000
 
 
 def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
@@ -23,7 +21,9 @@ def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
         if not applies(axis, point):
             continue
         values = choices(axis)
-        if values is not None:
+        if values is not None and is_long(axis):
+            point[path] = values[trial.suggest_int(path, 0, len(values) - 1)]
+        elif values is not None:
             by_label = labels(path, values)
             point[path] = by_label[trial.suggest_categorical(path, list(by_label))]
         elif isinstance(axis, Range) and axis.whole:
@@ -38,19 +38,12 @@ def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
 
 def decode(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """The point that a finished trial's parameters stand for; axes that it did not reach are left out."""
-    point = {}
-    for path, axis in space.items():
-        if path in params:
-            if isinstance(axis, Range):
-                point[path] = axis.exact(params[path])
-            else:
-                point[path] = labels(path, choices(axis) or [])[params[path]]
-    return point
+    return {path: restored(path, axis, params[path]) for path, axis in space.items() if path in params}
 
 
 def encode(point: Mapping[str, Any], space: Space) -> dict[str, Label]:
     """The reverse: the parameters of a point, for Optuna."""
-    return {path: point[path] if choices(space[path]) is None else label(point[path]) for path in point}
+    return {path: stored(space[path], value) for path, value in point.items()}
 
 
 def check(space: Space, grid: bool) -> None:
@@ -60,7 +53,7 @@ def check(space: Space, grid: bool) -> None:
         UserError: for a value that is given twice, an axis that never exists, or a grid that no one could wait for.
     """
     points.check(space)
-    total = points.size(space)
-    if grid and (total is None or total > LARGEST_GRID):
-        found = "no end of" if total is None else f"{total:,}"
-        raise UserError(f"a grid over this space has {found} points; fewer values, or another sampler, such as tpe")
+    total = points.size(space) if grid else 0
+    if total is None or total > points.MANY:
+        found = "more points than can be visited" if total is None else f"{total:,} points"
+        raise UserError(f"a grid over this space has {found}; fewer values, or another sampler, such as tpe")

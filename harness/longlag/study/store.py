@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -55,6 +55,8 @@ class StudyStore:
         Raises:
             UserError: when the study of this name is another search, or has another heartbeat.
         """
+        with no_experimental_warnings():  # whatever may be refused comes before anything is made
+            identity, sampler, first, prune = spec.identity(), _traits(spec), samplers.build(spec, 0), pruner(spec)
         storage = connect(url)
         with no_experimental_warnings(), storage.closed_if_refused(), storage.lock(_lock_name(spec.name)):
             study = optuna.create_study(
@@ -64,21 +66,18 @@ class StudyStore:
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(),
             )
-            identity = spec.identity()
             before = study.user_attrs.get("identity")
             if before is None:
                 study.set_metric_names(list(spec.objectives))
                 study.set_user_attr("identity", identity)
             elif before != identity:
                 raise UserError(_differs(spec, study.user_attrs.get("spec", {})))
-            sampler = _traits(spec)
             study_store = cls(spec, study, storage, **sampler)
             beats = study_store.agree("heartbeat", HEARTBEAT if before is None and heartbeat is None else heartbeat)
             storage.beat(beats or HEARTBEAT)
             study.set_user_attr("spec", spec.model_dump(mode="json"))
             study.set_user_attr("sampler", sampler)
-            first = samplers.build(spec, 0)
-            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=pruner(spec))
+            study = optuna.load_study(study_name=spec.name, storage=storage, sampler=first, pruner=prune)
         return cls(spec, study, storage, **sampler)
 
     @classmethod
@@ -118,17 +117,17 @@ class StudyStore:
             )
         return agreed
 
-    @property
+    @cached_property
     def total(self) -> int | None:
         """How many trials the study is to have at most; None where only a budget ends it.
 
         Without `trials`, a space that has an end needs no more of them than it has points.
         """
-        count = points.size(self.spec.space)
         asked = self.spec.trials
-        if asked is None or (self.exhaustive and count is not None):
-            return count if asked is None or count is None else min(count, asked)
-        return asked
+        if asked is not None and not self.exhaustive:
+            return asked
+        count = points.size(self.spec.space)
+        return count if asked is None or count is None else min(count, asked)
 
     def spent(self) -> Spent:
         """What it has used up."""
@@ -152,19 +151,22 @@ class StudyStore:
 
         A grid counts points, so that two processes that happened on the same one count it once.
         """
-        finished = [trial for trial in self.trials() if trial.state.is_finished()]
-        if not self.exhaustive:
-            return len(finished)
-        return len({json.dumps(trial.params, sort_keys=True) for trial in finished})
+        return self._finished_count(self.trials())
+
+    def _finished_count(self, trials: Sequence[FrozenTrial]) -> int:
+        finished = [trial for trial in trials if trial.state.is_finished()]
+        return len({frozenset(trial.params.items()) for trial in finished}) if self.exhaustive else len(finished)
 
     def remaining(self) -> int:
         """Trials that this process could begin now; those that another one works on are not among them.
 
         With a budget, as long as there is room: then one. What had begun before is taken up again in any case.
         """
-        trials = self.trials()
+        return self._remaining(self.trials())
+
+    def _remaining(self, trials: Sequence[FrozenTrial]) -> int:
         running = sum(trial.state is TrialState.RUNNING for trial in trials)
-        open_ = math.inf if self.total is None else max(0, self.total - self.finished_count() - running)
+        open_ = math.inf if self.total is None else max(0, self.total - self._finished_count(trials) - running)
         if self.spec.total_updates is None and self.spec.hours is None:
             return int(open_)
         begun = sum(trial.state is TrialState.WAITING and "retry_of" in trial.user_attrs for trial in trials)
@@ -172,9 +174,10 @@ class StudyStore:
 
     def finished(self) -> bool:
         """Whether every trial of the study is finished, or its budget is used up and none is running."""
-        if self.total is not None and self.finished_count() >= self.total:
+        trials = self.trials()
+        if self.total is not None and self._finished_count(trials) >= self.total:
             return True
-        return not self.remaining() and not any(trial.state is TrialState.RUNNING for trial in self.trials())
+        return not self._remaining(trials) and not any(trial.state is TrialState.RUNNING for trial in trials)
 
     def only_fails(self) -> str | None:
         """The reason of the last of `FAILURES` trials that failed in a row, where no number of trials ends a study."""
@@ -183,14 +186,28 @@ class StudyStore:
             return None
         return str(last[-1].user_attrs.get("reason", "unknown"))
 
-    def enqueue(self) -> None:
-        """Queue the points that the study names, in order, but for those that were queued or tried. Hold the lock."""
-        known = [optuna_private.parameters(t) for t in self.study.get_trials(deepcopy=False)]
-        for given in self.spec.enqueue:
-            point = space.encode(points.point(self.spec.space, given), self.spec.space)
-            if not any(point.items() <= other.items() for other in known):
+    def enqueue(self, start: int) -> int:
+        """Queue the first of the known points that was not queued or tried, unless a trial waits. Hold the lock.
+
+        One at a time: each takes the database some 10 ms, and there may be thousands.
+
+        Args:
+            start: where to look first; all before were queued or tried.
+
+        Returns:
+            Where to look next time.
+        """
+        given, trials = self.spec.enqueue, self.study.get_trials(deepcopy=False)
+        if start == len(given) or any(trial.state is TrialState.WAITING for trial in trials):
+            return start
+        known = [optuna_private.parameters(trial).items() for trial in trials]
+        named = points.Named(self.spec.space)
+        for place in range(start, len(given)):
+            point = space.encode(named.point(given[place]), self.spec.space)
+            if not any(point.items() <= other for other in known):
                 self.study.enqueue_trial(point)
-                known.append(point)
+                return place + 1
+        return len(given)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

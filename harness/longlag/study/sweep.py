@@ -15,7 +15,7 @@ from longlag.spec import StudySpec, require_for_study
 from longlag.study import queue, space
 from longlag.study.callback import SlotCallbacks, StudyCallback
 from longlag.study.queue import Workers
-from longlag.study.report import collect, note, parameters, summary
+from longlag.study.report import FILE, collect, note, parameters, summary, whole
 from longlag.study.run import RUNS
 from longlag.study.search import StudySearch
 from longlag.study.storage import lost_database, no_experimental_warnings, shared, where
@@ -72,6 +72,8 @@ def sweep(
                 config = queue.config(
                     workspace, store, workers, spec.name, note(spec), spec.identity(), parameters(spec)
                 )
+                assert config.parent is not None
+                study_run.write(store, config.parent, FILE, whole(spec))
             complete(study_store, config, store, workers, callbacks)
             return conclude(study_store, config, store)
 
@@ -86,7 +88,6 @@ def complete(
     """Run trials until the study is finished."""
     with study_store.lock():
         study_store.clean_up()
-        study_store.enqueue()
     spent, done, total = study_store.spent(), study_store.finished_count(), study_store.total
     for callback in callbacks:
         callback.study_started(study_store.spec, done, total)

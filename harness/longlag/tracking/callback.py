@@ -59,8 +59,9 @@ class MlflowCallback(RunCallback):
     ) -> None:
         self.spool = spool
         self._upload: PendingUpload | None = None
-        self.client, self.experiment_id, self.parent, self.name = client, experiment_id, parent, name
-        self.tags = dict(tags or {})
+        self.client, self.experiment_id, self.parent = client, experiment_id, parent
+        self.name = None if name is None else describe.clip(name, describe.NAME_LIMIT)
+        self.tags = {key: describe.clip(value, describe.TAG_LIMIT) for key, value in (tags or {}).items()}
         self.run_id: str | None = None
         self._ended = False
         self._planned: tuple[int, ...] = ()

@@ -45,11 +45,12 @@ def copy(
         own[describe.PARENT] = parent
     if describe.STUDY in tags:
         own["study"] = tags[describe.STUDY]
+    own |= {key: describe.clip(value, describe.TAG_LIMIT) for key, value in tags.items()}
     made = client.create_run(
         experiment_id,
         start_time=source.info.start_time,
-        tags={**kept, **own, **tags},
-        run_name=name or source.info.run_name,
+        tags={**kept, **own},
+        run_name=describe.clip(name or source.info.run_name, describe.NAME_LIMIT),
     )
     run_id = str(made.info.run_id)
     params = [Param(key, value) for key, value in source.data.params.items()]

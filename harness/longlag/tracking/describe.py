@@ -24,7 +24,8 @@ STUDY = "longlag.study"
 TRIAL = "longlag.trial"
 ADOPTED = "longlag.adopted_from"
 LAYOUT = "longlag.layout"
-DIGEST_LIMIT = 36
+DIGEST_LIMIT, NAME_LIMIT, PARAMETER_LIMIT, TAG_LIMIT = 36, 250, 6_000, 8_000
+"""Characters that MLflow has room for."""
 
 
 def parameters(spec: RunSpec) -> dict[str, str]:
@@ -41,7 +42,7 @@ def parameters(spec: RunSpec) -> dict[str, str]:
         elif value is None:
             flat[path] = "none"
         else:
-            flat[path] = value if isinstance(value, str) else json.dumps(value)
+            flat[path] = clip(value if isinstance(value, str) else json.dumps(value), PARAMETER_LIMIT)
 
     walk("", spec.model_dump(mode="json"))
     return flat
@@ -65,7 +66,8 @@ def tags(spec: RunSpec, environment: Mapping[str, str]) -> dict[str, str]:
         "mlflow.source.git.commit": commit.removesuffix("-dirty"),
     }
     others = {f"environment.{key}": value for key, value in environment.items() if key not in named}
-    return {key: value for key, value in {**named, **others, **process()}.items() if value}
+    found = {**named, **others, **process()}
+    return {key: clip(value, TAG_LIMIT) for key, value in found.items() if value}
 
 
 def colour(cell: str, depth: int) -> str:
@@ -145,3 +147,8 @@ def _type(feature: Any) -> dict[str, Any]:
     for _ in range(depth):
         described = {"type": "array", "items": described}
     return described
+
+
+def clip(text: str, limit: int) -> str:
+    """A text that has room for so many characters: MLflow refuses a longer note, and cuts others with a warning."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

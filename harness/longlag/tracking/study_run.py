@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from longlag.tracking import describe, views
+from longlag.tracking.spool import PARAMETERS
 from longlag.tracking.store import Store
 
 
@@ -26,12 +27,19 @@ def begin(store: Store, experiment_id: str, name: str, tags: Mapping[str, str], 
                 client.set_tag(run.info.run_id, key, value)
         identifier = str(run.info.run_id)
         before = run.data.params
-        values = {key: str(value) for key, value in parameters.items()}
-        client.log_batch(identifier, params=[Param(key, value) for key, value in values.items() if key not in before])
+        values = {key: describe.clip(str(value), describe.PARAMETER_LIMIT) for key, value in parameters.items()}
+        new = [Param(key, value) for key, value in values.items() if key not in before]
+        for start in range(0, len(new), PARAMETERS):
+            client.log_batch(identifier, params=new[start : start + PARAMETERS])
         for key, value in values.items():  # a parameter cannot be changed, such as the sampler of a continued study
             if before.get(key, value) != value:
                 client.set_tag(identifier, f"now.{key}", value)
     return identifier
+
+
+def write(store: Store, run_id: str, name: str, text: str) -> None:
+    """Keep a text with the run, as a file."""
+    store.client.log_text(run_id, text, name)
 
 
 def end(

@@ -12,7 +12,6 @@ import psutil
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from longlag.errors import UserError
 from longlag.workers.launchers import Launcher, Receiver
 from longlag.workers.launchers.in_process import InProcess
 from longlag.workers.process import WorkerProcess, last_words
@@ -84,16 +83,10 @@ def log_of(home: Path, name: str, slot: int) -> Path:
 
 
 def how_many(workers: int | Literal["auto"], most: int | None = None) -> int:
-    """How many workers: as many as asked for, or one a core that memory is there for; at most `most`.
-
-    Raises:
-        UserError: for less than one.
-    """
+    """How many workers: as many as asked for, or one a core that memory is there for; at most `most`."""
     if workers == "auto":
         cores = len(os.sched_getaffinity(0))
         count = max(1, min(cores, int(psutil.virtual_memory().available // MEMORY)))
-    elif workers < 1:
-        raise UserError(f"workers: at least 1, or 'auto', not {workers}")
     else:
         count = workers
     return count if most is None else max(1, min(count, most))
