@@ -9,10 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from longlag import reading
+from longlag.errors import UserError, clipped
+from longlag.log import log
 
 CHECKSUM = "sha256"
 """The field of a JSON file, the entry of safetensors' metadata, and the suffix of a checksum beside a file."""
@@ -52,6 +58,16 @@ def write(path: Path, data: bytes, mode: int | None = None) -> None:
     _flush(path.parent)
 
 
+def drafts(folder: Path, seconds: float) -> list[Path]:
+    """Files that `write` began in a folder at least so many seconds ago and did not finish: it was killed."""
+    found = []
+    for path in sorted(folder.glob(f".*.{'[0-9a-f]' * 32}")):
+        with suppress(FileNotFoundError):  # it was finished meanwhile
+            if time.time() - path.stat().st_mtime >= seconds:
+                found.append(path)
+    return found
+
+
 def flush(folder: Path) -> None:
     """Flush a folder and all files in it to the disk."""
     for place, _, names in os.walk(folder):
@@ -66,6 +82,41 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+# -- a checksum beside the file ----------------------------------------------------------------------------------------
+
+
+def beside(path: Path) -> Path:
+    """The file that holds the checksum of another one."""
+    return path.with_name(f"{path.name}.{CHECKSUM}")
+
+
+def write_with_checksum(path: Path, data: bytes, mode: int | None = None) -> None:
+    """As `write`, and its checksum beside it; that one comes last, so that a file without it is not complete."""
+    write(path, data, mode)
+    write(beside(path), _line(path, data))
+
+
+def read_with_checksum(path: Path) -> bytes:
+    """The content of a file that `write_with_checksum` wrote.
+
+    Raises:
+        FileNotFoundError: when there is no checksum: it was not written, or not to its end.
+        Damaged: when it is not what was written.
+    """
+    expected = beside(path).read_bytes()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise Damaged("it is gone, and its checksum is there") from error
+    if expected != _line(path, data):
+        raise Damaged("its checksum differs")
+    return data
+
+
+def _line(path: Path, data: bytes) -> bytes:
+    return f"{digest(data)}  {path.name}\n".encode()
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------
@@ -84,7 +135,7 @@ def unsealed(data: bytes) -> tuple[dict[str, Any], bool]:
     """
     try:
         fields = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"it is cut off, or not JSON ({error})" if data else "it is empty") from error
     if not isinstance(fields, dict):
         raise Damaged("it holds no JSON object")
@@ -95,5 +146,67 @@ def unsealed(data: bytes) -> tuple[dict[str, Any], bool]:
     return fields, True
 
 
+def read_record(path: Path, what: str) -> dict[str, Any]:
+    """The fields of a JSON file of measurements, as people pass them on. One without a checksum is read with a warning.
+
+    Args:
+        path: the file.
+        what: to say of it where it is damaged, as ``holds no measurements``.
+
+    Raises:
+        UserError: when it cannot be read, or is not as it was written.
+    """
+    try:
+        fields, verified = unsealed(reading.read(path, reading.DOCUMENT))
+    except OSError as error:
+        raise UserError(f"cannot read {clipped(path)}: {error.strerror}") from error
+    except Damaged as error:
+        raise UserError(f"{clipped(path)} {what} as longlag wrote them: {error}") from error
+    if not verified:
+        log.warning("%s has no checksum: it may have been changed since it was written", path)
+    return fields
+
+
 def _canonical(fields: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, sort_keys=True).encode()
+
+
+# -- safetensors ------------------------------------------------------------------------------------------------------
+
+METADATA = "__metadata__"
+
+
+def sealed_tensors(data: bytes) -> bytes:
+    """The content of a safetensors file with its checksum among the metadata."""
+    header, body = _parts(data)
+    header.setdefault(METADATA, {})[CHECKSUM] = digest(_canonical(header) + body)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers stay aligned
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def metadata(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file, whose checksum is verified; a file of an older longlag has none.
+
+    Raises:
+        Damaged: when it is no safetensors file, or its checksum differs.
+    """
+    header, body = _parts(data)
+    about = header.get(METADATA, {})
+    expected = about.pop(CHECKSUM, None)
+    if expected is not None and expected != digest(_canonical(header) + body):
+        raise Damaged("its checksum differs")
+    return {**about, **({} if expected is None else {CHECKSUM: expected})}
+
+
+def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and numbers."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    if end > len(data):
+        raise Damaged("it is cut off, or not safetensors" if data else "it is empty")
+    try:
+        header = json.loads(data[8:end])
+        dict(header.get(METADATA, {}))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"it is not safetensors ({error})") from error
+    return header, data[end:]

@@ -67,7 +67,9 @@ def test_a_study_ends_with_its_pictures(
     left = [seed for cells in gather(result, store).values() for seeds in cells.values() for seed in seeds]
     everyone = [seed for cells in rows.values() for seeds in cells.values() for seed in seeds]
     assert len(left) == len(everyone) - 1
-    assert f"run {torn} is not in the picture of curves: gradient_by_lag.safetensors is not a whole" in caplog.text
+    assert (
+        f"run {torn} is not in the picture of curves: gradient_by_lag.safetensors cannot be used, it is" in caplog.text
+    )
 
 
 def seed(outcome: str, score: dict[int, float], solved_at: int | None = None) -> Seed:

@@ -249,7 +249,7 @@ def test_a_file_that_is_none_of_ours_is_refused_in_a_sentence(tmp_path: Path) ->
     file = tmp_path / "x.json"
     for content in ("{}", "not JSON", '{"format": 2}'):
         file.write_text(content)
-        with pytest.raises(UserError, match="is no data file of a horizon study"):
+        with pytest.raises(UserError, match="holds no measurements of a horizon study"):
             read(file)
     with pytest.raises(UserError, match="cannot read"):
         read(tmp_path / "none.json")

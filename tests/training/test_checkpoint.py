@@ -18,6 +18,7 @@ import torch
 from longlag.spec import load_run
 from longlag.training import RunCallback, train
 from longlag.training.checkpoint import Checkpoint, Checkpoints, claimed, forget
+from tests.damage import DAMAGES, damage
 from tests.training.test_loop import TINY, Notes, numbers
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -128,11 +129,29 @@ def test_two_are_kept_and_the_older_one_serves_when_the_newer_is_damaged(tmp_pat
     assert {path.name for path in kept.folder.iterdir()} == names
     newest = kept.read()
     assert newest is not None and (newest.update, newest.body["loss"], len(newest.tensors["w"])) == (3, 0.1, 3)
-    for name, damage in (("00000003.safetensors", b""), ("00000002.json", b'{"checkpoint": {}}')):
+    for name, content in (("00000003.safetensors", b""), ("00000002.json", b'{"update": 2}')):
         path = kept.folder / name
-        path.write_bytes(damage)
+        path.write_bytes(content)
         found = kept.read()
         assert (found.update if found else None) == (2 if name.startswith("00000003") else None)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("suffix", ["json", "safetensors"])
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over_with_one_line(
+    name: str, suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Checkpoints(tmp_path / "run")
+    for update in (1, 2):
+        kept.write(some(update))
+    damage(kept.folder / f"00000002.{suffix}", name)
+    found = kept.read()
+    assert found is not None and found.update == 1
+    (line,) = caplog.messages
+    assert line.startswith(f"checkpoint {kept.folder / '00000002.json'} cannot be used: ")
+    assert ("the checksum of 00000002.safetensors differs" in line) == (suffix == "safetensors")
+    assert "LONGLAG_BOMB" not in os.environ
 
 
 @pytest.mark.fault

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from longlag import files
 from longlag.spec import RunSpec, load_run
 from longlag.training.data import Split, splits
 from longlag_tasks.adding import Adding
 from longlag_tasks.number_names import NumberNames
 from tests.conftest import TINY
+from tests.damage import DAMAGES, damage
 
 SPECS: dict[str, dict[str, Any]] = {
     "reals": TINY,
@@ -60,25 +64,44 @@ def test_a_split_is_drawn_once_and_read_from_then_on(spec: RunSpec, drawn: list[
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("damage", ["a flipped bit", "half of it", "gone"])
-def test_a_damaged_file_is_noticed_and_drawn_again(
-    damage: str, drawn: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("name", [*DAMAGES, "halved floats", "of another split", "gone"])
+def test_a_damaged_file_is_drawn_again_with_one_line(
+    name: str, drawn: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = load_run(TINY)
     first = splits(spec, tmp_path)
-    (path,) = tmp_path.glob("*-test-*.arrow")
+    (path,), (other,) = tmp_path.glob("*-test-*.arrow"), tmp_path.glob("*-validation-*.arrow")
     whole = path.read_bytes()
-    if damage == "gone":
+    if name == "gone":
         path.unlink()
+    elif name == "of another split":
+        shutil.copy(other, path)
+        shutil.copy(files.beside(other), files.beside(path))
+    elif name == "halved floats":
+        numbers = np.frombuffer(whole[-400:], np.float32)
+        path.write_bytes(whole[:-400] + (numbers / 2).tobytes())
     else:
-        middle = len(whole) // 2
-        rest = bytes([whole[middle] ^ 1]) + whole[middle + 1 :] if damage == "a flipped bit" else b""
-        path.write_bytes(whole[:middle] + rest)
+        damage(path, name)
     with caplog.at_level(logging.WARNING, logger="longlag"):
         again = splits(spec, tmp_path)
     assert drawn == ["validation", "test", "test"]
-    assert "is drawn again" in caplog.text and str(path) in caplog.text
+    (line,) = caplog.messages
+    why = "it is gone, and its checksum is there" if name == "gone" else "its checksum differs"
+    assert line == f"{path} is drawn again: {why}"
     assert same(first, again) and path.read_bytes() == whole
+    assert "LONGLAG_BOMB" not in os.environ
+    assert same(first, splits(spec, tmp_path)) and len(drawn) == 3 and len(caplog.messages) == 1
+
+
+@pytest.mark.fault
+def test_a_file_that_changes_after_it_was_read_changes_nothing(tmp_path: Path) -> None:
+    """Neither a number nor, as a mapped file that is cut off does, the life of the process."""
+    spec = load_run(TINY)
+    first = splits(spec, tmp_path)
+    again = splits(spec, tmp_path)
+    for path in tmp_path.glob("*.arrow"):
+        path.write_bytes(b"")
+    assert all(first[name].table[:] == again[name].table[:] for name in first)
 
 
 def test_a_disk_that_cannot_be_written_costs_a_draw_and_no_run(

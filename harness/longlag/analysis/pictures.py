@@ -115,7 +115,9 @@ def _seeds(trial: TrialResult, store: Store) -> Iterator[Seed]:
                 try:
                     by_lag = throughtime.read(data)
                 except ValueError as error:
-                    log.warning("run %s is not in the picture of curves: %s.safetensors is %s", run_id, name, error)
+                    log.warning(
+                        "run %s is not in the picture of curves: %s.safetensors cannot be used, %s", run_id, name, error
+                    )
                     break
                 chosen = by_lag[watched(list(by_lag), run.spec.model.depth)]
                 score = dict(store.series(run_id, "validation/score"))

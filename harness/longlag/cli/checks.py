@@ -6,48 +6,27 @@ import os
 import platform
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from longlag import kernels, registry
+from longlag.cli import kept_files
+from longlag.cli.finding import Finding, State
 from longlag.errors import UserError
 from longlag.log import log
 from longlag.study.storage import where
 from longlag.study.store import StudyStore, names
 from longlag.tracking.home import Home
-from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store
-from longlag.training.checkpoint import Checkpoints
 from longlag.workspace import Workspace
 
 PACKAGES = ("longlag", "torch", "numpy", "mlflow", "optuna", "datasets", "safetensors", "pydantic")
-STALE_DAYS = 30
-
-
-class Finding(BaseModel):
-    """One line of the report.
-
-    Attributes:
-        what: was looked at.
-        state: ``ok``, ``note`` for what need not be put right, ``wrong`` for what should, ``repaired``.
-        about: what was found.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    what: str
-    state: Literal["ok", "note", "wrong", "repaired"]
-    about: str
 
 
 def examine(workspace: Workspace | None, repair: bool = False) -> Iterator[Finding]:
-    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, checkpoints and uploads.
+    """Versions and the compiler; then, if there is a home, its disk, stores, trials, runs, files and uploads.
 
     Args:
         workspace: to look at; None where there is none yet.
@@ -69,11 +48,15 @@ def examine(workspace: Workspace | None, repair: bool = False) -> Iterator[Findi
         if workspace.storage is not None or (home.root / "optuna.db").exists():
             yield from _trials(where(workspace), repair, study_stores)
         if workspace.tracking_uri is not None or (home.root / "mlflow.db").exists():
-            yield from _runs(workspace.store(), repair, study_stores)
+            store = workspace.store()
+            yield from _runs(store, repair, study_stores)
+            yield from kept_files.results(store, repair)
         for study_store in study_stores:
             study_store.storage.close()
-    yield from _checkpoints(home, repair)
-    yield from _uploads(home, repair)
+    yield from kept_files.splits(home, repair)
+    yield from kept_files.checkpoints(home, repair)
+    yield from kept_files.reports(home)
+    yield from kept_files.uploads(home, repair)
 
 
 def _machine() -> Iterator[Finding]:
@@ -176,7 +159,7 @@ def _trials(url: str, repair: bool, study_stores: dict[StudyStore, set[int]]) ->
             numbers = ", ".join(map(str, dead))
             what = "were left running by a dead process" + ("; they are queued again" if repair else "")
             about += f"; {numbers} {what}"
-        state: Literal["ok", "wrong", "repaired"] = "ok" if not dead else "repaired" if repair else "wrong"
+        state: State = "ok" if not dead else "repaired" if repair else "wrong"
         yield Finding(what=f"study {name}", state=state, about=about)
 
 
@@ -195,35 +178,3 @@ def _runs(store: Store, repair: bool, study_stores: dict[StudyStore, set[int]]) 
         yield Finding(what="runs", state="repaired" if repair else "wrong", about=f"{len(dead)} {what}")
     else:
         yield Finding(what="runs", state="ok", about="none is left RUNNING by a dead process")
-
-
-def _uploads(home: Home, repair: bool) -> Iterator[Finding]:
-    """What tracking servers missed: pending, or set aside because it failed again and again."""
-    spool = Spool(home.spool)
-    aside = spool.set_aside()
-    if aside:
-        about = f"{len(aside)} set aside, because they failed again and again"
-        if repair:
-            about += f"; {spool.retry()} are pending again"
-        yield Finding(what="spool", state="repaired" if repair else "wrong", about=about)
-    pending = spool.pending_uploads()
-    if pending:
-        yield Finding(
-            what="spool",
-            state="note",
-            about=f"{len(pending)} runs wait for their tracking server; the next sweep delivers",
-        )
-
-
-def _checkpoints(home: Home, repair: bool) -> Iterator[Finding]:
-    """Those that nobody went on from for a month, and those that are damaged."""
-    for folder in sorted(path for path in home.checkpoints.glob("*") if path.is_dir()):
-        days = (time.time() - folder.stat().st_mtime) / 86400
-        saved = Checkpoints(folder).read()
-        about = "damaged" if saved is None else f"at update {saved.update}, {days:.0f} days old"
-        old = saved is None or days > STALE_DAYS
-        if old and repair:
-            shutil.rmtree(folder, ignore_errors=True)
-            about += "; removed"
-        state: Literal["note", "wrong", "repaired"] = "note" if not old else "repaired" if repair else "wrong"
-        yield Finding(what=f"checkpoint {folder.name[:12]}", state=state, about=about)

@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
-
 from longlag.errors import UserError
 from longlag.export import curves, graph, place, readme
 from longlag.export.operators import NoOperator
-from longlag.tracking.callback import WEIGHTS
 from longlag.tracking.history import points
 from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
 from longlag.training.data import part, splits
-from longlag.training.trained import Trained
+from longlag.training.trained import SPEC, Trained
+from longlag.training.weights import WEIGHTS, packed
 
 COMPARED = 64
 """Sequences of the test split on which ONNX Runtime is held against the harness."""
@@ -71,10 +69,10 @@ def export(run: Recorded, store: Store, folder: Path, asked: str = "", force: bo
             here = Path(draft) / "run"
             with store.files(run.run_id) as recorded:
                 shutil.copytree(recorded, here)
-            (here / WEIGHTS).write_bytes(save(dict(weights), metadata={"run_key": spec.run_key}))
+            (here / WEIGHTS).write_bytes(packed(spec, weights))
             curves.write_parquet(logged, here / "curves.parquet")
             _write_json(here / "curves.json", curves.summary(logged))
-            _write_json(here / "spec.json", spec.model_dump(mode="json"))
+            _write_json(here / SPEC, spec.model_dump(mode="json"))
             _write_json(here / "environment.json", {**run.result.environment, **_versions(run)})
             if made is not None:
                 (here / "model.onnx").write_bytes(made.data)

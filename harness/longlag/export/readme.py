@@ -54,15 +54,9 @@ machine kind to the same numbers, bit for bit.
 ## Load it
 
 ```python
-import json
-from pathlib import Path
+from longlag.training.trained import load
 
-from safetensors.torch import load_file
-
-from longlag.spec import load_run
-from longlag.training.trained import Trained
-
-trained = Trained(load_run(json.loads(Path("spec.json").read_text())), load_file("weights.safetensors"))
+trained = load(".")  # this folder; a damaged file is refused
 print({{name: array.shape for name, array in trained.inputs.items()}})  # what it takes, by the example of two sequences
 print({{name: array.shape for name, array in trained.predict(trained.inputs).items()}})
 ```

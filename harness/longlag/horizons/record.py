@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longlag import reading
-from longlag.errors import UserError, clipped
+from longlag import files
+from longlag.errors import UserError
 from longlag.horizons.psi import Psi, Threshold, Trial
 from longlag.horizons.spec import HorizonSpec
 from longlag.objectives import measure
@@ -181,8 +181,8 @@ class Record(BaseModel):
         return sorted(fits, key=key)
 
     def write(self, path: Path) -> None:
-        """As JSON, one run a line, so that a change shows as such."""
-        fields = self.model_dump(mode="json")
+        """As JSON with a checksum, one run a line, so that a change shows as such."""
+        fields = files.sealed(self.model_dump(mode="json"))
         cells = fields.pop("cells")
         head = json.dumps(fields, indent=1, ensure_ascii=False)[:-2]
         parts = []
@@ -191,27 +191,23 @@ class Record(BaseModel):
             parts.append("  " + json.dumps(cell, ensure_ascii=False)[:-1] + f', "runs": [\n{runs}\n  ]}}')
         text = head + ',\n "cells": [\n' + ",\n".join(parts) + "\n ]\n}\n"
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.new")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        files.write(path, text.encode())
 
 
 def read(path: Path) -> Record:
     """A study from its data file.
 
     Raises:
-        UserError: when there is none, or it is no such file.
+        UserError: when there is none, it was changed since it was written, or it is no such file.
     """
+    what = "holds no measurements of a horizon study"
+    fields = files.read_record(path, what)
     try:
-        return Record.model_validate_json(reading.read(path, reading.DOCUMENT))
-    except OSError as error:
-        raise UserError(f"cannot read {clipped(path)}: {error.strerror}") from error
+        return Record.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{path} is no data file of a horizon study: {where + ': ' if where else ''}{first['msg']}"
-        ) from error
+        raise UserError(f"{path} {what}: {where + ': ' if where else ''}{first['msg']}") from error
 
 
 def environment(results: Sequence[RunResult]) -> dict[str, list[str]]:

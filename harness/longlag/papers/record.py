@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longlag import reading
+from longlag import files
 from longlag.analysis.result import StudyResult
-from longlag.errors import UserError, clipped, explain
+from longlag.errors import UserError, explain
 from longlag.papers.claims import ScaleName
 from longlag.papers.measure import Curve, measure
 from longlag.papers.plan import Chosen, Entry
@@ -121,25 +121,25 @@ class Record(_Kept):
         return result
 
     def write(self, path: Path) -> None:
-        """As JSON, a run a line."""
-        fields = self.model_dump(mode="json")
+        """As JSON with a checksum, a run a line."""
+        fields = files.sealed(self.model_dump(mode="json"))
         runs = ",\n".join(f"  {json.dumps(run)}" for run in fields.pop("runs"))
         head = "".join(f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in fields.items())
-        path.write_text(f'{{\n{head} "runs": [\n{runs}\n ]\n}}\n', encoding="utf-8")
+        files.write(path, f'{{\n{head} "runs": [\n{runs}\n ]\n}}\n'.encode())
 
 
 def read(path: Path) -> Record:
     """The record in a file.
 
     Raises:
-        UserError: when it cannot be read or holds something else.
+        UserError: when it cannot be read, was changed since it was written, or holds something else.
     """
+    what = "holds no measurements of a paper study"
+    fields = files.read_record(path, what)
     try:
-        return Record.model_validate_json(reading.read(path, reading.DOCUMENT))
-    except OSError as error:
-        raise UserError(f"cannot read {clipped(path)}: {error.strerror}") from error
+        return Record.model_validate(fields)
     except ValidationError as error:
-        raise UserError(explain(error, f"{path} holds no measurements of a paper study", Record)) from error
+        raise UserError(explain(error, f"{path} {what}", Record)) from error
 
 
 def spec_hash(paper: PaperSpec) -> str:

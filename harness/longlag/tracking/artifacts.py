@@ -10,8 +10,23 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from longlag import files
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+def log(client: MlflowClient, run_id: str, made: Path) -> None:
+    """Give all files of a folder to a run; in a home they are flushed to the disk."""
+    client.log_artifacts(run_id, str(made))
+    place = folder(client.get_run(run_id).info.artifact_uri)
+    if place is not None:
+        files.flush(place)
+
+
+def folder(address: str) -> Path | None:
+    """Where the files of a run are; None where they are with a server."""
+    return Path(url2pathname(urlsplit(address).path)) if address.startswith("file:") else None
 
 
 @contextmanager
@@ -27,14 +42,15 @@ def artifact(client: Callable[[], MlflowClient], run_id: str, address: str, name
     Raises:
         OSError: when there is none.
     """
-    if address.startswith("file:"):
-        yield Path(url2pathname(urlsplit(address).path)) / name
+    place = folder(address)
+    if place is not None:
+        yield place / name
         return
     from mlflow.exceptions import MlflowException
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as copied:
         try:
-            path = client().download_artifacts(run_id, name, folder)
+            path = client().download_artifacts(run_id, name, copied)
         except MlflowException as error:
             raise FileNotFoundError(name) from error
         yield Path(path)

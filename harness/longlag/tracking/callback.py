@@ -16,9 +16,11 @@ from longlag.log import log
 from longlag.probes import Curve
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
-from longlag.tracking import connection, describe, figures, throughtime
+from longlag.tracking import artifacts, connection, describe, figures, throughtime
+from longlag.tracking.recorded import RESULT, result_file
 from longlag.tracking.spool import BATCH, Logged, PendingUpload, Spool, metrics
 from longlag.training import RunCallback, RunResult
+from longlag.training.weights import WEIGHTS, packed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from longlag.training import Split
 
-WEIGHTS = "weights.safetensors"
 FLUSH_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 COMPLETE = ("solved", "budget", "diverged")
@@ -64,6 +65,7 @@ class MlflowCallback(RunCallback):
         self.tags = {key: describe.clip(value, describe.TAG_LIMIT) for key, value in (tags or {}).items()}
         self.run_id: str | None = None
         self._ended = False
+        self._spec: RunSpec
         self._planned: tuple[int, ...] = ()
         self._flow, self._training = throughtime.Flow(), throughtime.Training()
         self._lag = throughtime.Flow(throughtime.LAG_SECTION, "∂ℓ_τ")
@@ -78,6 +80,7 @@ class MlflowCallback(RunCallback):
     def started(
         self, spec: RunSpec, splits: Mapping[str, Split], parameters: int, environment: Mapping[str, str]
     ) -> None:
+        self._spec = spec
         own = describe.tags(spec, environment)
         if self.parent is not None:
             own[describe.PARENT] = self.parent
@@ -126,10 +129,8 @@ class MlflowCallback(RunCallback):
             self._keep_lags(curves, update)
 
     def weights(self, values: Mapping[str, Tensor]) -> None:
-        from safetensors.torch import save
-
         kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in values.items()}
-        self._files[WEIGHTS] = save(kept)  # for `finished`
+        self._files[WEIGHTS] = packed(self._spec, kept)  # for `finished`
 
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
         columns = task.table(outputs, answer, batch)
@@ -151,7 +152,7 @@ class MlflowCallback(RunCallback):
             self._keep((name, result.updates, value) for name, value in describe.final(result).items())
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
-            (folder / "result.json").write_text(result.model_dump_json(indent=1), encoding="utf-8")
+            (folder / RESULT).write_bytes(result_file(result))
             (folder / "spec.json").write_text(result.spec.canonical(), encoding="utf-8")
             for name, data in self._files.items():
                 (folder / name).write_bytes(data)
@@ -161,7 +162,7 @@ class MlflowCallback(RunCallback):
             status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
             try:
                 self._reach()
-                self.client.log_artifacts(self._id, made)
+                artifacts.log(self.client, self._id, folder)
                 self._end(status, result.outcome, result.reason)
             except Exception as error:
                 if self.spool is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from longlag.tracking import describe
+from longlag.tracking import artifacts, describe
 from longlag.tracking.spool import BATCH, PARAMETERS
 
 if TYPE_CHECKING:
@@ -61,6 +61,6 @@ def copy(
     metrics = [metric for key in source.data.metrics for metric in client.get_metric_history(source.info.run_id, key)]
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-    client.log_artifacts(run_id, str(files))
+    artifacts.log(client, run_id, files)
     client.set_terminated(run_id, source.info.status, source.info.end_time)
     return run_id

@@ -6,18 +6,12 @@ installed there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from longlag.tracking.callback import WEIGHTS
 
 if TYPE_CHECKING:
     from longlag.task import Array
     from longlag.training.trained import Trained
-
-SPEC = "spec.json"
 
 
 class Pyfunc:
@@ -37,11 +31,6 @@ class Pyfunc:
 
 def _load_pyfunc(path: str) -> Pyfunc:
     """What MLflow calls with the folder of spec and weights."""
-    from safetensors.torch import load_file
+    from longlag.training.trained import load
 
-    from longlag.spec import load_run
-    from longlag.training.trained import Trained
-
-    folder = Path(path)
-    spec = load_run(json.loads((folder / SPEC).read_bytes()), str(folder / SPEC))
-    return Pyfunc(Trained(spec, load_file(folder / WEIGHTS)))
+    return Pyfunc(load(path))

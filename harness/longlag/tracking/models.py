@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.torch import save_file
 
 from longlag.tracking import connection, describe
-from longlag.tracking.callback import WEIGHTS
-from longlag.tracking.flavor import SPEC
 from longlag.tracking.store import Store
-from longlag.training.trained import FREE, Trained
+from longlag.training.trained import FREE, SPEC, Trained
+from longlag.training.weights import WEIGHTS, packed
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -97,7 +95,7 @@ def write(trained: Trained, weights: Mapping[str, Any], folder: Path, run_id: st
     data = folder / "data"
     data.mkdir()
     (data / SPEC).write_text(trained.spec.canonical(), encoding="utf-8")
-    save_file(dict(weights), data / WEIGHTS)
+    (data / WEIGHTS).write_bytes(packed(trained.spec, weights))
     needed = f"longlag=={version('longlag')}\ntorch=={version('torch').partition('+')[0]}\n"
     (folder / "requirements.txt").write_text(needed, encoding="utf-8")
     described = Model(run_id=run_id, model_id=model_id, signature=signature(trained))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable
@@ -11,16 +10,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from longlag import files
 from longlag.credentials import bare
 from longlag.errors import UserError
 from longlag.log import log
-from longlag.tracking import connection
+from longlag.tracking import artifacts, connection
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
 BATCH, PARAMETERS = 1000, 100  # as many as MLflow takes at once
+UPLOAD = "upload.json"
 ATTEMPTS = 3
 """Deliveries of one upload that may fail before it is set aside."""
 
@@ -124,15 +125,13 @@ class Spool:
         self.folder = folder
         self._aside = folder / "set-aside"
 
-    def keep(self, upload: PendingUpload, files: Path) -> None:
+    def keep(self, upload: PendingUpload, made: Path) -> None:
         """Write an upload, whole or not at all."""
         self.folder.mkdir(exist_ok=True)
         draft = self.folder / f".{uuid.uuid4().hex}"
-        shutil.copytree(files, draft / "files")
-        with (draft / "upload.json").open("w", encoding="utf-8") as file:
-            json.dump(asdict(upload), file)
-            file.flush()
-            os.fsync(file.fileno())
+        shutil.copytree(made, draft / "files")
+        _write(draft, upload)
+        files.flush(draft)
         draft.rename(self.folder / f"{upload.started}-{draft.name[1:9]}")
 
     def pending_uploads(self) -> list[Path]:
@@ -142,9 +141,21 @@ class Spool:
         """The uploads that are not tried any more."""
         return sorted(path for path in self._aside.glob("[0-9]*") if path.is_dir())
 
+    def damaged(self) -> dict[Path, str]:
+        """The uploads, set aside or not, that cannot be read, and why."""
+        found = {}
+        for path in (*self.pending_uploads(), *self.set_aside()):
+            try:
+                _read(path)
+            except (OSError, ValueError, TypeError) as error:
+                if path.exists():  # else it was delivered meanwhile
+                    found[path] = str(error)
+        return found
+
     def retry(self) -> int:
         """Make the uploads that were set aside pending again; returns how many those are."""
-        paths = self.set_aside()
+        damaged = self.damaged()
+        paths = [path for path in self.set_aside() if path not in damaged]
         for path in paths:
             path.rename(self.folder / path.name)
         return len(paths)
@@ -200,7 +211,7 @@ def _upload(client: MlflowClient, path: Path, upload: PendingUpload) -> None:
     points = missing(client, run_id, upload.metrics)
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=metrics(points[start : start + BATCH]))
-    client.log_artifacts(run_id, str(path / "files"))
+    artifacts.log(client, run_id, path / "files")
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in upload.last_tags.items()])
     client.set_terminated(run_id, upload.status, upload.ended)
 
@@ -217,12 +228,11 @@ def _answers(uri: str) -> bool:
 
 
 def _read(path: Path) -> PendingUpload:
-    upload = PendingUpload(**json.loads((path / "upload.json").read_text(encoding="utf-8")))
+    fields, _ = files.unsealed((path / UPLOAD).read_bytes())
+    upload = PendingUpload(**fields)
     upload.metrics = [Logged(*values) for values in upload.metrics]
     return upload
 
 
 def _write(path: Path, upload: PendingUpload) -> None:
-    draft = path / ".upload.json"
-    draft.write_text(json.dumps(asdict(upload)), encoding="utf-8")
-    draft.replace(path / "upload.json")
+    files.write(path / UPLOAD, json.dumps(files.sealed(asdict(upload))).encode())

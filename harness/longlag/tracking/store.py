@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -10,24 +9,37 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longlag import files
 from longlag.credentials import masked
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.spec import RunSpec, load_run
 from longlag.tracking import connection, describe, orphans
-from longlag.tracking.artifacts import artifact
-from longlag.tracking.callback import WEIGHTS, MlflowCallback
+from longlag.tracking.artifacts import artifact, folder
+from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.copy import copy
 from longlag.tracking.home import LAYOUT, Home
 from longlag.tracking.reading import PAGE, Reader, RunRow, pages, search
-from longlag.tracking.recorded import Recorded, StudyRow, read_run
+from longlag.tracking.recorded import (
+    RESULT,
+    Examined,
+    Opened,
+    Recorded,
+    Series,
+    StudyRow,
+    examine,
+    read_result,
+    read_run,
+)
 from longlag.tracking.spool import Spool
+from longlag.training.weights import WEIGHTS, unpacked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from torch import Tensor
 
+AGAIN = "`longlag run … --force` trains it again"
 Trials = Callable[[], Mapping[str, set[int]]]
 
 
@@ -174,6 +186,14 @@ class Store:
         self._files |= {row.run_id: row.artifact_uri for row in rows}
         return [self._read(row) for row in rows]
 
+    def examine(self) -> Iterator[Examined]:
+        """The files that the numbers of all finished runs are read from, as far as they are in a home."""
+        for identifier in self.reader.experiments(describe.LAYOUT, str(LAYOUT)).values():
+            for run in self.reader.runs(identifier):
+                place = folder(run.artifact_uri)
+                if "run_key" in run.tags and run.status == "FINISHED" and place is not None:
+                    yield from examine(run, place, partial(self.series, run.run_id))
+
     def series_names(self, run_id: str) -> list[str]:
         """The names of everything that a run logged over updates, steps or lags."""
         return sorted(self.client.get_run(run_id).data.metrics)
@@ -209,20 +229,22 @@ class Store:
         """What a run was and the weights it ended with.
 
         Raises:
-            UserError: when there is no such run, or it keeps no weights.
+            UserError: when there is no such run, or it keeps no weights, or a file of it is damaged.
         """
-        from safetensors.torch import load
-
         run = self._run(run_id)
+        name = RESULT
         try:
-            with self._artifact(run.run_id, run.artifact_uri, "spec.json") as path:
-                spec = load_run(json.loads(path.read_bytes()), f"spec.json of run {run_id}")
-            with self._artifact(run.run_id, run.artifact_uri, WEIGHTS) as path:
-                return spec, load(path.read_bytes())
+            recorded = read_result(run, *self._of(run)).spec
+            spec = load_run(recorded.model_dump(mode="json"), f"the spec of run {run_id}")
+            name = WEIGHTS
+            with self._artifact(run.run_id, run.artifact_uri, name) as path:
+                return spec, unpacked(spec, path.read_bytes())
+        except files.Damaged as error:
+            raise UserError(f"{name} of run {run_id} cannot be used: {error}; {AGAIN}") from error
         except OSError as error:
             raise UserError(
                 f"run {run_id} keeps no {Path(error.filename or WEIGHTS).name}: a run that was cut short, diverged or "
-                "was recorded by an older version keeps none; `longlag run … --force` trains it again and does"
+                f"was recorded by an older version keeps none; {AGAIN}"
             ) from error
 
     def file(self, run_id: str, name: str) -> bytes | None:
@@ -256,8 +278,8 @@ class Store:
             if run.data.tags.get(describe.PARENT) == parent:
                 return str(run.info.run_id)
         source = self.client.get_run(recorded.run_id)
-        with self._artifact(recorded.run_id, source.info.artifact_uri, "") as files:
-            return copy(self.client, source, files, experiment_id, parent, tags, name)
+        with self._artifact(recorded.run_id, source.info.artifact_uri, "") as made:
+            return copy(self.client, source, made, experiment_id, parent, tags, name)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -269,8 +291,11 @@ class Store:
         return artifact(lambda: self.client, run_id, address, name)
 
     def _read(self, run: RunRow) -> Recorded:
-        opened = partial(self._artifact, run.run_id, run.artifact_uri)
-        return read_run(run, opened, partial(self.series, run.run_id))
+        return read_run(run, *self._of(run))
+
+    def _of(self, run: RunRow) -> tuple[Opened, Series]:
+        """What opens a run's files, and what reads its series."""
+        return partial(self._artifact, run.run_id, run.artifact_uri), partial(self.series, run.run_id)
 
     def _experiments(self) -> Iterator[Any]:
         query = f"tags.`{describe.LAYOUT}` = '{LAYOUT}'"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from longlag import files
 from longlag.probes import Curve
 from longlag.probes.flow import QUANTILES, by_layer
 from longlag.tracking import figures
@@ -96,17 +97,16 @@ def read(data: bytes) -> dict[str, Values]:
     of before this order was written down have those of ``h`` first.
 
     Raises:
-        ValueError: when `data` is not such a file, or only a part of one.
+        Damaged: when `data` is not what was written.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    told = files.metadata(data)
     try:
         arrays = load(data)
     except SafetensorError as error:
-        raise ValueError(f"not a whole file of curves: {error}") from error
-    size = int.from_bytes(data[:8], "little")  # of the header, which `load` leaves out
-    told = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+        raise files.Damaged(f"it is not a whole file of curves ({error})") from error
     found = [key.removesuffix("/by_lag") for key in arrays if key.endswith("/by_lag")]
     names: list[str] = sorted(found, key=lambda name: (not name.endswith(".h"), by_layer(name)))
     about = told.get("longlag", "")
@@ -186,7 +186,8 @@ class Flow:
 
         about = json.dumps({"meaning": MEANING, "curves": list(self._by_lag)})
         # under one key: safetensors writes several in an order that changes from file to file
-        (folder / f"{self.name}.safetensors").write_bytes(save(self.arrays(), metadata={"longlag": about}))
+        data = files.sealed_tensors(save(self.arrays(), metadata={"longlag": about}))
+        (folder / f"{self.name}.safetensors").write_bytes(data)
         figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.svg", self.norm, map=map)
 
 

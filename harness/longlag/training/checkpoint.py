@@ -1,15 +1,13 @@
 """Checkpoints: what a killed run needs to end with the numbers of an undisturbed one, bit for bit.
 
 A checkpoint is two files named for the update, ``00000120.safetensors`` (parameters, buffers, optimizer, generators,
-arrays of the callbacks) and ``00000120.json`` (everything else, and both checksums). Each is written beside its place,
-flushed to the disk and renamed; the JSON comes last, so that a checkpoint without it does not exist. The last two are
-kept: should the newest be damaged, the one before it is taken.
+arrays of the callbacks) and ``00000120.json`` (everything else, and both checksums). The JSON comes last, so that a
+checkpoint without it does not exist. The last two are kept: should the newest be damaged, the one before it is taken.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -25,13 +23,16 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from longlag import files
 from longlag.log import log
 
-FORMAT = 2
+FORMAT = 3
 SECONDS = 30.0
 KEPT = 2
 HARMLESS = ("longlag", "python", "cores", "git_commit")
 """Parts of the environment that may differ. A run's bits depend on all others: where one differs, it starts again."""
+UNUSABLE = (OSError, ValueError, KeyError, TypeError)
+"""What reading a checkpoint raises that is damaged, or was written by another version."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,13 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         stem = f"{checkpoint.update:08d}"
         data = save({name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()})
-        body = {**checkpoint.body, "format": FORMAT, "update": checkpoint.update, "tensors": _digest(data)}
-        text = json.dumps(body, sort_keys=True)
-        _replace(self.folder / f"{stem}.safetensors", data)
-        whole = json.dumps({"sha256": _digest(text.encode()), "checkpoint": body}, sort_keys=True)
-        _replace(self.folder / f"{stem}.json", whole.encode())
+        body = {**checkpoint.body, "format": FORMAT, "update": checkpoint.update, "tensors": files.digest(data)}
+        files.write(self.folder / f"{stem}.safetensors", data)
+        files.write(self.folder / f"{stem}.json", json.dumps(files.sealed(body)).encode())
         for old in self._stems()[:-KEPT]:
-            for suffix in (".json", ".safetensors"):  # the JSON first: what is left of it is no checkpoint
-                (self.folder / f"{old}{suffix}").unlink(missing_ok=True)
+            self.remove(old)
+        for left in self.folder.glob(".*"):  # by a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         self.begin()
 
     def read(self) -> Checkpoint | None:
@@ -93,42 +93,40 @@ class Checkpoints:
         for stem in reversed(self._stems()):
             try:
                 return self._read(stem)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except UNUSABLE as error:
                 log.warning("checkpoint %s cannot be used: %s", self.folder / f"{stem}.json", error, exc_info=True)
         return None
 
+    def states(self) -> dict[str, str | None]:
+        """Why each cannot be used, by the name of its files, the newest last; None for one that is whole."""
+        found: dict[str, str | None] = {}
+        for stem in self._stems():
+            try:
+                self._read(stem)
+                found[stem] = None
+            except UNUSABLE as error:
+                if (self.folder / f"{stem}.json").exists():  # else it was removed meanwhile, after a newer one
+                    found[stem] = str(error)
+        return found
+
+    def remove(self, stem: str) -> None:
+        """Remove one."""
+        for suffix in (".json", ".safetensors"):  # the JSON first: what is left of it is no checkpoint
+            (self.folder / f"{stem}{suffix}").unlink(missing_ok=True)
+
     def _read(self, stem: str) -> Checkpoint:
-        held = json.loads((self.folder / f"{stem}.json").read_bytes())
-        body = held["checkpoint"]
-        data = (self.folder / f"{stem}.safetensors").read_bytes()
+        body, verified = files.unsealed((self.folder / f"{stem}.json").read_bytes())
+        if not verified:
+            raise files.Damaged("it has no checksum")
         if body["format"] != FORMAT:
             raise ValueError(f"it has format {body['format']}, and this longlag reads format {FORMAT}")
-        text = json.dumps(body, sort_keys=True).encode()
-        if (held["sha256"], body["tensors"]) != (_digest(text), _digest(data)):
-            raise ValueError("it is damaged: its checksum differs")
+        data = (self.folder / f"{stem}.safetensors").read_bytes()
+        if body["tensors"] != files.digest(data):
+            raise files.Damaged(f"the checksum of {stem}.safetensors differs")
         return Checkpoint(body["update"], body, load(data))
 
     def _stems(self) -> list[str]:
         return sorted(path.stem for path in self.folder.glob("????????.json"))
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that after a power cut either the old one is there or the new one."""
-    draft = path.with_name(f".{path.name}.new")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

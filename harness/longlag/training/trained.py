@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,12 +12,14 @@ from torch import Tensor
 
 from longlag.errors import UserError, suggestion
 from longlag.models import Model, Tensors, build
-from longlag.spec import RunSpec
+from longlag.spec import RunSpec, load_run
 from longlag.task import Array, Batch, MappingKind, NoInput
 from longlag.training.environment import numerics
 from longlag.training.loop import DTYPES
 from longlag.training.seeding import numpy_generator, torch_generator
+from longlag.training.weights import WEIGHTS, unpacked
 
+SPEC = "spec.json"
 FREE = (MappingKind.GENERATION, MappingKind.TRANSLATION)
 """Mappings whose model answers in sequences of its own length."""
 
@@ -101,3 +105,21 @@ class Trained:
             size = value.shape[loose - 1]
         inputs = values.pop("inputs", np.zeros((0, size, 0), np.float32))
         return Batch(inputs=inputs, targets=np.zeros(size, np.float32), **values)
+
+
+def load(folder: Path | str) -> Trained:
+    """The network of a run that `longlag export` wrote, from the spec and the weights in its folder.
+
+    Raises:
+        UserError: when one of the files is missing or damaged.
+    """
+    spec_file, weights_file = Path(folder, SPEC), Path(folder, WEIGHTS)
+    path = spec_file
+    try:
+        spec = load_run(json.loads(spec_file.read_bytes()), str(spec_file))
+        path = weights_file
+        return Trained(spec, unpacked(spec, weights_file.read_bytes()))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} cannot be used: {error}") from error

@@ -1,0 +1,117 @@
+"""What `longlag doctor` says of the files in a home that numbers depend on: each is read, its checksum verified."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+
+from longlag import files
+from longlag.cli.finding import Finding, State
+from longlag.tracking.home import Home
+from longlag.tracking.recorded import RESULT, discard
+from longlag.tracking.spool import Spool
+from longlag.tracking.store import Store
+from longlag.training.checkpoint import Checkpoints
+
+STALE_DAYS = 30
+DRAFT_SECONDS = 3600
+"""A file that was begun longer ago and has no name yet is a killed process's."""
+
+
+def splits(home: Home, repair: bool) -> Iterator[Finding]:
+    """The evaluation splits, which are drawn again where they are not there."""
+    found = sorted(home.datasets.glob("*.arrow"))
+    whole = 0
+    for path in found:
+        try:
+            files.read_with_checksum(path)
+            whole += 1
+        except (OSError, ValueError) as error:
+            why = "it has no checksum" if isinstance(error, FileNotFoundError) else error
+            if repair:
+                files.beside(path).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+            then = "removed" if repair else "it is drawn again when a run needs it"
+            yield Finding(what=f"split {path.name}", state="repaired" if repair else "wrong", about=f"{why}; {then}")
+    drafts = files.drafts(home.datasets, DRAFT_SECONDS)
+    if drafts:
+        for path in drafts if repair else ():
+            path.unlink(missing_ok=True)
+        about = f"{len(drafts)} files that a killed process did not finish{'; removed' if repair else ''}"
+        yield Finding(what="splits", state="repaired" if repair else "note", about=about)
+    yield Finding(what="splits", state="ok", about=f"{whole} whole")
+
+
+def checkpoints(home: Home, repair: bool) -> Iterator[Finding]:
+    """Those that nobody went on from for a month, and those that are damaged."""
+    for folder in sorted(path for path in home.checkpoints.glob("*") if path.is_dir()):
+        days = (time.time() - folder.stat().st_mtime) / 86400
+        saved = Checkpoints(folder)
+        states = saved.states()
+        damaged = {stem: why for stem, why in states.items() if why is not None}
+        whole = [stem for stem in states if stem not in damaged]
+        about = [f"at update {int(stem)}, {days:.0f} days old" for stem in whole[-1:]]
+        about += [f"update {int(stem)} is damaged: {why}" for stem, why in damaged.items()]
+        gone = days > STALE_DAYS or not whole
+        if repair and (gone or damaged):
+            for stem in damaged:
+                saved.remove(stem)
+            if gone:
+                shutil.rmtree(folder, ignore_errors=True)
+            about.append("removed")
+        state: State = "note" if not (gone or damaged) else "repaired" if repair else "wrong"
+        yield Finding(what=f"checkpoint {folder.name[:12]}", state=state, about="; ".join(about) or "empty")
+
+
+def results(store: Store, repair: bool) -> Iterator[Finding]:
+    """Results, weights and curves of the runs that finished; what a server holds is verified when it is used."""
+    if not store.local:
+        return
+    count = unverified = 0
+    for found in store.examine():
+        count, unverified = count + 1, unverified + (found.wrong is None and not found.verified)
+        if found.wrong is None:
+            continue
+        about = f"{found.path.name}: {found.wrong}"
+        if found.path.name == RESULT:
+            about += "; the run is trained again when it is asked for"
+        if repair:
+            discard(store.client, found)
+        yield Finding(what=f"run {found.run_id}", state="repaired" if repair else "wrong", about=about)
+    if unverified:
+        about = f"{unverified} files of runs were written by an older longlag and have no checksum"
+        yield Finding(what="results", state="note", about=about)
+    yield Finding(what="results", state="ok", about=f"{count} files of runs were read")
+
+
+def reports(home: Home) -> Iterator[Finding]:
+    """The measurements that reports are made from."""
+    for path in sorted(home.reports.rglob("*.json")):
+        try:
+            files.unsealed(path.read_bytes())
+        except (OSError, files.Damaged) as error:
+            yield Finding(
+                what=f"report {path}", state="wrong", about=f"{error}; the study that wrote it writes it again"
+            )
+
+
+def uploads(home: Home, repair: bool) -> Iterator[Finding]:
+    """What tracking servers missed: pending, or set aside because it failed again and again."""
+    spool = Spool(home.spool)
+    damaged = spool.damaged()
+    for path, why in damaged.items():
+        yield Finding(what=f"spool {path.name}", state="wrong", about=f"{why}; the run's own files are in {path}")
+    aside = [path for path in spool.set_aside() if path not in damaged]
+    if aside:
+        about = f"{len(aside)} set aside, because they failed again and again"
+        if repair:
+            about += f"; {spool.retry()} are pending again"
+        yield Finding(what="spool", state="repaired" if repair else "wrong", about=about)
+    pending = spool.pending_uploads()
+    if pending:
+        yield Finding(
+            what="spool",
+            state="note",
+            about=f"{len(pending)} runs wait for their tracking server; the next sweep delivers",
+        )
