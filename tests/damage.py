@@ -34,7 +34,9 @@ DAMAGES: dict[str, Damage] = {
 
 
 def damage(path: Path, name: str) -> bytes:
-    """Damage a file; returns its content from before."""
-    before = path.read_bytes()
+    """Put a damaged file in the place of another one; who has that open or loaded keeps it. Returns its content."""
+    before, mode = path.read_bytes(), path.stat().st_mode
+    path.unlink()
     path.write_bytes(DAMAGES[name](before))
+    path.chmod(mode)
     return before

@@ -142,7 +142,7 @@ def test_a_report_from_changed_measurements_is_refused_in_a_sentence(
 def test_the_doctor_names_every_damaged_file_and_repairs_what_can_be(
     longlag: Longlag, trained: tuple[Store, str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "_machine", lambda: ())  # it compiles a cell
+    monkeypatch.setattr(checks, "_machine", lambda repair: ())  # it compiles a cell
     home = Home(trained[0].home.root)
     run_id, artifacts = trained[1:]
     for update in (1, 2):

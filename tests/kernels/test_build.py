@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -10,14 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from longlag import files
+from longlag.cli import kept_files
+from longlag.cli.finding import Finding
+from longlag.kernels import loads
 from longlag.kernels.compiler.plan import make_plan
 from longlag.kernels.targets.c import build, cache, cc
 from longlag.kernels.targets.c.source import source
+from tests.damage import DAMAGES, damage
 from tests.kernels.zoo import CELLS
 
+SMALL = "long longlag_call_size(void) { return 8; }"
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import torch
+from tests.damage import DAMAGES, damage
 from tests.kernels.zoo import CELLS, compiled
 cell = CELLS["rnn"]
 layer = cell.layer(2, 4, torch.Generator().manual_seed(0))
@@ -38,8 +46,11 @@ def text():
 
 
 def test_built_once_and_found_again(folder, text, monkeypatch):
-    build.load(text)
+    announced: list[Path] = []
+    with loads.listening(announced.append):
+        build.load(text)
     path = build.library_path(text)
+    assert announced == [path]
     assert path.parent == folder and path.exists() and path.with_suffix(".c").read_text() == text
     assert folder.stat().st_mode & 0o077 == 0
     monkeypatch.setattr(build, "compile_to", lambda *_: pytest.fail("built again"))
@@ -117,13 +128,61 @@ def test_a_flag_that_a_compiler_does_not_know_is_left_out_and_the_answer_kept(tm
 
 
 @pytest.mark.fault
-def test_a_damaged_library_is_built_again(folder, text):
-    build.load(text)
-    path = build.library_path(text)
-    path.unlink()
-    path.write_bytes(b"\x7fELF and then nothing")
-    path.chmod(0o700)
-    assert build.load(text).longlag_call_size() > 0
+@pytest.mark.parametrize("name", [*DAMAGES, "another library"])
+def test_a_damaged_library_is_built_again_with_one_line(name, folder, caplog):
+    """Loading it would end the process: one that is cut off by SIGBUS, one that was changed by whatever it does."""
+    build.load(SMALL)
+    path = build.library_path(SMALL)
+    if name == "another library":
+        build.load("int another;")
+        other = build.library_path("int another;")
+        shutil.copy(other, path.with_name("copied"))
+        path.with_name("copied").replace(path)
+        files.beside(path).write_bytes(files.beside(other).read_bytes())
+    else:
+        damage(path, name)
+    assert not caplog.messages
+    assert build.load(SMALL).longlag_call_size() == 8
+    assert caplog.messages == [f"kernel library {path} is built again: its checksum differs"]
+    files.read_with_checksum(path)
+
+
+@pytest.mark.fault
+def test_a_library_whose_builder_was_killed_is_built_again(folder, caplog):
+    build.load(SMALL)
+    path = build.library_path(SMALL)
+    files.beside(path).unlink()
+    damage(path, "cut off")
+    assert build.load(SMALL).longlag_call_size() == 8 and files.read_with_checksum(path) and not caplog.messages
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_flags_are_found_again_with_one_line(name, tmp_path, caplog):
+    compiler = cc.compiler()
+    found = cc.accepted_flags(compiler, tmp_path)
+    (path,) = tmp_path.glob("*.flags")
+    damage(path, name)
+    cc.accepted_flags.cache_clear()
+    assert cc.accepted_flags(compiler, tmp_path) == found
+    assert caplog.messages == [f"the compiler's flags in {path} are found again: its checksum differs"]
+    cc.accepted_flags.cache_clear()
+
+
+@pytest.mark.fault
+def test_the_doctor_names_the_cache_and_what_is_damaged_in_it(folder):
+    build.load(SMALL)
+    path = build.library_path(SMALL)
+    files.beside(damaged := path.with_name("0.so")).write_bytes(files.beside(path).read_bytes())
+    damaged.write_bytes(path.read_bytes())
+    path.with_name("1.so").write_bytes(b"half")
+    more = ", 1 without a checksum, which are not used"
+    whole = Finding(what="kernels of c", state="ok", about=f"{folder}: 2 files whole{more}")
+    about = f"{damaged}: its checksum differs; it is built again when it is needed"
+    assert list(kept_files.kernels(repair=False)) == [Finding(what="kernels of c", state="wrong", about=about), whole]
+    about = f"{damaged}: its checksum differs; removed"
+    assert list(kept_files.kernels(repair=True)) == [Finding(what="kernels of c", state="repaired", about=about), whole]
+    assert list(kept_files.kernels(repair=False)) == [whole]
 
 
 def test_what_others_could_write_is_not_loaded(folder, text):
@@ -159,13 +218,20 @@ def test_many_processes_at_once(folder):
     answers = {process.communicate(timeout=300)[0] for process in started}
     assert [process.returncode for process in started] == [0] * 3
     assert len(answers) == 1
-    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".c", ".flags", ".so", ".so"]  # the cell, its products
+    assert sorted(p.suffix for p in folder.iterdir()) == [
+        ".c",
+        ".c",
+        ".flags",
+        *[".sha256"] * 3,
+        ".so",
+        ".so",
+    ]  # the cell, its products
 
 
 def test_a_compiler_error_says_what_the_compiler_said(folder):
     with pytest.raises(build.BuildError, match="nonsense"):
         build.load("int nonsense = ;")
-    assert [p.suffix for p in folder.iterdir()] == [".flags"]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".flags", ".sha256"]
 
 
 def test_of_many_threads_that_need_it_one_builds(folder, text, monkeypatch):
@@ -181,7 +247,7 @@ def test_of_many_threads_that_need_it_one_builds(folder, text, monkeypatch):
         found = list(pool.map(build.load, [text] * 4))
     assert len(builds) == 1
     assert all(library.longlag_call_size() > 0 for library in found)
-    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".flags", ".so"]
+    assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".flags", ".sha256", ".sha256", ".so"]
 
 
 def test_a_builder_that_hangs_delays_others_only_for_a_while(folder, text, monkeypatch):

@@ -32,7 +32,7 @@ def examine(workspace: Workspace | None, repair: bool = False) -> Iterator[Findi
         workspace: to look at; None where there is none yet.
         repair: put right what can be.
     """
-    yield from _machine()
+    yield from _machine(repair)
     if workspace is None:
         yield Finding(what="home", state="note", about="none yet")
         return
@@ -59,7 +59,7 @@ def examine(workspace: Workspace | None, repair: bool = False) -> Iterator[Findi
     yield from kept_files.uploads(home, repair)
 
 
-def _machine() -> Iterator[Finding]:
+def _machine(repair: bool) -> Iterator[Finding]:
     found = []
     for name in PACKAGES:
         try:
@@ -68,6 +68,7 @@ def _machine() -> Iterator[Finding]:
             yield Finding(what="versions", state="wrong", about=f"{name} is not installed")
     about = f"{', '.join(found)}; Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
     yield Finding(what="versions", state="ok", about=about)
+    yield from kept_files.kernels(repair)  # before a cell is built, which repairs what it needs
     yield _compiler()
     for kernel, members in _by_kernel().items():
         if members:

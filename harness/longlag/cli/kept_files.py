@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from longlag import files
 from longlag.cli.finding import Finding, State
+from longlag.kernels import targets
 from longlag.tracking.home import Home
 from longlag.tracking.recorded import RESULT, discard
 from longlag.tracking.spool import Spool
@@ -17,6 +18,22 @@ from longlag.training.checkpoint import Checkpoints
 STALE_DAYS = 30
 DRAFT_SECONDS = 3600
 """A file that was begun longer ago and has no name yet is a killed process's."""
+
+
+def kernels(repair: bool) -> Iterator[Finding]:
+    """The libraries that kernel targets have built."""
+    for name, target in targets.registered().items():
+        found = target.cached()
+        if found is None:
+            continue
+        for path, why in found.damaged.items():
+            if repair:
+                path.unlink(missing_ok=True)
+            then = "removed" if repair else "it is built again when it is needed"
+            about = f"{path}: {why}; {then}"
+            yield Finding(what=f"kernels of {name}", state="repaired" if repair else "wrong", about=about)
+        more = f", {found.unfinished} without a checksum, which are not used" if found.unfinished else ""
+        yield Finding(what=f"kernels of {name}", state="ok", about=f"{found.folder}: {found.whole} files whole{more}")
 
 
 def splits(home: Home, repair: bool) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 To a worker: its `WorkerConfig`, then ``run`` with a `RunRequest`, and ``answer`` with why to prune the run, or null.
 The end of the input stops the worker, once its run is saved. From a worker: ``ready``, the names and arguments of
-callback methods, ``score``, and at the end of a request ``done``, ``failed``, ``interrupted`` or ``mistake``.
+callback methods, ``score``, and at the end of a request ``done``, ``failed``, ``interrupted`` or ``mistake``;
+``loading`` with the path of a kernel library, before it is loaded, is for the process that holds the worker.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ from longlag.workers.messages import Message
 from longlag.workers.requests import WorkerConfig
 
 MODULE = "longlag.workers.worker"
+FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+"""What kills a process whose native code is wrong."""
 
 
 class WorkerProcess:
@@ -35,6 +38,7 @@ class WorkerProcess:
     def __init__(self, config: WorkerConfig, log_file: Path, receive: Callable[[Message], None]) -> None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self.log_file, self.receive = log_file, receive
+        self.library = ""  # that it loaded last
         with open(log_file, "w", encoding="utf-8", opener=private) as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", MODULE],
@@ -80,11 +84,22 @@ class WorkerProcess:
                 except ValueError:  # it was killed within the line
                     log.info("half a message of worker %s: %r", self.process.pid, line)
                     continue
-                self.receive(message)
+                if message[0] == "loading":
+                    self.library = message[1]
+                else:
+                    self.receive(message)
         code = self.process.wait()
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
         self.stop()
-        self.receive(["ended", f"{how}; see {self.log_file}"])
+        self.receive(["ended", self._how(code)])
+
+    def _how(self, code: int) -> str:
+        """How the process ended, in words; where a kernel may be the cause, with what to do."""
+        what = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if -code in FAULTS and self.library:
+            what += f" ({signal.Signals(-code).name}); the last kernel library that it loaded is {self.library}"
+            what += ", which can be deleted and is built again then"
+        hint = "; was there too little memory?" if -code == signal.SIGKILL else ""
+        return f"{what}; see {self.log_file}{hint}"
 
 
 def environment(threads: int) -> Mapping[str, str]:

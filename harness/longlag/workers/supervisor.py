@@ -225,5 +225,5 @@ class Supervisor:
             self.start(index)
             return
         deaths = self.deaths
-        self.ended(index, Failure(f"its worker process died {slot.deaths} times ({how}); was there too little memory?"))
+        self.ended(index, Failure(f"its worker process died {slot.deaths} times ({how})"))
         self.deaths = deaths

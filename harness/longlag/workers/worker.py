@@ -12,6 +12,7 @@ from typing import Any
 
 from longlag import crash, log
 from longlag.errors import UserError
+from longlag.kernels import loads
 from longlag.training.environment import frozen_imports, torch_threads
 from longlag.workers.faults import translate_errors
 from longlag.workers.messages import Sender
@@ -67,7 +68,7 @@ def main() -> int:
     os.dup2(2, 1)  # what libraries print goes to the log
     log.show()
     config = WorkerConfig.model_validate_json(sys.stdin.readline())
-    with graceful(deliver=False) as stop:
+    with graceful(deliver=False) as stop, loads.listening(lambda path: sender.send("loading", str(path))):
         worker = Worker(sender, stop)
         threading.Thread(target=worker.read, daemon=True).start()
         try:

@@ -17,6 +17,7 @@ from longlag.errors import UserError
 from longlag.kernels.maps import Maps
 from longlag.kernels.targets.target import (
     PLAIN,
+    Cached,
     CannotBuild,
     Kernel,
     Maybe,
@@ -30,6 +31,7 @@ from longlag.log import log
 
 __all__ = [
     "PLAIN",
+    "Cached",
     "CannotBuild",
     "Kernel",
     "Maybe",

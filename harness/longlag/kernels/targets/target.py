@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -30,6 +32,23 @@ PLAIN = (Tensor, torch.nn.Parameter)
 
 class CannotBuild(Exception):
     """Why a plan does not become a kernel, as one sentence without a full stop."""
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What a target has built and keeps on the disk.
+
+    Args:
+        folder: where.
+        whole: how many files are as they were written.
+        unfinished: how many have no checksum: a process was killed while it wrote them, or an older longlag did.
+        damaged: those that are not as they were written, and why.
+    """
+
+    folder: Path
+    whole: int
+    unfinished: int
+    damaged: Mapping[Path, str]
 
 
 class Pass(ABC):
@@ -258,6 +277,10 @@ class Target(ABC):
     @abstractmethod
     def tags(self, device: torch.device) -> Mapping[str, str]:
         """What decides the bits of its kernels besides their source, such as versions and flags: tags of a run."""
+
+    def cached(self) -> Cached | None:
+        """What it has built and keeps on the disk, for `longlag doctor`; None where it keeps nothing."""
+        return None
 
     def maps(self, dtype: torch.dtype, device: torch.device) -> Maps | None:
         """Maps from parameters to weights for such tensors, if this target has them."""

@@ -193,9 +193,7 @@ class DaskWorkers:
         return f"Dask lost its workers again and again: {error}"
 
     def gave_up(self, slot: int, deaths: int, how: str) -> Exception:
-        return UserError(
-            f"{deaths} workers in a row died on the Dask cluster ({how}); is there too little memory?{CONTINUES}"
-        )
+        return UserError(f"{deaths} workers in a row died on the Dask cluster ({how}){CONTINUES}")
 
 
 def threads(client: Client, resources: Mapping[str, float]) -> int:

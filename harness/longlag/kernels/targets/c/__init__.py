@@ -23,12 +23,14 @@ import torch
 from longlag.kernels.compiler.plan import Plan
 from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.targets.c import blas, cc
+from longlag.kernels.targets.c.build import SUFFIX
+from longlag.kernels.targets.c.cache import contents
 from longlag.kernels.targets.c.kernel import build_library
 from longlag.kernels.targets.c.maps import Maps, maps_for
 from longlag.kernels.targets.c.passes import CKernel
 from longlag.kernels.targets.c.scan_passes import CScanKernel
 from longlag.kernels.targets.c.supported import REAL
-from longlag.kernels.targets.target import Target
+from longlag.kernels.targets.target import Cached, Target
 
 
 def unsupported(dtype: torch.dtype) -> str | None:
@@ -68,6 +70,9 @@ class C(Target):
             "flags": " ".join(cc.flags()),
             "blas": "none" if found is None else found.name,
         }
+
+    def cached(self) -> Cached:
+        return contents((SUFFIX, ".flags"))
 
     def maps(self, dtype: torch.dtype, device: torch.device) -> Maps | None:
         return maps_for(dtype)

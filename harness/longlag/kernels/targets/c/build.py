@@ -1,7 +1,8 @@
 """From C source to a loaded library, through a cache that any number of processes share.
 
 A library's name in the cache is the hash of all that decides its content: source, compiler, flags, processor. Of many
-processes that want the same library, the first builds it and the others wait.
+processes that want the same library, the first builds it and the others wait. A library is loaded only while its
+checksum, which is beside it, is right: loading a damaged one can end the process.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import hashlib
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+from longlag import files
+from longlag.kernels import loads
 from longlag.kernels.targets.c import cc
 from longlag.kernels.targets.c.cache import build_lock, cache_folder, trusted
+from longlag.log import log
 
 SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
 TIMEOUT_SECONDS = 120
@@ -50,16 +55,21 @@ def compile_to(source: str, path: Path) -> None:
             raise BuildError(f"{' '.join(command)}: {error}") from error
         if done.returncode:
             raise BuildError(f"{' '.join(command)} failed:\n{done.stderr[:2000]}")
-        library.chmod(0o700)
-        library.replace(path)
+        files.write_with_checksum(path, library.read_bytes(), 0o700)
         (folder / "cell.c").replace(path.with_suffix(".c"))  # for people who want to read it
 
 
 def loaded(path: Path) -> ctypes.CDLL | None:
-    """The library at `path` if it is there, ours and whole."""
+    """The library at `path` if it is there and ours, and was built to its end.
+
+    Raises:
+        Damaged: when it is not as it was built.
+    """
     if not trusted(path):
         return None
     try:
+        files.read_with_checksum(path)
+        loads.announce(path)
         return ctypes.CDLL(str(path))
     except OSError:
         return None
@@ -72,15 +82,21 @@ def load(source: str) -> ctypes.CDLL:
         BuildError: when it cannot be built or loaded.
     """
     path = library_path(source)
-    library = loaded(path)
+    library = None
+    with suppress(files.Damaged):  # or just being written: the next look is under the lock
+        library = loaded(path)
     if library is not None:
         return library
     with build_lock(path):
-        library = loaded(path)  # another process may have built it meanwhile
+        try:
+            library = loaded(path)  # another process may have built it meanwhile
+        except files.Damaged as error:
+            log.warning("kernel library %s is built again: %s", path, error)
         if library is not None:
             return library
         compile_to(source, path)
     try:
+        loads.announce(path)
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildError(f"{path} was built but does not load: {error}") from error

@@ -1,8 +1,8 @@
 """The folder of built libraries, which any number of processes share.
 
 The folder is ``$XDG_CACHE_HOME/longlag`` (``~/.cache/longlag``). Files in it are used only while the folder belongs to
-this user and nobody else can write to it; where there is no such folder a private temporary one serves. A file appears
-by renaming a finished one, so nobody sees half of it.
+this user and nobody else can write to it; where there is no such folder a private temporary one serves. The checksum of
+every file that is read back is beside it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from longlag import files
+from longlag.kernels.targets.target import Cached
 from longlag.log import log
 
 WAIT_SECONDS = 120
@@ -70,6 +72,21 @@ def trusted(path: Path) -> bool:
         return False
     ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
     return ours and private(path.parent)
+
+
+def contents(suffixes: Sequence[str]) -> Cached:
+    """The files of the cache with these suffixes, each read and verified."""
+    folder = cache_folder()
+    whole, damaged, unfinished = 0, {}, 0
+    for path in sorted(path for path in folder.iterdir() if path.suffix in suffixes):
+        try:
+            files.read_with_checksum(path)
+            whole += 1
+        except FileNotFoundError:
+            unfinished += 1
+        except (OSError, files.Damaged) as error:
+            damaged[path] = str(error)
+    return Cached(folder, whole, unfinished, damaged)
 
 
 @contextmanager

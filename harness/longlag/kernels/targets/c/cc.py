@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from longlag import files
 from longlag.kernels.targets.c.cache import cache_folder, trusted
+from longlag.log import log
 
 NATIVE = ("-march=native", "-mcpu=native")
 """Both mean this machine's processor; on ARM some compilers know only the second."""
@@ -87,16 +89,15 @@ def accepted_flags(cc: Compiler, folder: Path) -> tuple[str, ...]:
     content = "\0".join((str(cc), str(FLAGS), PROBE, processor()))
     path = folder / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.flags"
     if trusted(path):
-        kept = path.read_text().split()
-        if kept[-1:] == ["end"]:
-            return tuple(kept[:-1])
+        try:
+            return tuple(files.read_with_checksum(path).decode().split())
+        except FileNotFoundError:
+            pass  # it was not written to its end
+        except (OSError, files.Damaged) as error:
+            log.warning("the compiler's flags in %s are found again: %s", path, error)
     found = probe_flags(cc)
     if found:
-        with tempfile.TemporaryDirectory(prefix="flags-", dir=folder) as name:
-            fresh = Path(name) / "flags"
-            fresh.write_text(" ".join((*found, "end")))
-            fresh.chmod(0o600)
-            fresh.replace(path)
+        files.write_with_checksum(path, " ".join(found).encode(), 0o600)
     return found
 
 

@@ -1,0 +1,25 @@
+"""Which kernel libraries this process loads: one that ends the process leaves nobody to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_listeners: list[Callable[[Path], None]] = []
+
+
+def announce(path: Path) -> None:
+    """Say that a library is about to be loaded; a kernel target calls this."""
+    for listener in _listeners:
+        listener(path)
+
+
+@contextmanager
+def listening(listener: Callable[[Path], None]) -> Iterator[None]:
+    """Call a function with the path of every library before it is loaded."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
