@@ -46,7 +46,8 @@ from benchmarks import jax_scan
 from benchmarks.products import Products
 from benchmarks.timing import Step, machine, on, peak_megabytes, ratio, rounds
 from longlag import registry
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
+from longlag.cells import ScanCell
+from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer, Looped
 from longlag.cells.stack import build
 from longlag.kernels import StateGradients, memory, which
 from longlag.kernels.targets.c.kernel import Library
@@ -138,7 +139,7 @@ def references(gates: int, x: Tensor, hidden: int) -> tuple[Step, Step]:
 
 
 def loop_of(cell: Cell, layer: Layer) -> str:
-    if isinstance(cell, GatedCell):
+    if isinstance(cell, GatedCell | ScanCell):
         return which(cell)
     inner = [module for module in layer.modules() if isinstance(module, GatedLayer)]
     return "scan" if inner and all(which(module.cell) == "compiled" for module in inner) else "own"
@@ -171,10 +172,11 @@ def measure(
     if loop == "compiled" and isinstance(cell, GatedCell):
         products = Products(cell, steps, batch, hidden, INPUTS)
         fast |= {} if products.empty else {"x bound": on(1, products)}
-        if loops and isinstance(layer, GatedLayer):
-            plain = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
-            plain.kernel = "plain"
-            slow["plain"] = on(threads, lambda: training_step(plain, x, seed))
+    if loop == "compiled" and loops and isinstance(layer, Looped):
+        plain = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
+        assert isinstance(plain, Looped)
+        plain.kernel = "plain"
+        slow["plain"] = on(threads, lambda: training_step(plain, x, seed))
     if (compose := composing(cell, layer)) is not None:
         fast["compose"] = on(threads, compose)
     memory.release()

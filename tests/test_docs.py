@@ -64,6 +64,24 @@ def test_adding_a_cell(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_adding_a_matrix_cell(tmp_path: Path) -> None:
+    environment = install("adding-a-matrix-cell.md", tmp_path)
+    length = ["--set", "task.length=12"]
+    ran, _, probed = outputs(
+        [
+            ["run", "adding", "--cell", "gated-memory", *length, *SHORT, "--json"],
+            ["sweep", "adding", "--cell", "gated-memory", "--trials", "2", "--workers", "1", *length, *SHORT],
+            ["probe", "adding", "--cell", "gated-memory", *length, "--json"],
+        ],
+        ROOT,
+        environment,
+    )
+    compiled = kernels.refusal(LSTM()) is None
+    assert json.loads(ran)["environment"]["kernel"] == ("compiled" if compiled else "plain")
+    assert "layer1.S" in json.dumps(json.loads(probed))
+
+
+@pytest.mark.slow
 def test_adding_a_task(tmp_path: Path) -> None:
     environment = install("adding-a-task.md", tmp_path)
     run = ["run", "parity", "--cell", "gru", "--set", "task.length=6", *SHORT, "--json"]

@@ -1,172 +1,29 @@
-"""Print one step of a scan as C: loops over rows in scalar code, and sweeps over tiles in vectors of lanes.
-
-The order of a step, where every line may take several turns, one for each sum over the second axis that stands in
-between:
-
-    scalars and rows              from inputs, parameters and states without lanes
-    lanes, then a sweep           over the second axis: everything that is a tile, with its sums over that axis
-    sums over the lanes           then what scalars and rows come from those
-
-A tile is computed again in a later sweep rather than kept, unless that is dear.
-"""
+"""Print one step of a scan as C: loops over rows in scalar code, and sweeps over tiles in vectors of lanes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
-from longlag.kernels.compiler.axes import summed
 from longlag.kernels.compiler.graph import Node, reachable
-from longlag.kernels.compiler.scan_plan import Kind, ScanPlan
+from longlag.kernels.compiler.scan_plan import Kind
 from longlag.kernels.targets.c.emit import INFIX, number
+from longlag.kernels.targets.c.scan_order import Leaf, Sink, Step
 
 WIDTHS = (4, 2, 1)
 """Vectors of lanes that a sweep takes side by side."""
-DEAR = 4
-"""Cheap operations from which on a tile is kept for a later sweep."""
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """A value that is read.
-
-    Args:
-        kind: of the value.
-        place: a C expression, a pointer to numbers.
-        loose: whether lanes lie in a caller's tensor: as many as there are, aligned as numbers are.
-    """
-
-    kind: Kind
-    place: str
-    loose: bool = False
+def functions(step: Step, name: str) -> str:
+    """The C function for every width, and the one that chooses."""
+    texts = [function(step, f"{name}_{width}", width) for width in WIDTHS]
+    cases = "".join(f"    if (width == {width}) {name}_{width}(st);\n" for width in WIDTHS)
+    return "\n".join([*texts, f"static void {name}(int width, const Step *st) {{\n{cases}}}\n"])
 
 
-@dataclass(frozen=True)
-class Sink:
-    """A value that is written.
-
-    Args:
-        node: the value; it may lack axes that the place has.
-        kind: of the place.
-        place: as in `Leaf`.
-        how: ``set`` it, ``add`` to it, or ``part``: add to it, or where the step is ``fresh`` set it.
-        loose: as in `Leaf`.
-        last: whether it overwrites what the step reads, and so is written at its end.
-        wanted: a C condition under which it is written; empty for always.
-        whole: whether lanes beyond the last one are written as zeros.
-    """
-
-    node: Node
-    kind: Kind
-    place: str
-    how: Literal["set", "add", "part"] = "set"
-    loose: bool = False
-    last: bool = False
-    wanted: str = ""
-    whole: bool = False
-
-
-class Step:
-    """One function: a step in one direction.
-
-    Args:
-        plan: of the cell.
-        leaves: what is read.
-        sinks: what is written.
-
-    Attributes:
-        nodes: what is read or computed, arguments first.
-        late: those without lanes that need a sum over lanes.
-        turn: for every node how many sums over the second axis stand before it, among nodes of its sort.
-        rows, parts, tiles: the buffers of nodes that have one: rows of numbers, rows of vectors, tiles.
-    """
-
-    def __init__(self, plan: ScanPlan, leaves: Mapping[Node, Leaf], sinks: Sequence[Sink]) -> None:
-        self.plan, self.leaves, self.sinks = plan, dict(leaves), list(sinks)
-        found = reachable([sink.node for sink in sinks], leaves)
-        self.nodes = [node for node in found if node.op != "const" and not node.is_bool]
-        self.late: set[Node] = set()
-        self.turn: dict[Node, int] = {}
-        for node in self.nodes:
-            if node not in self.leaves and (plan.over_lanes(node) or any(a in self.late for a in self.args(node))):
-                self.late.add(node)
-            alike = [a for a in self.args(node) if self.sort(a) == self.sort(node)]
-            self.turn[node] = max((self.turn[a] + self.sums_rows(a) for a in alike), default=0)
-        made = [node for node in self.nodes if node not in self.leaves]
-        self.given = {*self.leaves, *(node for node in self.nodes if self.kind(node) is not Kind.TILE)}
-        self.rows = {n: k for k, n in enumerate(n for n in made if self.kind(n) is Kind.ROW)}
-        sums = (n for n in made if plan.over_lanes(n) and self.kind(n.args[0]) is Kind.TILE)
-        self.parts = {n: k for k, n in enumerate(sums)}
-        self.tiles = {n: k for k, n in enumerate(self._kept())}
-
-    def kind(self, node: Node) -> Kind:
-        return self.plan.kind(node)
-
-    def args(self, node: Node) -> list[Node]:
-        """What a node is computed from, truth values that have no variable replaced by what they come from."""
-        found = []
-        for arg in () if node in self.leaves else node.args:
-            found += self.args(arg) if arg.is_bool else [arg] if arg.op != "const" else []
-        return found
-
-    def sort(self, node: Node) -> str:
-        """lanes: with lanes; late: without, from a sum over lanes; early: the others."""
-        return "lanes" if self.kind(node).has_lanes else "late" if node in self.late else "early"
-
-    def sums_rows(self, node: Node) -> bool:
-        return node not in self.leaves and summed(node) is not None and not self.plan.over_lanes(node)
-
-    def of(self, sort: str, turn: int, *kinds: Kind) -> list[Node]:
-        """What is computed of a sort, in a turn, of some kinds."""
-        return [
-            n for n in self.nodes
-            if n not in self.leaves and self.sort(n) == sort and self.turn[n] == turn and self.kind(n) in kinds
-        ]  # fmt: skip
-
-    def turns(self, sort: str) -> int:
-        """The turns of a sort; sums of the last one count as one more."""
-        return 1 + max((self.turn[n] for n in self.nodes if self.sort(n) == sort), default=-1)
-
-    def roots(self, turn: int) -> list[Node]:
-        """The tiles that a sweep needs for what it writes and sums."""
-        last = turn == self.turns("lanes") - 1
-        sums = [n.args[0] for n in self.nodes if self.sums_rows(n) or n in self.parts]
-        found = [n for n in sums if self.kind(n) is Kind.TILE and self.turn.get(n, 0) == turn]
-        return found + [sink.node for sink in self.sinks_of(turn, last)]
-
-    def sinks_of(self, turn: int, last: bool) -> list[Sink]:
-        """The tiles that a sweep writes."""
-        tiles = [sink for sink in self.sinks if sink.kind is Kind.TILE]
-        late = [sink for sink in tiles if sink.last or self.kind(sink.node) is not Kind.TILE]
-        return [s for s in tiles if (last if s in late else self.turn.get(s.node, 0) == turn)]
-
-    def sweep(self, turn: int, kept: Iterable[Node] = ()) -> list[Node]:
-        """The tiles that a sweep reads or computes, arguments first."""
-        found = reachable(self.roots(turn), [*self.given, *kept])
-        return [n for n in found if n.op != "const" and not n.is_bool and self.kind(n) is Kind.TILE]
-
-    def _kept(self) -> list[Node]:
-        """The tiles that are computed in one sweep and dear to compute again in a later one."""
-        seen: set[Node] = set()
-        kept: list[Node] = []
-        for turn in range(self.turns("lanes")):
-            needed = [n for n in self.sweep(turn, kept) if n not in self.leaves]
-            for node in (n for n in needed if n in seen):
-                below = reachable([node], [*self.given, *kept])
-                if sum(n.cost for n in below if n not in self.given and n not in kept) > DEAR:
-                    kept.append(node)
-            seen.update(needed)
-        return kept
-
-    def functions(self, name: str) -> str:
-        """The C function for every width."""
-        return "\n".join(self.function(f"{name}_{width}", width) for width in WIDTHS)
-
-    def function(self, name: str, width: int) -> str:
-        body = "\n".join(f"    {line}" for line in Text(self, width).lines)
-        return f"static void {name}(const Step *st) {{\n    const long K = st->K;\n    (void)K;\n{body}\n}}\n"
+def function(step: Step, name: str, width: int) -> str:
+    body = "\n".join(f"    {line}" for line in Text(step, width).lines)
+    return f"static void {name}(const Step *st) {{\n{body}\n}}\n"
 
 
 class Text:
@@ -176,6 +33,7 @@ class Text:
         self.step, self.width, self.lines = step, width, list[str]()
         self.indent = ""
         self.here: set[Node] = set()  # rows and tiles that have a variable in the loop that is being written
+        self.places()
         for node, leaf in step.leaves.items():
             if node in step.turn:
                 self.load(node, leaf)
@@ -200,6 +58,21 @@ class Text:
         self.indent = self.indent[4:]
         self.add("}")
 
+    def places(self) -> None:
+        """What stores could change in the eyes of a compiler, read once."""
+        step = self.step
+        self.add("const long K = st->K, rest = st->rest;")
+        self.add("const mask keep = st->keep;")
+        self.add("(void)K, (void)rest, (void)keep;")
+        for what, kind, buffers, size in (
+            ("rows", "real", step.rows, "K"), ("parts", "vec", step.parts, "K"),
+            ("tiles", "vec", step.tiles, f"K * {self.width}"),
+        ):  # fmt: skip
+            for index in buffers.values():
+                self.add(f"{kind} *const {what}{index} = st->{what} + {index} * {size};")
+        for index, sink in enumerate(step.sinks):
+            self.add(f"real *const to{index} = {sink.place};")
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     def load(self, node: Node, leaf: Leaf) -> None:
@@ -210,7 +83,7 @@ class Text:
         elif leaf.kind is Kind.LANES:
             for i in range(self.width):
                 value = (
-                    f"loose_lanes({leaf.place}, {i}, {self.width}, st->rest)"
+                    f"loose_lanes({leaf.place}, {i}, {self.width}, rest)"
                     if leaf.loose
                     else f"LANES_AT({leaf.place}, {i})"
                 )
@@ -229,10 +102,10 @@ class Text:
         return f"{self.row_buffer(node)}[k]"
 
     def row_buffer(self, node: Node) -> str:
-        return f"(st->rows + {self.step.rows[node]} * K)"
+        return f"rows{self.step.rows[node]}"
 
     def part_buffer(self, node: Node) -> str:
-        return f"(st->parts + {self.step.parts[node]} * K)"
+        return f"parts{self.step.parts[node]}"
 
     def tile_at(self, pointer: str, i: int) -> str:
         return f"{pointer}[k * {self.width} + {i}]"
@@ -319,21 +192,34 @@ class Text:
         sinks = step.sinks_of(turn, turn == step.turns("lanes") - 1)
         sums = [n for n in step.of("lanes", turn, Kind.LANES) if step.sums_rows(n)]
         parts = [n for n in step.parts if step.turn.get(n.args[0], 0) == turn]
-        if sinks or sums or parts:
-            self.block("for (long k = 0; k < K; k++)", lambda: self.sweep_loop(turn, sinks, sums, parts))
-            self.here.clear()
+        squares = [sink for sink in sinks if sink.how == "square"]
+        others = [sink for sink in sinks if sink.how != "square"]
+        if squares:  # the loop twice, rather than a question in it
+            for sink in squares:
+                self.add(f"vec {self.square(sink)} = {{0}};")
+            self.block("if (st->record)", lambda: self.sweep_loop(turn, [*others, *squares], sums, parts))
+            self.block("else", lambda: self.sweep_loop(turn, others, sums, parts))
+            for sink in squares:
+                self.add(f"if (st->record) *{self.place(sink)} = sum_of_lanes({self.square(sink)});")
+        elif sinks or sums or parts:
+            self.sweep_loop(turn, sinks, sums, parts)
 
     def sweep_loop(self, turn: int, sinks: Sequence[Sink], sums: Sequence[Node], parts: Sequence[Node]) -> None:
+        self.block("for (long k = 0; k < K; k++)", lambda: self.sweep_body(turn, sinks, sums, parts))
+        self.here.clear()
+
+    def sweep_body(self, turn: int, sinks: Sequence[Sink], sums: Sequence[Node], parts: Sequence[Node]) -> None:
+        """One vector of lanes after the other, so that few values are alive at a time."""
         step = self.step
         earlier = [n for n in step.tiles if any(n in step.sweep(t) for t in range(turn))]
-        nodes = step.sweep(turn, earlier)
+        nodes = [n for n in step.sweep(turn, earlier) if self.wanted(n, turn, sinks, sums, parts)]
         rows = {a for n in nodes if n not in earlier for a in step.args(n) if step.kind(a) is Kind.ROW}
         rows |= {s.node for s in sinks if s.node.op != "const" and step.kind(s.node) is Kind.ROW}
         for node in sorted(rows, key=lambda n: n.number):
             self.add(f"const real n{node.number} = {self.row(node)};")
             self.here.add(node)
-        for node in nodes:
-            for i in range(self.width):
+        for i in range(self.width):
+            for node in nodes:
                 if node in step.leaves:
                     value = self.tile_at(f"p{node.number}", i)
                 elif node in earlier:
@@ -341,25 +227,39 @@ class Text:
                 else:
                     value = self.expression(node, i)
                 self.add(f"const vec n{node.number}_{i} = {value};")
-            if node in step.tiles and node not in earlier:
-                for i in range(self.width):
+                if node in step.tiles and node not in earlier:
                     self.add(f"{self.tile_at(self.tile_buffer(node), i)} = n{node.number}_{i};")
-        for node in sums:
-            for i in range(self.width):
+            for node in sums:
                 self.add(f"n{node.number}_{i} += {self.text(node.args[0], i)};")
+            for node in parts:
+                start = f"sum{node.number} +=" if i else f"vec sum{node.number} ="
+                self.add(f"{start} {self.kept(node.args[0], i)};")
+            for sink in sinks:
+                self.write_tile(sink, i)
         for node in parts:
-            self.add(f"{self.part_buffer(node)}[k] = {self.across(node.args[0])};")
+            self.add(f"{self.part_buffer(node)}[k] = sum{node.number};")
         for sink in sinks:
-            self.write_tile(sink)
+            if sink.how == "square":
+                self.add(f"{self.square(sink)} += {self.square(sink)}_k;")
+
+    def wanted(self, node: Node, turn: int, sinks: Sequence[Sink], sums: Sequence[Node], parts: Sequence[Node]) -> bool:
+        """Whether a tile is needed for what is written and summed."""
+        roots = [*(sink.node for sink in sinks), *(n.args[0] for n in (*sums, *parts))]
+        return node in set(reachable(roots, self.step.given))
 
     def tile_buffer(self, node: Node) -> str:
-        return f"(st->tiles + {self.step.tiles[node]} * K * {self.width})"
+        return f"tiles{self.step.tiles[node]}"
+
+    def kept(self, node: Node, i: int) -> str:
+        """A vector of lanes; what is beyond the last lane is zero."""
+        return f"KEEP({self.vector(node, i)})" if i == self.width - 1 else self.vector(node, i)
 
     def across(self, node: Node) -> str:
-        """The sum of the vectors of lanes; what is beyond the last lane is left out."""
-        parts = [self.text(node, i) for i in range(self.width)]
-        parts[-1] = f"KEEP({parts[-1]})"
-        return " + ".join(parts)
+        """The sum of the vectors of lanes."""
+        return " + ".join(self.kept(node, i) for i in range(self.width))
+
+    def square(self, sink: Sink) -> str:
+        return f"square{self.step.sinks.index(sink)}"
 
     def sums_of_lanes(self) -> None:
         for node in self.step.nodes:
@@ -370,37 +270,46 @@ class Text:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def write_tile(self, sink: Sink) -> None:
-        def lines() -> None:
-            for i in range(self.width):
-                value = self.vector(sink.node, i)
-                value = f"KEEP({value})" if sink.whole and i == self.width - 1 else value
-                place = self.tile_at(f"((vec *)({sink.place}))", i)
-                self.add(f"{place} {'+=' if sink.how == 'add' else '='} {value};")
+    def place(self, sink: Sink) -> str:
+        return f"to{self.step.sinks.index(sink)}"
 
-        if sink.wanted:
-            self.block(f"if ({sink.wanted})", lines)
-        else:
-            lines()
+    def write_tile(self, sink: Sink, i: int) -> None:
+        if sink.how == "square":
+            self.write_square(sink, i)
+            return
+        place = self.tile_at(f"((vec *){self.place(sink)})", i)
+        self.add(f"{place} {'+=' if sink.how == 'add' else '='} {self.vector(sink.node, i)};")
+
+    def write_square(self, sink: Sink, i: int) -> None:
+        """Its part of a sum over vectors, which stands by itself: or every addition would wait for the one before."""
+        start = f"{self.square(sink)}_k +=" if i else f"vec {self.square(sink)}_k ="
+        value = self.kept(sink.node, i)
+        self.add(f"{start} {value} * {value};")
 
     def write(self, sink: Sink) -> None:
-        if sink.wanted:
-            self.block(f"if ({sink.wanted})", lambda: self.write_value(sink))
+        if sink.how == "square":
+            self.block("if (st->record)", lambda: self.write_squares(sink))
+        elif sink.wanted:
+            self.block(f"if ({self.place(sink)})", lambda: self.write_value(sink))
         else:
             self.write_value(sink)
+
+    def write_squares(self, sink: Sink) -> None:
+        for i in range(self.width):
+            self.write_square(sink, i)
+        self.add(f"*{self.place(sink)} = sum_of_lanes({self.square(sink)}_k);")
 
     def write_value(self, sink: Sink) -> None:
         if sink.kind is Kind.LANES:
             for i in range(self.width):
                 value = self.vector(sink.node, i)
-                value = f"KEEP({value})" if sink.whole and i == self.width - 1 else value
                 if sink.loose:
-                    self.add(f"store_lanes({sink.place}, {i}, {self.width}, st->rest, {value});")
+                    self.add(f"store_lanes({self.place(sink)}, {i}, {self.width}, rest, {value});")
                 else:
-                    self.add(f"LANES_AT({sink.place}, {i}) {'+=' if sink.how == 'add' else '='} {value};")
+                    self.add(f"LANES_AT({self.place(sink)}, {i}) {'+=' if sink.how == 'add' else '='} {value};")
             return
         index = "k" if sink.kind is Kind.ROW else "0"
-        place, value = f"({sink.place})[{index}]", self.text(sink.node, None)
+        place, value = f"{self.place(sink)}[{index}]", self.text(sink.node, None)
         if sink.how == "part":
             value = f"(st->fresh ? 0 : {place}) + {value}"
         line = f"{place} {'+=' if sink.how == 'add' else '='} {value};"

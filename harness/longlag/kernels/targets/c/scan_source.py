@@ -9,7 +9,8 @@ from longlag.kernels.compiler.graph import Node, reachable
 from longlag.kernels.compiler.scan_plan import Kind, ScanPlan
 from longlag.kernels.scan import Axes
 from longlag.kernels.targets.c.resources import assemble
-from longlag.kernels.targets.c.scan_emit import WIDTHS, Leaf, Sink, Step
+from longlag.kernels.targets.c.scan_emit import WIDTHS, functions
+from longlag.kernels.targets.c.scan_order import Leaf, Sink, Step
 
 DEAR_FUNCTION = 10
 """The cost of an operation on a tile from which on its value is kept for the backward pass."""
@@ -69,7 +70,7 @@ def header(plan: ScanPlan) -> str:
         "/* Bit 0: lanes; bit 1: the second axis */",
         *(kinds(plan, name, group) for name, group in
           (("x", plan.inputs), ("p", plan.parameters), ("s", plan.states), ("y", plan.outputs))),
-        *(f"{step.functions(name)}\n{choice(name)}" for name, step in steps.items()),
+        *(functions(step, name) for name, step in steps.items()),
     ]  # fmt: skip
     return "\n".join(parts)
 
@@ -77,12 +78,6 @@ def header(plan: ScanPlan) -> str:
 def kinds(plan: ScanPlan, name: str, group: Mapping[str, Axes]) -> str:
     values = ", ".join(str(int(plan.kind_of(own))) for own in group.values())
     return f"static const int {name}_kind[N_{name.upper()}] = {{{values}}};"
-
-
-def choice(name: str) -> str:
-    """The function of a width."""
-    cases = "".join(f"    if (width == {width}) {name}_{width}(st);\n" for width in WIDTHS)
-    return f"static void {name}(int width, const Step *st) {{\n{cases}}}\n"
 
 
 def reading(plan: ScanPlan, letter: str, group: Mapping[str, Axes]) -> dict[Node, Leaf]:
@@ -112,20 +107,19 @@ def gradients(plan: ScanPlan) -> list[Sink]:
     core, found = plan.core, list[Sink]()
     for k, (name, own) in enumerate(plan.inputs.items()):
         kind, place = plan.kind_of(own), f"st->dx[{k}]"
-        found.append(Sink(core.gradients[f"x:{name}"], kind, place, by_part(kind), kind is Kind.LANES, wanted=place))
+        how: Literal["set", "part"] = "set" if kind.has_lanes else "part"  # complete, or over the lanes of one part
+        found.append(Sink(core.gradients[f"x:{name}"], kind, place, how, kind is Kind.LANES, wanted=True))
     for k, (name, own) in enumerate(plan.parameters.items()):
-        found.append(Sink(core.gradients[f"p:{name}"], plan.kind_of(own), f"st->dp[{k}]", "add", wanted=f"st->dp[{k}]"))
+        found.append(Sink(core.gradients[f"p:{name}"], plan.kind_of(own), f"st->dp[{k}]", "add"))
     for k, (name, own) in enumerate(plan.states.items()):
-        kind, place = plan.kind_of(own), f"st->total[{k}]"
-        found.append(Sink(core.totals[name], kind, place, by_part(kind), wanted=place, whole=kind.has_lanes))
+        kind, total = plan.kind_of(own), core.totals[name]
+        if kind.has_lanes:
+            found.append(Sink(total, kind, f"&st->square[{k}]", "square"))
+        else:
+            found.append(Sink(total, kind, f"st->total[{k}]", "part", wanted=True))
     for k, (name, own) in enumerate(plan.states.items()):
         found.append(Sink(core.gradients[f"s:{name}"], plan.kind_of(own), f"st->l[{k}]", last=True))
     return found
-
-
-def by_part(kind: Kind) -> Literal["set", "part"]:
-    """How a value that is complete, or over the lanes of one part, is written."""
-    return "set" if kind.has_lanes else "part"
 
 
 def saved(plan: ScanPlan, reads: Iterable[Node]) -> tuple[list[Node], list[Node]]:

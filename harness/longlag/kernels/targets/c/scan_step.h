@@ -15,7 +15,9 @@ typedef struct {
     const real *dy[N_Y];             /* backward: the gradients of outputs, */
     real *l[N_S];                    /* of the states after, and then of those before, */
     real *dx[N_X], *dp[N_P];         /* of inputs and parameters; null where not wanted */
-    real *total[N_S];                /* and of the states after, every path counted */
+    int record;                      /* of the states after, every path counted, if norms are recorded: */
+    real *square;                    /* [N_S], of those with lanes the sums of squares, */
+    real *total[N_S];                /* of the others the values, over all parts; null where not wanted */
     real *rows;                      /* buffers */
     vec *parts, *tiles;
 } Step;

@@ -96,99 +96,163 @@ static real *kept_at(const Call *c, long number, long b, long h) {
     return c->kept + ((number * c->B + b) * c->n + h) * kept_size(c);
 }
 
-/* A tensor's numbers at one step, of one example and head; from the first lane of a part on where they are lanes */
-static long place_of(const Call *c, int kind, long t, long b, long h, const Part *part) {
-    return ((t * c->B + b) * c->n + h) * numbers(c, kind) + (kind == 1 ? part->v0 : 0);
+/* The work space of a slice, and where a part of one example's head lies in the callers' tensors at step 0 */
+typedef struct {
+    const Call *c;
+    long parts, stride, block, saved; /* parts; numbers of the largest tile; of a block of states; of what is saved */
+    long offset[N_S + 1];
+    real *parameters;    /* of one head, for every part */
+    real *inputs;        /* those that are tiles */
+    real *by_inputs;     /* their gradients */
+    real *outputs;       /* those that are tiles, or their gradients */
+    real *by_states;     /* gradients by the states of an example's head, for every part */
+    real *by_parameters; /* by the parameters of a head, for every part */
+    real *past, *kept;   /* the states before and after every step of a chunk; what is saved of it */
+    real *arrived;       /* by_states of one part at the end of a chunk */
+    real *again;         /* a multiple of it */
+    real *unwanted;      /* by parameters, computed once more */
+    real *totals;        /* by new states without lanes, every path counted, of a chunk: [C][N_S][K] */
+    real *zeros;         /* the gradient of an output that has none */
+    double *squares;     /* the squared norms of a chunk: [C][N_S] */
+    long b, h;           /* the example, the head */
+    real *rows;          /* of a chunk, step by step: what the callers' tensors hold for this example's head */
+    real *x[N_X], *dx[N_X], *y[N_Y]; /* in there: inputs, their gradients, outputs or theirs; null where not wanted */
+} Work;
+
+/* Copies an example's head at the steps t0 to t1 from a caller's tensor, or to it. Its rows lie far apart, and fetching
+   them one by one would have every step wait for memory. */
+static void fetch_rows(const Work *w, int kind, real *to, const real *from, long t0, long t1) {
+    const long size = numbers(w->c, kind), step = w->c->B * w->c->n * size;
+    from += t0 * step + (w->b * w->c->n + w->h) * size;
+    for (long t = t0; t < t1; t++, from += step, to += size) memcpy(to, from, BYTES(size));
 }
 
-static void begin(const Call *c, Step *st, const Part *part) {
+static void return_rows(const Work *w, int kind, real *to, const real *from, long t0, long t1) {
+    const long size = numbers(w->c, kind), step = w->c->B * w->c->n * size;
+    to += t0 * step + (w->b * w->c->n + w->h) * size;
+    for (long t = t0; t < t1; t++, to += step, from += size) memcpy(to, from, BYTES(size));
+}
+
+/* Numbers of the rows of a chunk: those of the inputs twice if their gradients are wanted too */
+static long rows_size(const Call *c, int gradients) {
+    long total = 0;
+    for (int i = 0; i < N_X; i++) total += (1 + gradients) * numbers(c, x_kind[i]);
+    for (int i = 0; i < N_Y; i++) total += numbers(c, y_kind[i]);
+    return c->C * total;
+}
+
+/* Divides `rows` among the tensors, and fetches the inputs of the steps t0 to t1 */
+static void open_chunk(Work *w, long t0, long t1) {
+    const Call *c = w->c;
+    real *next = w->rows;
+    for (int i = 0; i < N_X; i++) {
+        const long size = c->C * numbers(c, x_kind[i]);
+        w->x[i] = next, next += size;
+        w->dx[i] = c->grad_x[i] ? next : NULL, next += c->grad_x[i] ? size : 0;
+        fetch_rows(w, x_kind[i], w->x[i], c->x[i], t0, t1);
+    }
+    for (int i = 0; i < N_Y; i++) w->y[i] = next, next += c->C * numbers(c, y_kind[i]);
+}
+
+static void begin(const Work *w, Step *st, long number, const Part *part) {
+    const Call *c = w->c;
     st->K = c->K, st->count = (real)c->K, st->rest = part->rest, st->lanes = part->width * LANES;
     st->keep = first_lanes(part->rest);
+    st->fresh = number == 0;
+    for (int i = 0; i < N_P; i++) {
+        st->p[i] = w->parameters + (number * N_P + i) * w->stride;
+        st->dp[i] = w->by_parameters + (number * N_P + i) * w->stride;
+    }
 }
 
-/* The inputs of a step; `tiles` are for those that are tiles */
-static void read_inputs(const Call *c, Step *st, const Part *part, long t, long b, long h, real *tiles) {
+/* A row of a tensor at a step of the chunk, counted from its first one; from the part's first lane on where it has
+ * lanes */
+static real *row_at(const Work *w, int kind, real *rows, const Part *part, long step) {
+    return rows + step * numbers(w->c, kind) + (kind == 1 ? part->v0 : 0);
+}
+
+static int exists(const Work *w, long t) { return !w->c->mask || w->c->mask[t * w->c->B + w->b]; }
+
+static void read_inputs(const Work *w, Step *st, const Part *part, long step) {
     for (int i = 0; i < N_X; i++) {
-        st->x[i] = c->x[i] + place_of(c, x_kind[i], t, b, h, part);
+        st->x[i] = row_at(w, x_kind[i], w->x[i], part, step);
         if (x_kind[i] == 3) {
-            real *tile = tiles + i * part_numbers(c, 3);
-            gather(c, 3, part, tile, st->x[i]);
+            real *tile = w->inputs + i * w->stride;
+            gather(w->c, 3, part, tile, st->x[i]);
             st->x[i] = tile;
         }
     }
 }
 
-static void read_parameters(const Call *c, real *to, long stride, long h, long parts) {
-    for (long a = 0; a < parts; a++) {
-        const Part part = part_of(c, a);
+static void read_parameters(const Work *w) {
+    for (long a = 0; a < w->parts; a++) {
+        const Part part = part_of(w->c, a);
         for (int i = 0; i < N_P; i++)
-            gather(c, p_kind[i], &part, to + (a * N_P + i) * stride, c->p[i] + h * numbers(c, p_kind[i]));
+            gather(w->c, p_kind[i], &part, w->parameters + (a * N_P + i) * w->stride,
+                   w->c->p[i] + w->h * numbers(w->c, p_kind[i]));
     }
 }
 
-/* Numbers of the largest part of any tensor */
-static long largest(const Call *c) { return part_numbers(c, 3); }
+/* One part forward over the steps t0 to t1, from `state` to `state` */
+static void forward_part(Work *w, Step *st, long number, real *state, long t0, long t1) {
+    const Part part = part_of(w->c, number);
+    begin(w, st, number, &part);
+    for (int s = 0; s < N_S; s++) st->s[s] = st->new[s] = state + w->offset[s];
+    for (long t = t0; t < t1; t++) {
+        for (int i = 0; i < N_Y; i++)
+            st->y[i] = y_kind[i] == 3 ? w->outputs + i * w->stride : row_at(w, y_kind[i], w->y[i], &part, t - t0);
+        if (exists(w, t)) {
+            read_inputs(w, st, &part, t - t0);
+            forward_step(part.width, st);
+        } else
+            for (int i = 0; i < N_Y; i++) memset(st->y[i], 0, BYTES(y_kind[i] == 3 ? w->stride : part.count));
+        for (int i = 0; i < N_Y; i++)
+            if (y_kind[i] == 3) scatter(w->c, 3, &part, row_at(w, 3, w->y[i], &part, t - t0), st->y[i], 0);
+    }
+}
 
 static int forward_slice(const Call *c, long slice, long b0, long nb) {
-    const long parts = count_parts(c), stride = largest(c);
-    long offset[N_S + 1];
-    const long block = block_of(c, offset);
+    Work w = {.c = c, .parts = count_parts(c), .stride = part_numbers(c, 3)};
+    w.block = block_of(c, w.offset);
     const long counts[] = {
-        parts * N_P * stride,   /* parameters */
-        N_X * stride,           /* inputs that are tiles */
-        N_Y * stride,           /* outputs that are tiles */
-        N_ROWS * c->K,          /* rows */
-        N_PARTS * c->K * LANES, /* rows of vectors of lanes */
-        N_TILES * stride,       /* tiles */
-        parts * block,          /* states that are not kept */
+        w.parts * N_P * w.stride,
+        N_X * w.stride,
+        N_Y * w.stride,
+        N_ROWS * c->K,
+        N_PARTS * c->K * LANES,
+        N_TILES * w.stride,
+        w.parts * w.block /* states that are not kept */,
+        rows_size(c, 0),
     };
-    real *space[7], *memory = allocate(7, counts, space);
+    real *space[8], *memory = allocate(8, counts, space);
     if (!memory) return 1;
     (void)slice;
+    w.parameters = w.by_parameters = space[0], w.inputs = space[1], w.outputs = space[2], w.rows = space[7];
     Step st = {.rows = space[3], .parts = (vec *)space[4], .tiles = (vec *)space[5]};
-    for (long h = 0; h < c->n; h++) {
-        read_parameters(c, space[0], stride, h, parts);
-        for (long b = b0; b < b0 + nb; b++) {
-            real *now = c->kept ? kept_at(c, 0, b, h) : space[6];
-            for (long a = 0; a < parts; a++) {
+    for (w.h = 0; w.h < c->n; w.h++) {
+        read_parameters(&w);
+        for (w.b = b0; w.b < b0 + nb; w.b++) {
+            real *now = c->kept ? kept_at(c, 0, w.b, w.h) : space[6];
+            for (long a = 0; a < w.parts; a++) {
                 const Part part = part_of(c, a);
                 for (int s = 0; s < N_S; s++)
-                    gather(c, s_kind[s], &part, now + a * block + offset[s],
-                           c->initial[s] + (b * c->n + h) * numbers(c, s_kind[s]));
+                    gather(c, s_kind[s], &part, now + a * w.block + w.offset[s],
+                           c->initial[s] + (w.b * c->n + w.h) * numbers(c, s_kind[s]));
             }
             for (long t0 = 0; t0 < c->T; t0 += c->C) {
                 const long t1 = t0 + c->C < c->T ? t0 + c->C : c->T;
-                real *next = c->kept && t1 < c->T ? kept_at(c, t1 / c->C, b, h) : space[6];
-                if (next != now) memcpy(next, now, BYTES(parts * block));
+                real *next = c->kept && t1 < c->T ? kept_at(c, t1 / c->C, w.b, w.h) : space[6];
+                if (next != now) memcpy(next, now, BYTES(w.parts * w.block));
                 now = next;
-                for (long a = 0; a < parts; a++) {
-                    const Part part = part_of(c, a);
-                    begin(c, &st, &part);
-                    for (int i = 0; i < N_P; i++) st.p[i] = space[0] + (a * N_P + i) * stride;
-                    for (int s = 0; s < N_S; s++) st.s[s] = st.new[s] = now + a *block + offset[s];
-                    for (long t = t0; t < t1; t++) {
-                        const int exists = !c->mask || c->mask[t * c->B + b];
-                        for (int i = 0; i < N_Y; i++) {
-                            st.y[i] = c->y[i] + place_of(c, y_kind[i], t, b, h, &part);
-                            if (!exists && y_kind[i] == 1) memset(st.y[i], 0, BYTES(part.count));
-                            if (y_kind[i] == 3) st.y[i] = space[2] + i * stride;
-                            if (!exists && y_kind[i] == 3) memset(st.y[i], 0, BYTES(stride));
-                        }
-                        if (exists) {
-                            read_inputs(c, &st, &part, t, b, h, space[1]);
-                            forward_step(part.width, &st);
-                        }
-                        for (int i = 0; i < N_Y; i++)
-                            if (y_kind[i] == 3)
-                                scatter(c, 3, &part, c->y[i] + place_of(c, 3, t, b, h, &part), st.y[i], 0);
-                    }
-                }
+                open_chunk(&w, t0, t1);
+                for (long a = 0; a < w.parts; a++) forward_part(&w, &st, a, now + a * w.block, t0, t1);
+                for (int i = 0; i < N_Y; i++) return_rows(&w, y_kind[i], c->y[i], w.y[i], t0, t1);
             }
-            for (long a = 0; a < parts; a++) {
+            for (long a = 0; a < w.parts; a++) {
                 const Part part = part_of(c, a);
                 for (int s = 0; s < N_S; s++)
-                    scatter(c, s_kind[s], &part, c->final[s] + (b * c->n + h) * numbers(c, s_kind[s]),
-                            now + a * block + offset[s], 0);
+                    scatter(c, s_kind[s], &part, c->final[s] + (w.b * c->n + w.h) * numbers(c, s_kind[s]),
+                            now + a * w.block + w.offset[s], 0);
             }
         }
     }
@@ -196,150 +260,225 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
     return 0;
 }
 
-/* Adds to the squared norm of a state's gradient, at one step of an example */
-static void add_square(const Call *c, int s, long t, long b, int first, double square) {
-    double *place = c->squares[s] + t * c->B + b;
-    *place = first ? square : *place + square;
+/* The states of one part before and after the steps t0 to t1, and what else the way back reads */
+static void recompute_part(Work *w, Step *st, const Part *part, const real *start, long t0, long t1) {
+    memcpy(w->past, start, BYTES(w->block));
+    for (long t = t0; t < t1; t++) {
+        real *old = w->past + (t - t0) * w->block;
+        if (exists(w, t)) {
+            read_inputs(w, st, part, t - t0);
+            st->saved = w->kept + (t - t0) * w->saved;
+            for (int s = 0; s < N_S; s++) st->s[s] = old + w->offset[s], st->new[s] = old + w->block + w->offset[s];
+            recompute_step(part->width, st);
+        } else memcpy(old + w->block, old, BYTES(w->block));
+    }
+}
+
+/* A step that does not exist: its inputs have no gradient, and those by the states pass */
+static void skip_step(const Work *w, Step *st, const Part *part) {
+    const Call *c = w->c;
+    for (int i = 0; i < N_X; i++)
+        if (st->dx[i] && (HAS_LANES(x_kind[i]) || st->fresh))
+            memset(st->dx[i], 0,
+                   BYTES(x_kind[i] == 3   ? w->stride
+                         : x_kind[i] == 2 ? c->K
+                         : x_kind[i]      ? part->count
+                                          : 1));
+    for (int s = 0; s < N_S; s++) {
+        const long count = (HAS_LANES(s_kind[s]) ? st->lanes : 1) * (HAS_ROW(s_kind[s]) ? c->K : 1);
+        if (HAS_LANES(s_kind[s])) st->square[s] = 0;
+        for (long j = 0; st->record && HAS_LANES(s_kind[s]) && j < count; j++)
+            if (j % st->lanes < part->count) st->square[s] += st->l[s][j] * st->l[s][j];
+        for (long j = 0; st->total[s] && !HAS_LANES(s_kind[s]) && j < count; j++)
+            st->total[s][j] = (st->fresh ? 0 : st->total[s][j]) + st->l[s][j];
+    }
+}
+
+/* Squares of floats leave the range of floats long before the numbers do. Where they did, a part goes back once more
+   with all gradients multiplied by one of these. */
+#if LONGLAG_DOUBLE
+#define LEAST_SQUARE 1e-280
+#define LARGEST_SQUARE 1e290
+static const real scales[] = {1, 0x1p400, 0x1p-400};
+#else
+#define LEAST_SQUARE 1e-25f
+#define LARGEST_SQUARE 1e30f
+static const real scales[] = {1, 0x1p64f, 0x1p96f, 0x1p-64f, 0x1p-80f};
+#endif
+#define N_SCALES ((int)(sizeof scales / sizeof scales[0]))
+
+/* One part back over the steps t0 to t1, of which no gradient arrives before `silent`. With a scale but the first, only
+   norms are computed that are not known yet. Returns whether there are any. */
+static int backward_part(Work *w, Step *st, const Part *part, long t0, long t1, long silent, int scale) {
+    int unknown = 0;
+    for (long t = t1 - 1; t >= t0; t--) {
+        real *old = w->past + (t - t0) * w->block, *by_input[N_X];
+        for (int s = 0; s < N_S; s++) {
+            st->s[s] = old + w->offset[s], st->n[s] = old + w->block + w->offset[s];
+            st->total[s] = st->record && !scale ? w->totals + ((t - t0) * N_S + s) * ROUND(w->c->K) : NULL;
+        }
+        for (int i = 0; i < N_X; i++) {
+            by_input[i] = w->dx[i] && !scale ? row_at(w, x_kind[i], w->dx[i], part, t - t0) : NULL;
+            st->dx[i] = x_kind[i] == 3 ? w->by_inputs + i * w->stride : by_input[i];
+        }
+        if (exists(w, t)) {
+            read_inputs(w, st, part, t - t0);
+            st->saved = w->kept + (t - t0) * w->saved;
+            for (int i = 0; i < N_Y; i++) {
+                st->dy[i] = w->y[i] ? row_at(w, y_kind[i], w->y[i], part, t - t0) : w->zeros;
+                if (y_kind[i] == 3 && w->y[i]) {
+                    gather(w->c, 3, part, w->outputs + i * w->stride, st->dy[i]);
+                    st->dy[i] = w->outputs + i * w->stride;
+                }
+            }
+            backward_step(part->width, st);
+        } else skip_step(w, st, part);
+        for (int i = 0; i < N_X; i++)
+            if (x_kind[i] == 3 && by_input[i]) scatter(w->c, 3, part, by_input[i], st->dx[i], 0);
+        for (int s = 0; st->record && s < N_S; s++) {
+            if (!HAS_LANES(s_kind[s])) continue;
+            double *square = w->squares + (t - t0) * N_S + s;
+            const int known = st->square[s] > LEAST_SQUARE && st->square[s] < LARGEST_SQUARE;
+            if (!scale || (known && !(*square > LEAST_SQUARE && *square < LARGEST_SQUARE)))
+                *square = (double)st->square[s] / scales[scale] / scales[scale];
+            unknown |= t < silent && !(*square > LEAST_SQUARE && *square < LARGEST_SQUARE);
+        }
+    }
+    return unknown;
+}
+
+static int all_zero(const real *values, long count) {
+    for (long j = 0; j < count; j++)
+        if (values[j] != 0) return 0;
+    return 1;
+}
+
+/* The first of the last steps of a chunk that no gradient reaches */
+static long first_silent(const Work *w, long t0, long t1) {
+    if (!all_zero(w->arrived, w->block)) return t1;
+    for (; t1 > t0; t1--)
+        for (int i = 0; i < N_Y; i++) {
+            const long size = numbers(w->c, y_kind[i]);
+            if (w->y[i] && !all_zero(w->y[i] + (t1 - 1 - t0) * size, size)) return t1;
+        }
+    return t1;
+}
+
+/* The gradients that arrive in a chunk, multiplied by a number */
+static void scale_gradients(const Work *w, long t0, long t1, real by) {
+    for (int i = 0; i < N_Y; i++) {
+        const long count = (t1 - t0) * numbers(w->c, y_kind[i]);
+        if (!w->y[i]) continue;
+        fetch_rows(w, y_kind[i], w->y[i], w->c->grad_y[i], t0, t1);
+        for (long j = 0; by != 1 && j < count; j++) w->y[i][j] *= by;
+    }
+}
+
+/* Every part of an example's head back over a chunk of steps */
+static void backward_chunk(Work *w, Step *st, long t0, long t1) {
+    const Call *c = w->c;
+    open_chunk(w, t0, t1);
+    for (int i = 0; i < N_Y; i++)
+        if (!c->grad_y[i]) w->y[i] = NULL;
+    scale_gradients(w, t0, t1, 1);
+    for (long a = 0; a < w->parts; a++) {
+        const Part part = part_of(c, a);
+        real *by_state = w->by_states + a * w->block;
+        begin(w, st, a, &part);
+        recompute_part(w, st, &part, kept_at(c, t0 / c->C, w->b, w->h) + a * w->block, t0, t1);
+        for (int s = 0; s < N_S; s++) st->l[s] = by_state + w->offset[s];
+        if (st->record) memcpy(w->arrived, by_state, BYTES(w->block));
+        const long silent = st->record ? first_silent(w, t0, t1) : t1;
+        int scale = 0;
+        while (backward_part(w, st, &part, t0, t1, silent, scale) && scale + 1 < N_SCALES) {
+            scale++;
+            for (int i = 0; i < N_P; i++) st->dp[i] = w->unwanted + i * w->stride;
+            for (long j = 0; j < w->block; j++) w->again[j] = w->arrived[j] * scales[scale];
+            for (int s = 0; s < N_S; s++) st->l[s] = w->again + w->offset[s];
+            scale_gradients(w, t0, t1, scales[scale]);
+        }
+        if (scale) scale_gradients(w, t0, t1, 1);
+        for (int s = 0; s < N_S; s++)
+            for (long t = t0; c->squares[s] && HAS_LANES(s_kind[s]) && t < t1; t++) {
+                double *place = c->squares[s] + t * c->B + w->b;
+                *place = (w->h || a ? *place : 0) + w->squares[(t - t0) * N_S + s];
+            }
+    }
+    for (int i = 0; i < N_X; i++)
+        if (w->dx[i]) return_rows(w, x_kind[i], c->grad_x[i], w->dx[i], t0, t1);
+    for (int s = 0; s < N_S; s++)
+        for (long t = t0; c->squares[s] && !HAS_LANES(s_kind[s]) && t < t1; t++) {
+            double *place = c->squares[s] + t * c->B + w->b;
+            const real *total = w->totals + ((t - t0) * N_S + s) * ROUND(c->K);
+            *place = (w->h ? *place : 0) + sum_of_squares(total, HAS_ROW(s_kind[s]) ? c->K : 1);
+        }
 }
 
 static int backward_slice(const Call *c, long slice, long b0, long nb) {
-    const long parts = count_parts(c), stride = largest(c),
-               saved = (N_SAVED_LANES + N_SAVED_TILES * c->K) * WIDEST * LANES;
-    long offset[N_S + 1];
-    const long block = block_of(c, offset);
+    Work w = {.c = c, .parts = count_parts(c), .stride = part_numbers(c, 3)};
+    w.block = block_of(c, w.offset), w.saved = (N_SAVED_LANES + N_SAVED_TILES * c->K) * WIDEST * LANES;
+    const long doubles = sizeof(double) / sizeof(real);
     const long counts[] = {
-        parts * N_P * stride,     /* parameters */
-        N_X * stride,             /* inputs that are tiles */
-        N_X * stride,             /* their gradients */
-        N_Y * stride,             /* gradients of outputs that are tiles */
-        N_ROWS * c->K,            /* rows */
-        N_PARTS * c->K * LANES,   /* rows of vectors of lanes */
-        N_TILES * stride,         /* tiles */
-        (c->C + 1) * block,       /* states of C steps, and before them */
-        c->C * saved,             /* what else is kept of them */
-        parts * block,            /* gradients by the states */
-        parts * N_P * stride,     /* and by the parameters */
-        N_S * stride,             /* totals: of one step: the gradients by its new states, every path counted */
-        c->C * N_S * ROUND(c->K), /* of C steps, by those without lanes, over all parts */
-        (c->V > c->K ? c->V : c->K) * ROUND(1), /* zeros: a row or lanes */
-        stride,                                 /* zeros: a tile */
+        w.parts * N_P * w.stride,
+        N_X * w.stride,
+        N_X * w.stride,
+        N_Y * w.stride,
+        w.parts * w.block,
+        w.parts * N_P * w.stride,
+        (c->C + 1) * w.block,
+        c->C * w.saved,
+        w.block,
+        w.block,
+        N_P * w.stride,
+        c->C * N_S * ROUND(c->K),
+        w.stride,
+        rows_size(c, 1),
+        c->C * N_S * doubles,
+        N_ROWS * c->K,
+        N_PARTS * c->K * LANES,
+        N_TILES * w.stride,
+        N_S,
     };
-    real *space[15], *memory = allocate(15, counts, space);
+    real **const places[] = {
+        &w.parameters, &w.inputs,  &w.by_inputs, &w.outputs,  &w.by_states, &w.by_parameters, &w.past,
+        &w.kept,       &w.arrived, &w.again,     &w.unwanted, &w.totals,    &w.zeros,         &w.rows,
+    };
+    real *space[19], *memory = allocate(19, counts, space);
     if (!memory) return 1;
-    real *by_states = space[9], *by_parameters = space[10], *totals = space[11], *rows = space[12];
-    memset(space[13], 0, BYTES(counts[13]));
-    memset(space[14], 0, BYTES(counts[14]));
-    Step st = {.rows = space[4], .parts = (vec *)space[5], .tiles = (vec *)space[6]};
-    for (long h = 0; h < c->n; h++) {
-        read_parameters(c, space[0], stride, h, parts);
-        memset(by_parameters, 0, BYTES(parts * N_P * stride));
-        for (long b = b0; b < b0 + nb; b++) {
-            for (long a = 0; a < parts; a++) {
+    for (int i = 0; i < 14; i++) *places[i] = space[i];
+    w.squares = (double *)space[14];
+    Step st = {.rows = space[15], .parts = (vec *)space[16], .tiles = (vec *)space[17], .square = space[18]};
+    for (int s = 0; s < N_S; s++) st.record |= c->squares[s] != NULL;
+    memset(w.zeros, 0, BYTES(w.stride));
+    for (w.h = 0; w.h < c->n; w.h++) {
+        read_parameters(&w);
+        memset(w.by_parameters, 0, BYTES(w.parts * N_P * w.stride));
+        for (w.b = b0; w.b < b0 + nb; w.b++) {
+            const long row = w.b * c->n + w.h;
+            for (long a = 0; a < w.parts; a++) {
                 const Part part = part_of(c, a);
                 for (int s = 0; s < N_S; s++) {
-                    real *to = by_states + a * block + offset[s];
-                    const real *from = c->grad_final[s];
-                    if (!from || (a && !HAS_LANES(s_kind[s]))) memset(to, 0, BYTES(part_numbers(c, s_kind[s])));
-                    else gather(c, s_kind[s], &part, to, from + (b * c->n + h) * numbers(c, s_kind[s]));
+                    real *to = w.by_states + a * w.block + w.offset[s];
+                    if (!c->grad_final[s] || (a && !HAS_LANES(s_kind[s])))
+                        memset(to, 0, BYTES(part_numbers(c, s_kind[s])));
+                    else gather(c, s_kind[s], &part, to, c->grad_final[s] + row * numbers(c, s_kind[s]));
                 }
             }
-            for (long t0 = (c->T - 1) / c->C * c->C; t0 >= 0; t0 -= c->C) {
-                const long t1 = t0 + c->C < c->T ? t0 + c->C : c->T;
-                for (long a = 0; a < parts; a++) {
-                    const Part part = part_of(c, a);
-                    begin(c, &st, &part);
-                    st.fresh = a == 0;
-                    for (int i = 0; i < N_P; i++) {
-                        st.p[i] = space[0] + (a * N_P + i) * stride;
-                        st.dp[i] = c->grad_p[i] ? by_parameters + (a * N_P + i) * stride : NULL;
-                    }
-                    real *past = space[7], *kept = space[8];
-                    memcpy(past, kept_at(c, t0 / c->C, b, h) + a * block, BYTES(block));
-                    for (long t = t0; t < t1; t++, past += block, kept += saved) {
-                        if (c->mask && !c->mask[t * c->B + b]) {
-                            memcpy(past + block, past, BYTES(block));
-                            continue;
-                        }
-                        read_inputs(c, &st, &part, t, b, h, space[1]);
-                        st.saved = kept;
-                        for (int s = 0; s < N_S; s++) st.s[s] = past + offset[s], st.new[s] = past + block + offset[s];
-                        recompute_step(part.width, &st);
-                    }
-                    for (int s = 0; s < N_S; s++) st.l[s] = by_states + a * block + offset[s];
-                    for (long t = t1 - 1; t >= t0; t--) {
-                        past -= block, kept -= saved;
-                        for (int i = 0; i < N_X; i++) {
-                            st.dx[i] = c->grad_x[i] ? c->grad_x[i] + place_of(c, x_kind[i], t, b, h, &part) : NULL;
-                            if (x_kind[i] == 3 && st.dx[i]) st.dx[i] = space[2] + i * stride;
-                        }
-                        for (int s = 0; s < N_S; s++) {
-                            real *row = rows + ((t - t0) * N_S + s) * ROUND(c->K);
-                            st.total[s] = !c->squares[s] ? NULL : HAS_LANES(s_kind[s]) ? totals + s * stride : row;
-                        }
-                        if (c->mask && !c->mask[t * c->B + b]) {
-                            for (int i = 0; i < N_X; i++)
-                                if (st.dx[i] && (HAS_LANES(x_kind[i]) || a == 0))
-                                    memset(st.dx[i], 0,
-                                           BYTES(x_kind[i] == 1   ? part.count
-                                                 : x_kind[i] == 3 ? stride
-                                                 : x_kind[i] == 2 ? c->K
-                                                                  : 1));
-                            for (int s = 0; s < N_S; s++) {
-                                if (!st.total[s]) continue;
-                                const long count = HAS_LANES(s_kind[s]) ? st.lanes * (HAS_ROW(s_kind[s]) ? c->K : 1)
-                                                   : HAS_ROW(s_kind[s]) ? c->K
-                                                                        : 1;
-                                for (long j = 0; j < count; j++) {
-                                    const int there = !HAS_LANES(s_kind[s]) || j % st.lanes < part.count;
-                                    const real value = there ? st.l[s][j] : 0;
-                                    st.total[s][j] = HAS_LANES(s_kind[s]) || a == 0 ? value : st.total[s][j] + value;
-                                }
-                            }
-                        } else {
-                            read_inputs(c, &st, &part, t, b, h, space[1]);
-                            st.saved = kept;
-                            for (int s = 0; s < N_S; s++)
-                                st.s[s] = past + offset[s], st.n[s] = past + block + offset[s];
-                            for (int i = 0; i < N_Y; i++) {
-                                const real *from = c->grad_y[i];
-                                if (!from) st.dy[i] = y_kind[i] == 3 ? space[14] : space[13];
-                                else if (y_kind[i] == 1) st.dy[i] = from + place_of(c, 1, t, b, h, &part);
-                                else {
-                                    gather(c, 3, &part, space[3] + i * stride, from + place_of(c, 3, t, b, h, &part));
-                                    st.dy[i] = space[3] + i * stride;
-                                }
-                            }
-                            backward_step(part.width, &st);
-                        }
-                        for (int i = 0; i < N_X; i++)
-                            if (x_kind[i] == 3 && st.dx[i])
-                                scatter(c, 3, &part, c->grad_x[i] + place_of(c, 3, t, b, h, &part), st.dx[i], 0);
-                        for (int s = 0; s < N_S; s++)
-                            if (c->squares[s] && HAS_LANES(s_kind[s]))
-                                add_square(
-                                    c, s, t, b, h == 0 && a == 0,
-                                    sum_of_squares(totals + s * stride, st.lanes * (HAS_ROW(s_kind[s]) ? c->K : 1)));
-                    }
-                }
-                for (int s = 0; s < N_S; s++)
-                    for (long t = t0; c->squares[s] && !HAS_LANES(s_kind[s]) && t < t1; t++)
-                        add_square(
-                            c, s, t, b, h == 0,
-                            sum_of_squares(rows + ((t - t0) * N_S + s) * ROUND(c->K), HAS_ROW(s_kind[s]) ? c->K : 1));
-            }
-            for (long a = 0; a < parts; a++) {
+            for (long t0 = (c->T - 1) / c->C * c->C; t0 >= 0; t0 -= c->C)
+                backward_chunk(&w, &st, t0, t0 + c->C < c->T ? t0 + c->C : c->T);
+            for (long a = 0; a < w.parts; a++) {
                 const Part part = part_of(c, a);
                 for (int s = 0; s < N_S; s++)
-                    scatter(c, s_kind[s], &part, c->grad_initial[s] + (b * c->n + h) * numbers(c, s_kind[s]),
-                            by_states + a * block + offset[s], a > 0 && !HAS_LANES(s_kind[s]));
+                    scatter(c, s_kind[s], &part, c->grad_initial[s] + row * numbers(c, s_kind[s]),
+                            w.by_states + a * w.block + w.offset[s], a > 0 && !HAS_LANES(s_kind[s]));
             }
         }
-        for (long a = 0; a < parts; a++) {
+        for (long a = 0; a < w.parts; a++) {
             const Part part = part_of(c, a);
             for (int i = 0; i < N_P; i++)
                 if (c->grad_p[i])
-                    scatter(c, p_kind[i], &part, c->grad_p[i] + slice * c->grad_stride + h * numbers(c, p_kind[i]),
-                            by_parameters + (a * N_P + i) * stride, 1);
+                    scatter(c, p_kind[i], &part, c->grad_p[i] + slice * c->grad_stride + w.h * numbers(c, p_kind[i]),
+                            w.by_parameters + (a * N_P + i) * w.stride, 1);
         }
     }
     free(memory);
