@@ -63,6 +63,27 @@ def test_a_refusal_is_one_sentence_that_says_why(cell, dtype, device, words):
         kernels.which(cell, dtype, device, kernel="compiled")
 
 
+INJECTED = "a */ int injected(void) { return 7; } /*"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("part", ["cell", "gate", "state", "unit"])
+def test_no_name_of_a_cell_reaches_the_c_source_unless_it_is_an_identifier(part):
+    names = {"cell": "Plain", "gate": "z", "state": "h", "unit": "u"} | {part: INJECTED}
+
+    def core(self, g, s, p):
+        return {names["state"]: torch.tanh(getattr(g, names["gate"])) * getattr(p, names["unit"])}
+
+    states = (names["state"],)
+    fields = {"gates": (Gate(names["gate"], sources=states),), "states": states, "outputs": states}
+    cell = type(names["cell"], (GatedCell,), {**fields, "units": (names["unit"],), "core": core})()
+    said = f"its name {INJECTED!r} should be letters, digits and underscores"
+    assert said in kernels.refusal(cell)
+    assert kernels.which(cell) == "plain" and run(cell)[0].shape == (5, 3, 4)
+    with pytest.raises(ValueError, match="letters, digits and underscores"):
+        run(cell, kernel="compiled")
+
+
 def test_no_compiler_and_no_blas(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(cc, "compiler", lambda: None)

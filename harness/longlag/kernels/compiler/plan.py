@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from longlag.kernels.compiler.graph import Graph, Node, reachable
-from longlag.kernels.compiler.trace import Traced, Untraceable, trace
+from longlag.kernels.compiler.trace import Traced, Untraceable, check_names, trace
 from longlag.kernels.recurrence import Layout, Named, Recurrence
 from longlag.log import log
 
@@ -77,6 +77,7 @@ def make_plan(cell: Recurrence) -> Plan:
     """
     layout = Layout.of(cell)
     gates = {gate.name: gate for gate in layout.gates}
+    check_names(type(cell).__name__, *gates, *cell.states, *cell.intermediates, *cell.units)
 
     def recurrent(name: str) -> str:
         return f"{name}_h" if gates[name].split else name

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from longlag.errors import quoted
 from longlag.kernels.compiler.graph import Graph, Node
 from longlag.kernels.compiler.lower import Lowering
 
@@ -23,6 +24,17 @@ EXAMPLE_SHAPE = (2, 3)
 
 class Untraceable(Exception):
     """Why a core cannot be compiled, as one clause: "it uses aten.roll, which ..."."""
+
+
+def check_names(*names: str) -> None:
+    """Let only identifiers reach a target, which prints names of a cell into source text.
+
+    Raises:
+        Untraceable: for any other name.
+    """
+    for name in names:
+        if not (name.isascii() and name.isidentifier()):
+            raise Untraceable(f"its name {quoted(name)} should be letters, digits and underscores")
 
 
 @dataclass(frozen=True)
