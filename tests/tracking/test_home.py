@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +81,28 @@ def test_a_file_is_no_home(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written(path: str) -> None:
     with pytest.raises(UserError, match=r"cannot be (written|read)"):
         Home.open(path)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("call", ["flock", "lockf"])
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
+def test_a_file_system_without_locks_is_one_sentence(
+    exists: bool, call: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    if exists:
+        Home.open(tmp_path / "home")
+    monkeypatch.setattr(fcntl, call, missing)
+    with pytest.raises(UserError) as refused:
+        Home.open(tmp_path / "home")
+    said = f"the file system of {tmp_path / 'home'} has no file locks ({os.strerror(number)}), and without them two "
+    assert str(refused.value).startswith(said)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == (["home.json"] if exists else [])
+    monkeypatch.undo()
+    Home.open(tmp_path / "home")
 
 
 def test_a_missing_home_is_not_made_for_reading(tmp_path: Path) -> None:

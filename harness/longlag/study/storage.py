@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from longlag import reading
+from longlag import locks, reading
 from longlag.errors import UserError, quoted
 from longlag.packages import PSYCOPG
 from longlag.workspace import Workspace
@@ -157,7 +156,7 @@ def _lock(engine: Engine, what: str) -> Iterator[None]:
     """A file beside a SQLite database, an advisory lock of PostgreSQL."""
     if engine.dialect.name == "sqlite" and engine.url.database:
         with Path(f"{engine.url.database}.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            locks.acquire(file)
             yield
     elif engine.dialect.name == "postgresql":
         number = zlib.crc32(what.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import uuid
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from longlag import locks
 from longlag.errors import UserError
 
 LAYOUT = 1
@@ -105,11 +105,11 @@ class Home:
     def lock(self) -> Iterator[None]:
         """Held by one process on this machine at a time; given back when the process dies."""
         with (self.root / ".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            locks.acquire(file)
             try:
                 yield
             finally:
-                fcntl.flock(file, fcntl.LOCK_UN)
+                locks.release(file)
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
@@ -140,10 +140,13 @@ class Home:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             draft = self.root / f".new-{uuid.uuid4().hex}"
-            draft.write_text(json.dumps({"layout": LAYOUT, "longlag": version("longlag")}) + "\n", encoding="utf-8")
-            if mark:
-                draft.replace(self._marker)
-            else:
-                draft.unlink()
+            try:
+                with draft.open("w", encoding="utf-8") as file:
+                    file.write(json.dumps({"layout": LAYOUT, "longlag": version("longlag")}) + "\n")
+                    locks.check(file)
+                if mark:
+                    draft.replace(self._marker)
+            finally:
+                draft.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"home {self.root} cannot be written: {error.strerror}; {CHOOSE}") from error

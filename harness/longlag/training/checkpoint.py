@@ -7,7 +7,6 @@ checkpoint without it does not exist. The last two are kept: should the newest b
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -23,7 +22,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from longlag import files
+from longlag import files, locks
 from longlag.log import log
 
 FORMAT = 3
@@ -144,7 +143,7 @@ def claimed(root: Path, run_key: str, seconds: float | None = SECONDS) -> Iterat
     lock = root / f"{run_key}.lock"
     while True:
         with lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            locks.acquire(file)
             try:
                 same = lock.stat().st_ino == os.fstat(file.fileno()).st_ino
             except FileNotFoundError:
