@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from traceback import walk_tb
 from typing import Any, Literal, get_args
 
 from longlag.errors import UserError, one_line, quoted, suggestion
 
 Kind = Literal["task", "cell", "optimizer", "probe", "sampler", "objective", "target", "executor"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+OURS = ("longlag", "longlag_tasks")
 NETWORK_PROBES = ("total", "lag", "update_ratio")
 """Probes of the whole network, which the training loop measures itself: no registered probe has one of these names."""
 GROUPS: dict[Kind, str] = {kind: f"longlag.{kind}s" for kind in KINDS}
@@ -37,6 +41,31 @@ def origin(kind: Kind, name: str) -> str:
     return ", ".join(f"{found.name} {found.version}" if found else "unknown" for found in distributions)
 
 
+def raised_by(error: BaseException) -> str | None:
+    """The component of a third party whose code an error came from, such as ``cell 'leaky' (leaky:Leaky)``.
+
+    Returns:
+        None when the error passed through nobody else's code.
+    """
+    best, named = 0, None
+    for frame, _ in reversed(list(walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__", ""))
+        function = f"{module}:{frame.f_code.co_qualname}"
+        for kind in KINDS:
+            for name, points in _points(kind).items():
+                for point in points:
+                    if _package(point.module) != _package(module) or _package(module) in OURS:
+                        continue
+                    near = 3 if function.startswith(f"{point.value}.") else 2 if point.module == module else 1
+                    if near > best:
+                        best, named = near, f"{kind} {name!r} ({point.value})"
+    return named
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
 def load(kind: Kind, name: str) -> Any:
     """The class registered under `name`.
 
@@ -61,6 +90,7 @@ def load(kind: Kind, name: str) -> Any:
             f"({', '.join(NETWORK_PROBES)}); give its entry point another name"
         )
     try:
-        return point.load()
+        with redirect_stdout(sys.stderr):  # standard output may be JSON
+            return point.load()
     except (Exception, SystemExit) as error:  # a plug-in's module may fail in any way
         raise UserError(f"{kind} {name!r} ({point.value}) cannot be imported: {one_line(error)}") from error

@@ -209,6 +209,24 @@ def test_a_run_that_raises_fails_its_trial_and_is_tried_again_next_time(
     assert [trial.state for trial in result.trials] == ["complete"] * 4
 
 
+def test_a_study_without_axes_whose_run_fails_ends(
+    study: dict[str, Any], shared_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[RunSpec] = []
+
+    def broken(spec: RunSpec, *arguments: Any, **named: Any) -> RunResult:
+        tried.append(spec)
+        if len(tried) > 2:
+            raise KeyboardInterrupt  # else it would go on for ever
+        raise RuntimeError("never")
+
+    monkeypatch.setattr(runner, "train", broken)
+    alone = {**study, "name": "alone", "space": {}, "trials": 1, "sampler": {"name": "random"}}
+    for times in (1, 2):  # a new sweep tries it once more
+        result, _ = sweep(alone, shared_home)
+        assert [trial.state for trial in result.trials] == ["failed"] and len(tried) == times
+
+
 class StopAtThird(Counter):
     """Ctrl-C in the middle of the third run."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as json_
 from typing import Annotated
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import options, terminal
 
 
 def doctor(
@@ -36,7 +35,7 @@ def doctor(
 
     found = list(examine(None if opened is None else Workspace(opened, tracking_uri, storage), repair))
     if json:
-        typer.echo(json_.dumps([finding.model_dump() for finding in found], indent=2))
+        terminal.print_json([finding.model_dump() for finding in found])
     else:
         for finding in found:
             typer.echo(f"{finding.state:8}  {finding.what}: {finding.about}")

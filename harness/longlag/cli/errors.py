@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from longlag import crash
+from longlag.cli.terminal import json_alone
 from longlag.credentials import masked
 from longlag.errors import UserError, clipped, one_line, shortened, suggestion
 from longlag.log import log
@@ -55,7 +56,7 @@ def stoppable(sentence: str) -> Iterator[None]:
 def invoke(app: typer.Typer, arguments: list[str]) -> int:
     """Run a command line and say how it went, as an exit code."""
     try:
-        with _signals():
+        with _signals(), json_alone() if "--json" in arguments else nullcontext():
             code = app(arguments, prog_name="longlag", standalone_mode=False)
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -73,9 +74,11 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
         if hasattr(error, "format_message"):  # a command line that typer refuses
             return complain(refusal(error), USER_ERROR)
         from longlag.tracking.connection import server_fault
+        from longlag.workers.faults import of_plugin
 
-        said = server_fault(error) or system_fault(error)
+        said = server_fault(error) or of_plugin(error) or system_fault(error)
         if said is not None:
+            log.info("what was reported in one sentence:", exc_info=error)
             return complain(said, USER_ERROR)
         if debugging():
             crash.print_traceback(type(error), error, error.__traceback__)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json as json_
-
 import typer
 
-from longlag.cli import display
+from longlag.cli import display, terminal
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import RunProgress, SweepProgress
 from longlag.cli.summary import print_study, run_fields
@@ -38,7 +36,7 @@ def one_run(
     if json:
         where = {"run_id": done.run_id, "experiment": done.experiment, "tracking_uri": uri}
         fields = {**run_fields(done.result), **where, "trained": done.trained}
-        typer.echo(json_.dumps(fields, indent=2))
+        terminal.print_json(fields)
         return
     typer.echo("\n".join(display.run_lines(done, workspace.home, uri)))
 

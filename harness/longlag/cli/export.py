@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import options, terminal
 
 
 def export(
@@ -46,7 +45,7 @@ def export(
         onnx = None if done.onnx is None else {"difference": done.onnx.difference, "sequences": done.onnx.sequences}
         fields = {"run_id": found.run_id, "run_key": found.tags["run_key"], "folder": str(done.folder)}
         more = {"files": list(done.files), "onnx": onnx, "no_onnx_because": done.why_not or None}
-        typer.echo(json_.dumps({**fields, **more}, indent=2))
+        terminal.print_json({**fields, **more})
         return
     typer.echo(f"{done.folder}: {', '.join(done.files)}")
     typer.echo(

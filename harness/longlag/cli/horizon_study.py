@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -98,7 +97,7 @@ def told(records: Sequence[Record], target: Path, *, json: bool) -> None:
             }
             for record in records
         ]
-        typer.echo(json_.dumps({"page": str(target), "studies": found}, indent=2))
+        terminal.print_json({"page": str(target), "studies": found})
         return
     out = terminal.console()
     for record in records:

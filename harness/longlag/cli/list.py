@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -154,9 +153,10 @@ def about(definition: Any) -> str:
 
 
 def _show(rows: list[dict[str, Any]], columns: dict[str, str], json: bool) -> None:
-    if json:
-        typer.echo(json_.dumps(rows, indent=2))
-        return
     from longlag.cli import terminal
+
+    if json:
+        terminal.print_json(rows)
+        return
 
     terminal.print_rows(rows, columns)

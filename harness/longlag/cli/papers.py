@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def print_papers(json: bool) -> None:
         row = {"name": name, "about": paper.citation.text, "arms": len(paper.arms), "claims": len(paper.claims)}
         rows.append({**row, "judged at cpu": judged.get("cpu", "–"), "scales": list(paper.scales)})
     if json:
-        typer.echo(json_.dumps(rows, indent=2))
+        terminal.print_json(rows)
         return
     titles = {"name": "paper study", "about": "paper", "arms": "arms", "judged at cpu": "claims judged at cpu"}
     terminal.print_rows(rows, {**titles, "scales": "scales"})
@@ -82,7 +81,7 @@ def reproduce(
             _print_plan(paper, scale, expected, workers)
         if plan:
             if json:
-                typer.echo(json_.dumps([item.__dict__ for item in expected], indent=2))
+                terminal.print_json([item.__dict__ for item in expected])
             return
         left = sum(item.left for item in expected)
         asks = left and not (yes or json) and sys.stdin.isatty() and sys.stdout.isatty()
@@ -129,7 +128,7 @@ def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], worker
 def _tell(content: Report, page: Path, json: bool) -> None:
     """The table of claims and where the report is."""
     if json:
-        typer.echo(json_.dumps(fields(content, page), indent=2))
+        terminal.print_json(fields(content, page))
         return
     table = Table(title=f"{content.paper.name}, scale {content.record.scale}", title_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)  # fmt: skip
@@ -151,7 +150,7 @@ def print_comparison(first: StudyResult, second: StudyResult, json: bool) -> Non
     found = comparing.compare(first, second)
     names = first.spec.name, second.spec.name
     if json:
-        typer.echo(json_.dumps({"studies": names, "points": comparing.as_json(found)}, indent=2))
+        terminal.print_json({"studies": names, "points": comparing.as_json(found)})
         return
     table = Table(title=" / ".join(names), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("point", "test score, median \\[interval]", "p", "solved", "updates to solved", "p"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 import math
 import statistics
 from collections.abc import Mapping
@@ -11,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from rich import box
 from rich.table import Table
 
 from longlag import specfile
 from longlag.analysis.probe import ProbedNetwork, ProbeResult
 from longlag.analysis.probe import probe as measured
-from longlag.cli.terminal import console, number
+from longlag.cli.terminal import console, number, print_json
 from longlag.errors import UserError
 from longlag.probes import draw
 from longlag.probes.flow import by_layer
@@ -90,7 +88,7 @@ def show(result: ProbeResult, asked: Asked, plot: Path | None, *, json: bool) ->
     if json:
         rows = [_as_json(network) for network in result.networks]
         told = {"task": result.title, "kind": result.kind, "picture": picture and str(picture), "rows": rows}
-        typer.echo(json_.dumps(told, indent=1))
+        print_json(told)
         return
     out = console()
     out.print(_table(result))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from longlag import registry
+from longlag.cli import terminal
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 
@@ -33,7 +33,7 @@ def schema(
         hint = suggestion(kind, list(KINDS)) or "; there are 'run', 'study' and 'paper'"
         raise UserError(f"there is no schema {quoted(kind)}{hint}")
     made = {"run": run_schema, "study": study_schema, "paper": paper_schema}[kind]()
-    typer.echo(json.dumps(made, indent=2))
+    terminal.print_json(made)
 
 
 def run_schema() -> dict[str, Any]:

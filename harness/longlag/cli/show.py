@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from longlag import registry
-from longlag.cli import options, studies
+from longlag.cli import options, studies, terminal
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.registry import Kind
@@ -48,7 +48,7 @@ def show(
     if not found:
         found.append(study(name, home))
     if json:
-        typer.echo(json_.dumps(found[0] if len(found) == 1 else found, indent=2))
+        terminal.print_json(found[0] if len(found) == 1 else found)
         return
     for entry in found:
         typer.echo(_text(entry))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_
 from pathlib import Path
 from typing import Any
-
-import typer
 
 from longlag.analysis import relation
 from longlag.analysis.importance import as_json, importances
 from longlag.analysis.kept import Kept
 from longlag.analysis.result import StudyResult
-from longlag.cli import display
+from longlag.cli import display, terminal
 from longlag.tracking.home import Home
 from longlag.training import RunResult
 
@@ -54,6 +51,6 @@ def print_study(
         fields |= {"relations": relation.as_json(relations), "pictures": [str(path) for path in drawn]}
         if importance is not False:
             fields["importance"] = as_json(found)
-        typer.echo(json_.dumps(fields, indent=2))
+        terminal.print_json(fields)
         return
     display.print_study(result, home, relations, drawn, found, every)

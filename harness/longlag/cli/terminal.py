@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 WIDTH = 160  # of tables that go into a file or a pipe
+
+
+STDOUT: ContextVar[TextIO | None] = ContextVar("STDOUT", default=None)
+"""Standard output while it is kept for JSON."""
+
+
+@contextmanager
+def json_alone() -> Iterator[None]:
+    """Keep standard output for `print_json`: what anything else prints, such as a plug-in, goes to standard error."""
+    token = STDOUT.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        STDOUT.reset(token)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON to standard output."""
+    typer.echo(json.dumps(content, indent=2), file=STDOUT.get() or sys.stdout)
 
 
 def console() -> Console:

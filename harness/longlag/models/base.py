@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from longlag.cells import Cell, Composition, Layer, Looped, Stack, StateGradients
 from longlag.errors import UserError
 from longlag.kernels import Kernel, which
+from longlag.registry import raised_by
 from longlag.spec import ModelSpec
 from longlag.task import Answer, Array, Batch, Signature, Tokens
 
@@ -169,7 +170,7 @@ def stack_of(cell: Cell, size: int, model: ModelSpec, generator: torch.Generator
     try:
         return Stack(cell, size, model.hidden_size, model.depth, generator, composition)
     except ValueError as error:
-        raise UserError(f"model: {error}") from error
+        raise UserError(f"{raised_by(error) or 'model'}: {' '.join(str(error).split())}") from error
 
 
 def readout_of(size: int, numbers: int, model: ModelSpec, generator: torch.Generator) -> nn.Sequential:

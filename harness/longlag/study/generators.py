@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from longlag.errors import UserError
 from longlag.workers.requests import Execution, Failure, RunRequest
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class GeneratorSearch(Generic[T]):
 
     def tell(self, slot: int, outcome: Execution | Failure) -> None:
         if isinstance(outcome, Failure):
-            raise outcome.error or RuntimeError(outcome.reason)
+            raise outcome.error or UserError(f"a run failed: {outcome.reason}")
         index, place = self.running.pop(slot)
         batch = self.batches[index]
         batch.executions[place] = outcome

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,9 @@ import optuna
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from longlag import processes, samplers
+from longlag import processes, registry, samplers
 from longlag.analysis.result import State
-from longlag.errors import UserError
+from longlag.errors import UserError, one_line
 from longlag.log import log
 from longlag.objectives import mean, measure
 from longlag.spec import ARM, RunSpec, StudySpec
@@ -133,22 +134,20 @@ class StudySearch:
             UserError: when the sampler fails; it would fail for the next trial as well.
         """
         study = self.study_store.study
-        study.sampler = samplers.build(self.spec, len(study.get_trials(deepcopy=False)))
-        trial = study.ask()
+        try:
+            with self.sampling():
+                study.sampler = samplers.build(self.spec, len(study.get_trials(deepcopy=False)))
+                trial = study.ask()
+        except UserError:
+            self.study_store.recover_orphans()  # the sampler may have failed when the trial had been made
+            raise
         try:
             self.heartbeat.add(
                 trial
             )  # first: one that has a process and no heartbeat could never be found dead elsewhere
             trial.set_user_attr("process", processes.this())
-            try:
+            with self.sampling():
                 point = space.suggest(trial, self.spec.space)
-            except (optuna.exceptions.StorageInternalError, SQLAlchemyError):
-                raise
-            except Exception as error:
-                log.info("the sampler failed: %s", error, exc_info=True)
-                raise UserError(
-                    f"the sampler {self.spec.sampler.name} proposes no point: {type(error).__name__}: {error}"
-                ) from error
             if self.spec.total_updates is not None:
                 trial.set_user_attr(budget.HOLDS, self.most(point))
         except BaseException:
@@ -159,6 +158,22 @@ class StudySearch:
                 log.info("trial %d is not queued again: %s", trial.number, error, exc_info=True)
             raise
         return trial, point
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """What is inside is the sampler's work.
+
+        Raises:
+            UserError: when it fails.
+        """
+        try:
+            yield
+        except (UserError, optuna.exceptions.StorageInternalError, SQLAlchemyError):
+            raise
+        except Exception as error:
+            log.info("the sampler failed: %s", error, exc_info=True)
+            name = registry.raised_by(error) or f"the sampler {self.spec.sampler.name}"
+            raise UserError(f"{name} proposes no point: {one_line(error)}") from error
 
     def begin(self, slot: int, trial: optuna.Trial, point: Mapping[str, Any]) -> RunningTrial | None:
         """The trial's runs; None when its point is refused, which fails the trial."""

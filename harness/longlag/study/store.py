@@ -299,10 +299,17 @@ class StudyStore:
 
 
 def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials without those that were taken up again as another one, or that ended before they had any value."""
+    """The trials without those that were taken up again as another one, or that ended before they had any value.
+
+    Without axes no trial has a value: one of those whose runs had begun counts.
+    """
     trials = list(trials)
     replaced = _replaced(trials)
-    begun = (trial for trial in trials if trial.state is not TrialState.FAIL or optuna_private.parameters(trial))
+    begun = (
+        trial
+        for trial in trials
+        if trial.state is not TrialState.FAIL or optuna_private.parameters(trial) or "run_keys" in trial.user_attrs
+    )
     return [trial for trial in begun if trial.number not in replaced]
 
 

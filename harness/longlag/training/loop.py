@@ -186,7 +186,9 @@ class Run:
         """The task's metrics on a whole split: of outputs given the true history, and of what it answers freely."""
         outputs, answer, batch = self.predict(split)
         metrics = dict(self.task.measure(outputs, batch))
-        return metrics if answer is None else metrics | dict(self.task.judge(answer, batch))
+        if answer is not None:
+            metrics |= self.task.judge(answer, batch)
+        return {name: float(value) for name, value in metrics.items()}  # a task may give NumPy's or torch's numbers
 
     def validation_score(self, outcome: Outcome) -> float:
         """See `RunResult.validation_score`."""

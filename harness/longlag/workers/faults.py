@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from longlag.errors import UserError
+from longlag import registry
+from longlag.errors import UserError, one_line
 from longlag.tracking.connection import server_fault
 
 Explain = Callable[[BaseException], str | None]
@@ -88,10 +89,16 @@ def translate_errors(home: Path, explain: Explain = nothing) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        said = message(error, home, explain)
+        said = message(error, home, explain) or of_plugin(error)
         if said is None:
             raise
         raise UserError(said) from error
+
+
+def of_plugin(error: BaseException) -> str | None:
+    """What is said of an error in the code of a third party; None for any other."""
+    culprit = registry.raised_by(error)
+    return culprit and f"{culprit} failed: {one_line(error)} (`longlag -v …` shows the traceback)"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from longlag import registry
 from longlag.crash import keep_traceback
 from longlag.errors import UserError, one_line, quoted
 from longlag.spec import RunSpec, require_for_run
@@ -46,6 +47,8 @@ def perform(
         if stops_all is not None:
             raise UserError(stops_all) from error
         what = "out of memory: " if faults.is_out_of_memory(error) else ""
+        culprit = registry.raised_by(error)
+        what += f"{culprit} failed: " if culprit else ""
         file = keep_traceback(config.home / "logs", f"{config.name}-{request.spec.run_key[:12]}.txt")
         return Failure(f"{what}{one_line(error)} (traceback in {file})", error)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from traceback import walk_tb
 from types import TracebackType
 from typing import Self
 
+from longlag.training import RunCallback
 from longlag.training.environment import frozen_imports, torch_threads
 from longlag.workers.launchers import Receiver
-from longlag.workers.requests import RunRequest
+from longlag.workers.requests import Failure, RunRequest
 from longlag.workers.runner import perform
 
 
@@ -49,11 +52,12 @@ class InProcess:
                 errors.append(error)
                 raise
 
-        outcome = perform(
-            request, supervisor.config, supervisor.store, supervisor.callbacks(slot), supervisor.stop, report
-        )
+        callbacks = supervisor.callbacks(slot)
+        outcome = perform(request, supervisor.config, supervisor.store, callbacks, supervisor.stop, report)
         if errors:  # of the search, such as a database that is gone: no failure of the run
             raise errors[0]
+        if isinstance(outcome, Failure) and outcome.error is not None and in_callback(outcome.error, callbacks):
+            raise outcome.error
         supervisor.ended(slot, outcome)
 
     def answer(self, slot: int, prune: str | None) -> None:
@@ -70,3 +74,9 @@ class InProcess:
 
     def gave_up(self, slot: int, deaths: int, how: str) -> Exception:
         raise NotImplementedError("this process would be dead")
+
+
+def in_callback(error: BaseException, callbacks: Sequence[RunCallback]) -> bool:
+    """Whether one of the callbacks raised it: the caller's mistake, as it is with worker processes; no failed run."""
+    selves = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+    return any(each is callback for each in selves for callback in callbacks)
