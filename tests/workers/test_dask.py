@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import longlag
@@ -21,8 +19,8 @@ from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.workers.launchers import dask
 from longlag.workers.launchers.dask import Dask, threads
-from longlag.workers.process import MODULE
 from tests.servers.dask import dask_cluster
+from tests.workers.processes import worker_process
 
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="distributed is not installed")
 
@@ -77,7 +75,7 @@ class KillerOfSlot(StudyCallback):
     def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
         self.whole.evaluations += 1
         if self.whole.evaluations in (1, 3):
-            process = _process(self.slot)
+            process = worker_process("placed", self.slot)
             (process if self.whole.evaluations == 1 else process.parents()[0]).send_signal(signal.SIGKILL)
 
     def trial_ended(self, number: int, state: Any, objective: float | None, reason: str) -> None:
@@ -85,16 +83,6 @@ class KillerOfSlot(StudyCallback):
 
     def worker_died(self, index: int, how: str) -> None:
         self.whole.died.append(how)
-
-
-def _process(slot: int) -> psutil.Process:
-    """The worker process of a slot, by the log that it writes."""
-    for process in psutil.process_iter(["cmdline"]):
-        if MODULE in (process.info["cmdline"] or []):
-            with suppress(OSError):  # it died in this moment
-                if Path(f"/proc/{process.pid}/fd/2").readlink().name == f"placed-worker{slot + 1}.txt":
-                    return process
-    raise AssertionError("nobody works")
 
 
 @pytest.mark.slow
