@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import longlag
@@ -118,6 +119,36 @@ def test_ctrl_c_once_saves_and_twice_stops_at_once(times: int, scheduler: str, t
     states = sorted(trial.state.name for trial in StudyStore.stored("long", home.optuna_url).study.get_trials())
     assert "RUNNING" not in states and "WAITING" in states
     assert bool(list(home.checkpoints.glob("*/*.json"))) == (times == 1)
+
+
+class KillsScheduler(StudyCallback):
+    """Kills the scheduler at the first evaluation, while the run waits for an answer."""
+
+    def __init__(self) -> None:
+        self.killed = False
+
+    def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
+        if not self.killed:
+            self.killed = True
+            (found,) = [p for p in psutil.Process().children() if "distributed.cli.dask_scheduler" in p.cmdline()]
+            found.kill()
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    study = {**STUDY, "name": "unscheduled", "space": {"model.depth": [1, 2]}}
+    study["base"] = {**STUDY["base"], "cell": "rnn"}
+    home = Home.open(tmp_path / "home")
+    with dask_cluster(tmp_path / "dask", workers=1) as address:
+        with pytest.raises(UserError, match=r"scheduler tcp://\S+ (went away|does not answer any more); what"):
+            longlag.sweep(study, home=home.root, workers=1, executor=Dask(address), callbacks=[KillsScheduler()])
+        states = [t.state.name for t in StudyStore.stored("unscheduled", home.optuna_url).study.get_trials()]
+        assert "RUNNING" not in states and "WAITING" in states
+        result = longlag.sweep(study, home=home.root)
+    assert (result.remaining, result.failed) == (0, [])
+    whole = longlag.sweep(study, home=tmp_path / "whole")
+    assert [trial.objective for trial in result.trials] == [trial.objective for trial in whole.trials]
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
