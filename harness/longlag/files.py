@@ -11,8 +11,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,19 @@ def write(path: Path, data: bytes, mode: int | None = None) -> None:
     Raises:
         OSError: when it cannot be written; what was there before stays.
     """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with _draft(path) as draft:
+        draft.write_bytes(data)
         if mode is not None:
             draft.chmod(mode)
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A file that is flushed and gets its name when it is complete."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        yield draft
+        _flush(draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -98,6 +103,15 @@ def write_with_checksum(path: Path, data: bytes, mode: int | None = None) -> Non
     write(beside(path), _line(path, data))
 
 
+@contextmanager
+def writing_with_checksum(path: Path) -> Iterator[Path]:
+    """As `write_with_checksum`, for content that is too large for memory: the file to write, which is then renamed."""
+    with _draft(path) as draft:
+        yield draft
+        line = _line(path, draft)
+    write(beside(path), line)
+
+
 def read_with_checksum(path: Path) -> bytes:
     """The content of a file that `write_with_checksum` wrote.
 
@@ -105,18 +119,34 @@ def read_with_checksum(path: Path) -> bytes:
         FileNotFoundError: when there is no checksum: it was not written, or not to its end.
         Damaged: when it is not what was written.
     """
-    expected = beside(path).read_bytes()
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise Damaged("it is gone, and its checksum is there") from error
+    expected, data = _pair(path, path.read_bytes)
     if expected != _line(path, data):
         raise Damaged("its checksum differs")
     return data
 
 
-def _line(path: Path, data: bytes) -> bytes:
-    return f"{digest(data)}  {path.name}\n".encode()
+def verify(path: Path) -> None:
+    """As `read_with_checksum`, for a file that is too large for memory."""
+    expected, found = _pair(path, lambda: _line(path, path))
+    if expected != found:
+        raise Damaged("its checksum differs")
+
+
+def _pair(path: Path, read: Callable[[], bytes]) -> tuple[bytes, bytes]:
+    """The checksum of a file, and what is read of it."""
+    expected = beside(path).read_bytes()
+    try:
+        return expected, read()
+    except FileNotFoundError as error:
+        raise Damaged("it is gone, and its checksum is there") from error
+
+
+def _line(path: Path, content: bytes | Path) -> bytes:
+    """What is beside a file."""
+    if isinstance(content, bytes):
+        return f"{digest(content)}  {path.name}\n".encode()
+    with content.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n".encode()
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------

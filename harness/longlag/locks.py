@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +26,29 @@ def acquire(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
         raise _explained(error, Path(file.name).parent) from error
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Hold a lock in a file of its own, which goes with it.
+
+    Raises:
+        UserError: when its file system has no locks.
+    """
+    while True:
+        with lock.open("a") as file:
+            acquire(file)
+            try:
+                same = lock.stat().st_ino == os.fstat(file.fileno()).st_ino
+            except FileNotFoundError:
+                same = False
+            if not same:  # its last holder removed it meanwhile
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
 
 
 def release(file: IO[str]) -> None:

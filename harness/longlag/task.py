@@ -13,7 +13,16 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from longlag.caches import cache_folder
 from longlag.errors import UserError, clipped, quoted, shortened
+from longlag.files import (
+    Damaged,
+    read_with_checksum,
+    verify,
+    write_with_checksum,
+    writing_with_checksum,
+)
+from longlag.locks import exclusive
 from longlag.options import Configurable, Options, OptionsT_co
 from longlag.packages import Package
 from longlag.reading import opened
@@ -35,6 +44,7 @@ __all__ = [
     "Array",
     "Baseline",
     "Batch",
+    "Damaged",
     "DataError",
     "Loss",
     "MappingKind",
@@ -47,10 +57,16 @@ __all__ = [
     "Signature",
     "Task",
     "Tokens",
+    "cache_folder",
     "clipped",
+    "exclusive",
     "opened",
     "quoted",
+    "read_with_checksum",
     "shortened",
+    "verify",
+    "write_with_checksum",
+    "writing_with_checksum",
 ]
 
 

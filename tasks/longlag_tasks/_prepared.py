@@ -1,28 +1,19 @@
-"""What takes long to prepare is prepared once: an Arrow table in the user's cache folder, by its content's name."""
+"""What takes long to prepare is prepared once: an Arrow table in the user's cache folder, verified when it is read."""
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
-from longlag.task import DataError
+from longlag.task import Damaged, cache_folder, exclusive, verify, writing_with_checksum
 
+log = logging.getLogger("longlag")
 
-def cache_folder() -> Path:
-    """``$LONGLAG_CACHE``, else ``longlag`` in the user's cache folder, else in a temporary one."""
-    given = os.environ.get("LONGLAG_CACHE")
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longlag"
-    for folder in [Path(given)] if given else [usual, Path(gettempdir()) / f"longlag-{os.getuid()}"]:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    raise OSError(f"no folder to keep prepared data in: {given or usual} cannot be written; set LONGLAG_CACHE")
+ROWS = 500
+"""In a batch of an Arrow file."""
 
 
 def prepared(mark: str, columns: dict[str, str], rows: Callable[[], Iterator[dict[str, Any]]]) -> Any:
@@ -32,24 +23,34 @@ def prepared(mark: str, columns: dict[str, str], rows: Callable[[], Iterator[dic
         mark: what identifies the content; anything that changes it changes the mark.
         columns: name -> Arrow type; in brackets, ``[float32]``, for a list of any length.
         rows: makes them.
-
-    Raises:
-        DataError: what `rows` raises comes out as it is, not wrapped by the library.
     """
     import datasets
+    import pyarrow as pa
 
-    def feature(kind: str) -> Any:
-        return datasets.List(datasets.Value(kind[1:-1])) if kind.startswith("[") else datasets.Value(kind)
+    path = cache_folder() / f"{mark}.arrow"
+    if not _whole(path, told=False):
+        with exclusive(path.with_suffix(".lock")):
+            if not _whole(path, told=True):  # another process may have made it meanwhile
+                kinds = {name: pa.type_for_alias(kind.strip("[]")) for name, kind in columns.items()}
+                schema = pa.schema({n: pa.list_(kinds[n]) if columns[n].startswith("[") else kinds[n] for n in kinds})
+                with writing_with_checksum(path) as draft, pa.ipc.new_stream(draft, schema) as stream:
+                    made = rows()
+                    while batch := list(islice(made, ROWS)):
+                        stream.write_batch(pa.RecordBatch.from_pylist(batch, schema))
+    return datasets.Dataset.from_file(str(path))
 
-    datasets.disable_progress_bars()
-    features = datasets.Features({name: feature(kind) for name, kind in columns.items()})
-    # from_generator holds a file lock while it writes, and renames the finished table into place
+
+def _whole(path: Path, told: bool) -> bool:
+    """Whether a table is there as it was written."""
     try:
-        return datasets.Dataset.from_generator(rows, features=features, cache_dir=str(cache_folder()), fingerprint=mark)
-    except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, DataError):
-            raise error.__cause__ from None
-        raise
+        verify(path)
+    except FileNotFoundError:
+        return False
+    except (OSError, Damaged) as error:
+        if told:
+            log.warning("%s is prepared again: %s", path, error, exc_info=True)
+        return False
+    return True
 
 
 def lists(table: Any, name: str) -> tuple[Any, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from longlag.task import Array, DataError, quoted
+from longlag.task import Array, Damaged, DataError, cache_folder, quoted, read_with_checksum, write_with_checksum
 from longlag_tasks._harmony import LOWEST
 from longlag_tasks._packages import MUSIC21
 from longlag_tasks._textfiles import whole
@@ -76,9 +76,18 @@ def _mat(path: Path) -> Rolls:
 
 
 def _npz(path: Path) -> Rolls:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: is no archive of plain arrays, or a damaged one ({error})") from error
+    return _unpacked(data, path)
+
+
+def _unpacked(data: bytes, path: Path) -> Rolls:
+    """The rolls of an ``.npz`` file's content."""
     pieces: Rolls = {split: [] for split in SPLITS}
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+        with np.load(io.BytesIO(data), allow_pickle=False) as content:
             for name in sorted(content.files):
                 split = _split_of(name)
                 if split is not None:
@@ -143,31 +152,33 @@ def _roll(steps: Any, where: str) -> Array:
 def from_music21() -> Rolls:
     """Bach's chorales as music21 has them, eighth notes, split at random (the same split everywhere).
 
-    Parsing takes minutes; the rolls are kept in ``$XDG_CACHE_HOME/longlag`` (``~/.cache/longlag``).
+    Parsing takes minutes; the rolls are kept in the user's cache folder.
     """
     music21 = MUSIC21.load()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longlag"
-    kept = cache / f"chorales-music21-{music21.__version__}-{STEPS_A_QUARTER}.npz"
-    if kept.is_file():
-        return read_rolls(kept)
+    kept = cache_folder() / f"chorales-music21-{music21.__version__}-{STEPS_A_QUARTER}.npz"
+    try:
+        return _unpacked(read_with_checksum(kept), kept)
+    except FileNotFoundError:
+        pass  # they are parsed for the first time, or were not written to their end
+    except (OSError, Damaged) as error:
+        log.warning("%s is made again, which takes minutes: %s", kept, error, exc_info=True)
     pieces = [parsed(score) for score in music21.corpus.chorales.Iterator()]
     order, held = np.random.RandomState(0).permutation(len(pieces)), round(SHARE * len(pieces))
     rows = {"training": order[2 * held :], "validation": order[:held], "test": order[held : 2 * held]}
     rolls: Rolls = {split: [pieces[n] for n in rows[split]] for split in SPLITS}
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        keep(kept, rolls)
+        write_with_checksum(kept, packed(rolls))
     except OSError as error:
-        log.warning("the chorales cannot be kept in %s, and will be parsed again: %s", cache, error, exc_info=True)
+        log.warning("%s cannot be kept, and will be made again: %s", kept, error, exc_info=True)
     return rolls
 
 
-def keep(path: Path, rolls: Mapping[str, Iterable[Array]]) -> None:
-    """Write rolls as ``.npz``, whole or not at all."""
+def packed(rolls: Mapping[str, Iterable[Array]]) -> bytes:
+    """Rolls as the content of an ``.npz`` file."""
     arrays = {f"{split}_{n:04}": roll for split in SPLITS for n, roll in enumerate(rolls[split])}
-    partial = path.with_name(f"{path.stem}-{os.getpid()}.part.npz")
-    np.savez_compressed(partial, allow_pickle=False, **arrays)
-    partial.replace(path)
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
 
 
 def parsed(score: Any) -> Array:

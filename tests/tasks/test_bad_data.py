@@ -17,7 +17,7 @@ import soundfile
 
 from longlag.errors import UserError, clipped
 from longlag.spec import TaskSpec
-from longlag_tasks._rolls import keep
+from longlag_tasks._rolls import packed
 from tests.tasks import corpora
 
 Made = tuple[Path, dict[str, Any]]
@@ -79,7 +79,7 @@ def features(folder: Path) -> Made:
 def rolls(folder: Path) -> Made:
     rng = np.random.default_rng(0)
     pieces = [rng.integers(0, 2, (60, 88)).astype(np.uint8) for _ in range(3)]
-    keep(folder / "it.npz", dict.fromkeys(("training", "validation", "test"), pieces))
+    (folder / "it.npz").write_bytes(packed(dict.fromkeys(("training", "validation", "test"), pieces)))
     return folder / "it.npz", {"name": "chorales", "path": str(folder / "it.npz")}
 
 

@@ -17,7 +17,8 @@ from longlag.spec import TaskSpec
 from longlag.task import Array, Task
 from longlag_tasks import _rolls
 from longlag_tasks._harmony import RANGES, SCALES, composed
-from longlag_tasks._rolls import SPLITS, keep, parsed, read_rolls
+from longlag_tasks._rolls import SPLITS, packed, parsed, read_rolls
+from tests.damage import DAMAGES, damage
 
 
 def chorales(**options: object) -> Task:
@@ -115,7 +116,7 @@ def write_json(path: Path) -> None:
     path.write_text(json.dumps(data))
 
 
-WRITERS = {".mat": write_mat, ".npz": lambda path: keep(path, ROLLS), ".json": write_json}
+WRITERS = {".mat": write_mat, ".npz": lambda path: path.write_bytes(packed(ROLLS)), ".json": write_json}
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -207,7 +208,10 @@ def test_scores_become_eighth_notes() -> None:
     assert [notes(step) for step in roll] == [[60, 64], [60, 64], [62], [65]]  # 67 begins between two steps
 
 
-def test_music21_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault
+def test_music21_is_parsed_once_and_again_where_the_file_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """With a stand-in for the package: ten scores, each of its own notes."""
     parsings: list[int] = []
 
@@ -224,8 +228,17 @@ def test_music21_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     first, again = _rolls.from_music21(), _rolls.from_music21()
     assert len(parsings) == 1
     assert [len(first[split]) for split in SPLITS] == [6, 2, 2]
-    for split in SPLITS:
-        assert all(np.array_equal(a, b) for a, b in zip(first[split], again[split], strict=True))
+
+    def same() -> bool:
+        return all(np.array_equal(a, b) for s in SPLITS for a, b in zip(first[s], again[s], strict=True))
+
+    assert same()
+    (path,) = (tmp_path / "longlag").glob("*.npz")
+    for count, name in enumerate(DAMAGES, start=2):
+        damage(path, name)
+        again = _rolls.from_music21()
+        assert same() and len(parsings) == count
+        assert caplog.messages[count - 2 :] == [f"{path} is made again, which takes minutes: its checksum differs"]
 
 
 def test_music21_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ def _machine(repair: bool) -> Iterator[Finding]:
             yield Finding(what="versions", state="wrong", about=f"{name} is not installed")
     about = f"{', '.join(found)}; Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
     yield Finding(what="versions", state="ok", about=about)
+    yield from kept_files.prepared(repair)
     yield from kept_files.kernels(repair)  # before a cell is built, which repairs what it needs
     yield _compiler()
     for kernel, members in _by_kernel().items():

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from longlag import files
+from longlag.caches import cache_folder
 from longlag.cli.finding import Finding, State
 from longlag.kernels import targets
 from longlag.tracking.home import Home
@@ -34,6 +35,27 @@ def kernels(repair: bool) -> Iterator[Finding]:
             yield Finding(what=f"kernels of {name}", state="repaired" if repair else "wrong", about=about)
         more = f", {found.unfinished} without a checksum, which are not used" if found.unfinished else ""
         yield Finding(what=f"kernels of {name}", state="ok", about=f"{found.folder}: {found.whole} files whole{more}")
+
+
+def prepared(repair: bool) -> Iterator[Finding]:
+    """What tasks keep outside of the home because it takes long to prepare."""
+    try:
+        folder = cache_folder()
+    except OSError as error:
+        yield Finding(what="prepared data", state="wrong", about=str(error))
+        return
+    found = sorted(
+        path for suffix in (".arrow", ".npz") for path in folder.glob(f"*{suffix}") if files.beside(path).exists()
+    )
+    for path in found:
+        try:
+            files.verify(path)
+        except (OSError, files.Damaged) as error:
+            for gone in (files.beside(path), path) if repair else ():
+                gone.unlink(missing_ok=True)
+            about = f"{path}: {error}; {'removed' if repair else 'it is prepared again when a run needs it'}"
+            yield Finding(what="prepared data", state="repaired" if repair else "wrong", about=about)
+    yield Finding(what="prepared data", state="ok", about=f"{folder}: {len(found)} files were read")
 
 
 def splits(home: Home, repair: bool) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ checkpoint without it does not exist. The last two are kept: should the newest b
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -140,21 +139,8 @@ def claimed(root: Path, run_key: str, seconds: float | None = SECONDS) -> Iterat
         seconds: between two of them; None writes none, and gives none.
     """
     root.mkdir(parents=True, exist_ok=True)
-    lock = root / f"{run_key}.lock"
-    while True:
-        with lock.open("a") as file:
-            locks.acquire(file)
-            try:
-                same = lock.stat().st_ino == os.fstat(file.fileno()).st_ino
-            except FileNotFoundError:
-                same = False
-            if not same:  # its last holder removed it meanwhile
-                continue
-            try:
-                yield None if seconds is None else Checkpoints(root / run_key, seconds)
-            finally:
-                lock.unlink(missing_ok=True)
-            return
+    with locks.exclusive(root / f"{run_key}.lock"):
+        yield None if seconds is None else Checkpoints(root / run_key, seconds)
 
 
 def forget(root: Path, run_key: str) -> None:
