@@ -33,10 +33,10 @@ demo: $(RUN) ## install, then run the quick-start study (at most five minutes)
 test: $(TEST) ## install with what the tests need, then run all but the slow ones
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
-slow-test: $(TEST) ## the slow ones: killed processes, servers, browsers, second compilers, the guides' packages
-	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+slow-test: $(TEST) ## the slow ones but faults: several workers, servers, browsers, second compilers, the guides' packages
+	$(BIN)/python -m pytest -n 2 -m "slow and not fault" $(PYTEST_ARGS)
 
-fault-test: $(TEST) ## damaged files, full disks, set clocks, lost servers; ends with one line for each fault
+fault-test: $(TEST) ## killed processes, damaged files, full disks, set clocks, lost servers; ends with one line for each
 	$(BIN)/python -m pytest -n 2 -m fault $(PYTEST_ARGS)
 
 crash-test: $(TEST) ## fifty random SIGKILLs over sweeps with two workers (about half an hour; KILLS=n for others)
