@@ -16,6 +16,7 @@ from longlag.cells.linear_attention import GLA
 from longlag.kernels.compiler.axes import summed
 from longlag.kernels.compiler.graph import reachable
 from longlag.kernels.compiler.scan_plan import Kind, make_scan_plan
+from longlag.kernels.compiler.trace import Untraceable
 from longlag.testing.stacks import naming
 
 VK, V, K, ONE = ("v", "k"), ("v",), ("k",), ()
@@ -98,6 +99,24 @@ class Channels(Core):
 CELLS = {
     type(cell).__name__: cell for cell in (General(), Everything(), Mean(), Elementwise(), Channels(), GatedDeltaNet())
 }
+
+
+@pytest.mark.parametrize("part", ["cell", "state", "input", "parameter", "output", "axis"])
+def test_no_name_of_a_cell_reaches_the_c_source_unless_it_is_an_identifier(part):
+    bad = "z */ int injected; /*"
+    names = {"cell": "Plain", "state": "s", "input": "u", "parameter": "a", "output": "y", "axis": "h"} | {part: bad}
+    axes = (names["axis"],)
+
+    def core(self, x, s, p):
+        new = getattr(p, names["parameter"]) * getattr(s, names["state"]) + getattr(x, names["input"])
+        return {names["state"]: new, names["output"]: new * 2}
+
+    declared = {f"{kind}s": {names[kind]: axes} for kind in ("state", "input", "parameter", "output")}
+    cell = type(names["cell"], (Core,), {"axes": axes, **declared, "core": core})()
+    with pytest.raises(Untraceable, match="letters, digits and underscores"):
+        make_scan_plan(cell)
+
+
 SIZES = {
     "one-of-each": (1, 1, 1, 1, 1),
     "odd": (7, 3, 2, 5, 3),

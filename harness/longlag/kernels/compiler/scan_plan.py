@@ -23,7 +23,7 @@ from torch import Tensor
 from longlag.kernels.compiler.axes import Extents, summed, trace_core
 from longlag.kernels.compiler.graph import Graph, Node, reachable
 from longlag.kernels.compiler.sums import simplified
-from longlag.kernels.compiler.trace import Traced, Untraceable
+from longlag.kernels.compiler.trace import Traced, Untraceable, check_names
 from longlag.kernels.recurrence import Named
 from longlag.kernels.scan import Axes, Scan
 from longlag.log import log
@@ -85,6 +85,7 @@ def make_scan_plan(cell: Scan) -> ScanPlan:
     if not 1 <= len(axes) <= 2:
         raise Untraceable(f"it has {len(axes)} axes, and one or two can be compiled")
     groups = {"x": dict(cell.inputs), "s": dict(cell.states), "p": dict(cell.parameters)}
+    check_names(type(cell).__name__, *axes, *(name for group in groups.values() for name in group), *cell.outputs)
     inputs = {f"{kind}:{name}": own for kind, group in groups.items() for name, own in group.items()}
     if unknown := {axis for own in [*inputs.values(), *cell.outputs.values()] for axis in own} - set(axes):
         raise Untraceable(f"it names axes that it has not: {', '.join(sorted(unknown))}")
