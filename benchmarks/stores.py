@@ -19,6 +19,7 @@ from longlag.spec import StudySpec, load_study
 from longlag.study.storage import no_experimental_warnings
 from longlag.study.store import StudyStore
 from longlag.tracking import describe
+from longlag.tracking.recorded import RESULT, result_file
 from longlag.training import RunResult
 
 STUDY = "many-runs"
@@ -88,9 +89,9 @@ def files(source: Path, folder: Path, result: RunResult) -> None:
     """The files of a run: its result, and those of the run that it is a copy of, which take no room."""
     folder.mkdir(parents=True)
     for path in source.iterdir():
-        if path.is_file() and path.name != "result.json":
+        if path.is_file() and path.name != RESULT:
             (folder / path.name).hardlink_to(path)
-    (folder / "result.json").write_text(result.model_dump_json(indent=1), encoding="utf-8")
+    (folder / RESULT).write_bytes(result_file(result))
 
 
 def changed(like: TrialResult, study: StudySpec, point: dict[str, Any], random: np.random.Generator) -> RunResult:

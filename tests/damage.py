@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ Damage = Callable[[bytes], bytes]
 class Bomb:
     """What a pickle can do to whoever loads it."""
 
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
-        return os.putenv, ("LONGLAG_BOMB", "1")
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return exec, ("import os; os.environ['LONGLAG_BOMB'] = 'went off'",)
 
 
 def _flipped(data: bytes) -> bytes:

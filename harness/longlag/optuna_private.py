@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +13,8 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+
+from longlag.errors import UserError
 
 READ_IN = "5.0.0"
 
@@ -32,6 +36,35 @@ class FilteredBruteForce(optuna.samplers.BruteForceSampler):
 
     def after_trial(self, *_: Any) -> None:
         """Optuna's would stop its own loop, which is not used: the study store knows when a grid is finished."""
+
+
+class DataOnlyCMAES(optuna.samplers.CmaEsSampler):
+    """Optuna's CMA-ES, whose state cannot run code.
+
+    Optuna pickles the state into the study's storage, which others may write. Here it is unpickled only if it consists
+    of arrays and the optimizers of `cmaes`. ``_restore_optimizer`` is called with the trials that have ended.
+    """
+
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        for trial in reversed(completed_trials):
+            parts = {k: v for k, v in trial.system_attrs.items() if k.startswith(self._attr_key_optimizer)}
+            if parts:
+                return _DataOnly(bytes.fromhex(self._concat_optimizer_attrs(parts))).load()
+        return None
+
+
+class _DataOnly(pickle.Unpickler):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+
+    def find_class(self, module: str, name: str) -> Any:
+        array = module.split(".")[0] == "numpy" and name in ("_reconstruct", "dtype", "ndarray", "scalar")
+        if array or (module.startswith("cmaes._") and name in ("CMA", "SepCMA", "CMAwM")):
+            return super().find_class(module, name)
+        raise UserError(
+            f"the state of the cmaes sampler in the study's storage names {module}.{name}, which no sampler wrote: "
+            "someone else did, and nothing of it is run; begin the study under another name"
+        )
 
 
 def trial_id(trial: optuna.Trial) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import pickle
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from longlag import optuna_private
+from longlag.errors import UserError
 from longlag.study.storage import no_experimental_warnings
+from tests.damage import Bomb
 
 MOVED = (
     f"Optuna {optuna.__version__} differs from {optuna_private.READ_IN}, in which longlag read its private parts: "
@@ -34,6 +38,8 @@ def study(folder: Path) -> tuple[optuna.Study, optuna.storages.RDBStorage]:
 def test_they_have_the_signatures_that_were_read() -> None:
     populate = inspect.signature(optuna.samplers.BruteForceSampler._populate_tree)
     assert list(populate.parameters) == ["tree", "trials", "params"], MOVED
+    restore = inspect.signature(optuna.samplers.CmaEsSampler._restore_optimizer)
+    assert list(restore.parameters) == ["self", "completed_trials"], MOVED
 
 
 def test_the_exhaustive_sampler_counts_the_trials_that_it_is_told_to() -> None:
@@ -54,6 +60,36 @@ def test_the_exhaustive_sampler_counts_the_trials_that_it_is_told_to() -> None:
     with no_experimental_warnings():
         sampler = optuna_private.FilteredBruteForce(0, counts)
     assert points(sampler) == {(0, 0), (0, 1), (1, 0), (1, 1)}, MOVED
+
+
+def cmaes(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    made = optuna.create_study(sampler=sampler)
+    made.optimize(lambda trial: trial.suggest_float("a", 0, 1) ** 2 + trial.suggest_int("b", 0, 9), n_trials=20)
+    return made
+
+
+def test_cma_es_continues_from_its_own_state_as_optunas_does() -> None:
+    pytest.importorskip("cmaes")
+    own, theirs = cmaes(optuna_private.DataOnlyCMAES(seed=0)), cmaes(optuna.samplers.CmaEsSampler(seed=0))
+    assert [trial.params for trial in own.trials] == [trial.params for trial in theirs.trials], MOVED
+    assert any("cma:optimizer" in key for trial in own.trials for key in trial.system_attrs), MOVED
+
+
+@pytest.mark.fault
+def test_a_state_of_cma_es_that_somebody_else_wrote_runs_no_code() -> None:
+    pytest.importorskip("cmaes")
+    made = cmaes(optuna_private.DataOnlyCMAES(seed=0))
+    made.add_trial(
+        optuna.trial.create_trial(
+            value=0.0,
+            params={"a": 0.5, "b": 1},
+            distributions=made.trials[0].distributions,
+            system_attrs={"cma:optimizer:0": pickle.dumps(Bomb()).hex(), "cma:generation": 0},
+        )
+    )
+    with pytest.raises(UserError, match=r"the cmaes sampler in the study's storage names builtins\.exec, which"):
+        made.ask().suggest_float("a", 0, 1)
+    assert "LONGLAG_BOMB" not in os.environ
 
 
 def test_the_heartbeats_of_running_trials_and_their_age(tmp_path: Path) -> None:

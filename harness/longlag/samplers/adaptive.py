@@ -45,6 +45,6 @@ class CMAES(Sampler):
     needs = (Package("cmaes", "longlag[search]", "the cmaes sampler"),)
 
     def build(self, space: Space, seed: int) -> optuna.samplers.BaseSampler:
-        import optuna
+        from longlag.optuna_private import DataOnlyCMAES
 
-        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        return DataOnlyCMAES(seed=seed, warn_independent_sampling=False)
