@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from longlag.spec import StudySpec, load_study
-from longlag.study.report import note, run_name
+from longlag.study.describe import note, run_name
 from longlag.tracking import study_run
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store

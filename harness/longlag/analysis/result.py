@@ -22,7 +22,7 @@ class TrialResult(BaseModel):
         number: of the Optuna trial.
         point: dotted path of a field -> its value here.
         state: ``failed`` says that a run raised an exception or was interrupted; a diverged run is ``complete``;
-            ``lost`` is one whose process died, until the next sweep takes it up again.
+            ``lost`` is one whose process died, or whose figures are gone, until the next sweep takes it up again.
         objective: the first of the study's objectives; by default the mean over the seeds of the score on the
             validation split (perfect 0, trivial predictor 1, infinity for a diverged run); None while not complete.
         objectives: all of them by name; of a pruned trial the score that it had reached, where it had one.

@@ -207,7 +207,7 @@ def horizon(runs: Sequence[RunResult]) -> str:
 
 def outcome(trial: TrialResult) -> str:
     if trial.state == "lost":
-        return "lost: its process died; the next sweep takes it up"
+        return f"lost: {trial.reason}; the next sweep takes it up"
     if trial.state != "complete":
         return trial.state
     outcomes = [run.outcome for run in trial.runs]

@@ -16,12 +16,12 @@ from longlag.analysis.result import State
 from longlag.errors import UserError, one_line
 from longlag.log import log
 from longlag.objectives import mean, measure
-from longlag.spec import ARM, RunSpec, StudySpec
+from longlag.spec import RunSpec, StudySpec
 from longlag.study import budget, space
 from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
+from longlag.study.describe import arm_of, run_name, run_tags
 from longlag.study.heartbeats import Heartbeat
-from longlag.study.report import run_name
 from longlag.study.size import sized
 from longlag.study.store import StudyStore
 from longlag.training import RunResult
@@ -203,10 +203,8 @@ class StudySearch:
     def request(self, running: RunningTrial) -> RunRequest:
         """The run of the trial's next seed."""
         trial, spec = running.trial, running.specs[len(running.executions)]
-        tags = {"longlag.study": self.spec.name, "longlag.trial": str(trial.number)}
-        arm = str(trial.params[ARM]) if ARM in trial.params else None
-        if arm is not None:
-            tags[ARM] = arm
+        arm = arm_of(trial.params, self.spec)
+        tags = run_tags(self.spec.name, trial.number, arm)
         answered = self.one_objective and len(running.specs) == 1 and self.spec.pruner.name != "none"
         return RunRequest(spec=spec, name=run_name(trial.number, spec, arm), tags=tags, answered=answered)
 

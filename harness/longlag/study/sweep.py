@@ -12,10 +12,11 @@ from longlag.analysis.kept import Kept
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.spec import StudySpec, require_for_study
-from longlag.study import queue, space
+from longlag.study import figures, queue, space
 from longlag.study.callback import SlotCallbacks, StudyCallback
+from longlag.study.describe import FILE, note, parameters, whole
 from longlag.study.queue import Workers
-from longlag.study.report import FILE, collect, note, parameters, summary, whole
+from longlag.study.report import collect, summary
 from longlag.study.run import RUNS
 from longlag.study.search import StudySearch
 from longlag.study.storage import lost_database, no_experimental_warnings, shared, where
@@ -66,8 +67,7 @@ def sweep(
         store = workspace.store()
         study_store = StudyStore.open(spec, url, heartbeat_seconds)
         with closing(study_store.storage):
-            if shared(url):
-                study_store.agree("tracking", store.uri if store.local else "a server")
+            study_store.agree("tracking", _kind(store, shared(url)))
             with study_store.lock():  # two that make the experiment at once would make two, or fail
                 config = queue.config(
                     workspace, store, workers, spec.name, note(spec), spec.identity(), parameters(spec)
@@ -76,6 +76,18 @@ def sweep(
                 study_run.write(store, config.parent, FILE, whole(spec))
             complete(study_store, config, store, workers, callbacks)
             return conclude(study_store, config, store)
+
+
+def _kind(store: Store, shared: bool) -> str:
+    """Where the runs are kept, as all drivers have to have it: in another store they would be missing.
+
+    A home may be moved, and hosts may reach one server by different names.
+    """
+    if not store.local:
+        return "a server"
+    if shared:
+        return store.uri
+    return "the store of the home" if store.own else "another database"
 
 
 def complete(
@@ -88,6 +100,7 @@ def complete(
     """Run trials until the study is finished."""
     with study_store.lock():
         study_store.clean_up()
+        figures.recover(study_store, store, config)
     spent, done, total = study_store.spent(), study_store.finished_count(), study_store.total
     for callback in callbacks:
         callback.study_started(study_store.spec, done, total)
