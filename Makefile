@@ -10,6 +10,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 KILLS ?= 50
+CASES ?= 5000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +23,7 @@ PLACE := $(VENV)/.place
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow-test fault-test crash-test wheel-test check clean FORCE
+.PHONY: help demo test slow-test fault-test fuzz crash-test wheel-test check clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +39,9 @@ slow-test: $(TEST) ## the slow ones but faults: several workers, servers, browse
 
 fault-test: $(TEST) ## killed processes, damaged files, full disks, set clocks, lost servers; ends with one line for each
 	$(BIN)/python -m pytest -n 2 -m fault $(PYTEST_ARGS)
+
+fuzz: $(TEST) ## thousands of odd specs, options and files; all are refused in one sentence (CASES=n for others)
+	LONGLAG_FUZZ=$(CASES) $(BIN)/python -m pytest -s tests/fuzz $(PYTEST_ARGS)
 
 crash-test: $(TEST) ## fifty random SIGKILLs over sweeps with two workers (about half an hour; KILLS=n for others)
 	LONGLAG_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/crash $(PYTEST_ARGS)

@@ -42,9 +42,13 @@ def quoted(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def shortened(message: object) -> str:
-    """What another program says of a mistake, in one line: it may repeat all of a value."""
-    words = " ".join(clipped(word) for word in masked(str(message)).split())
+def shortened(message: object, values: Iterable[object] = ()) -> str:
+    """What another program says of a mistake, in one line, and no more of these values than we repeat."""
+    text = masked(str(message))
+    for value in values:
+        if isinstance(value, str) and len(value) > LONGEST:
+            text = text.replace(value, clipped(value))
+    words = " ".join(clipped(word) for word in text.split())
     return words if len(words) <= LISTED else f"{words[: LISTED // 2]} … {words[-LISTED // 2 :]}"
 
 
@@ -97,7 +101,8 @@ def _problem(item: Any, model: Any) -> str:
         hint = suggestion(str(item["loc"][-1]), known) or (f"; it has {', '.join(known)}" if known else "")
         return f"no field {quoted(path)}{hint or '; it has no options'}"
     ours = item["type"] == "value_error"  # a validator's sentence
-    said = item["msg"].removeprefix("Value error, ") if ours else shortened(item["msg"])
+    given = (item["input"], *item.get("ctx", {}).values())
+    said = item["msg"].removeprefix("Value error, ") if ours else shortened(item["msg"], given)
     return f"{path + ': ' if path else ''}{said}"
 
 

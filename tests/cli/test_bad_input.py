@@ -45,6 +45,11 @@ SWEEP = "sweep adding --cell lstm --updates 2"
 BAD = {
     # names
     "unknown command": Bad("swep adding", "did you mean 'sweep'"),
+    "unknown command of many words": Bad(f"{'x' * 500}", f"no such command '{'x' * 49}…"),
+    "bytes that are no text": Bad("report \udcff", "'.udcff' is not UTF-8 text".replace(".", "\\")),
+    "storage on a host with a long name": Bad(
+        f"list studies --storage postgresql://{'x' * 300}/x", "the study storage postgresql+psycopg://xxx"
+    ),
     "unknown option": Bad("run adding --cel lstm", "there is no option --cel; did you mean '--cell'?"),
     "unknown task": Bad("run addin --cell lstm", "there is no task named 'addin'; did you mean 'adding'?"),
     "unknown cell": Bad("run adding --cell lstmm", "there is no cell named 'lstmm'; did you mean 'lstm'?"),

@@ -97,6 +97,7 @@ def test_a_claim_is_judged_where_its_arms_are_run() -> None:
         ({"arms": {"rnn": {}, "lstm": {"set": {"cell": "lstm", "seed": 3}}}}, "seeds are counted from 0"),
         ({"scales": {"papr": {"seeds": 3}}}, "scales.papr"),
         ({"scales": {"cpu": {"seeds": 10**11}}}, "scales.cpu.seeds: Input should be less than or equal to 10000"),
+        ({"arms": {"rnn": {"search": {"space": {"optimizer.lr": [1]}}}, "lstm": {}}}, "at least 2 items"),
         ({"scales": {"cpu": {"seeds": True}}}, "scales.cpu.seeds: should be a whole number, not true"),
         (
             {"arms": {"rnn": {"search": {"space": {f"clip.{n}": [1, 2, 3] for n in range(30)}}}, "lstm": {}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import signal
 import sys
@@ -20,7 +21,7 @@ import typer
 from longlag import crash
 from longlag.cli.terminal import json_alone
 from longlag.credentials import masked
-from longlag.errors import UserError, clipped, one_line, shortened, suggestion
+from longlag.errors import UserError, clipped, one_line, quoted, shortened, suggestion
 from longlag.log import log
 
 REFUSED = (
@@ -55,6 +56,9 @@ def stoppable(sentence: str) -> Iterator[None]:
 
 def invoke(app: typer.Typer, arguments: list[str]) -> int:
     """Run a command line and say how it went, as an exit code."""
+    for word in arguments:
+        if re.search("[\ud800-\udfff]", word):  # bytes that are no text, which no database stores
+            return complain(f"{quoted(word)} is not UTF-8 text", USER_ERROR)
     try:
         with _signals(), json_alone() if "--json" in arguments else nullcontext():
             code = app(arguments, prog_name="longlag", standalone_mode=False)
@@ -72,7 +76,7 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
         return OUR_ERROR
     except Exception as error:
         if hasattr(error, "format_message"):  # a command line that typer refuses
-            return complain(refusal(error), USER_ERROR)
+            return complain(refusal(error, arguments), USER_ERROR)
         from longlag.tracking.connection import server_fault
         from longlag.workers.faults import of_plugin
 
@@ -131,7 +135,7 @@ def home_named(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def refusal(error: Any) -> str:
+def refusal(error: Any, arguments: Sequence[str]) -> str:
     """What typer found wrong with a command line, with the nearest option where one was mistyped."""
     option = getattr(error, "option_name", None)
     context = getattr(error, "ctx", None)
@@ -139,7 +143,7 @@ def refusal(error: Any) -> str:
         known = [name for parameter in context.command.params for name in parameter.opts]
         command = context.command_path
         return f"there is no option {clipped(option)}{suggestion(option, known) or f' (`{command} --help` lists them)'}"
-    sentence = shortened(error.format_message()).replace(". Did you mean", "; did you mean")
+    sentence = shortened(error.format_message(), arguments).replace(". Did you mean", "; did you mean")
     return sentence[:1].lower() + sentence[1:]
 
 

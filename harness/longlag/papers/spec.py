@@ -46,7 +46,9 @@ class SearchSpec(Spec):
     Every point of the grid is run with seeds of its own; the one with the lowest mean validation score is taken.
     """
 
-    space: dict[str, list[Any]] = Field(min_length=1, description="dotted path -> values, at least two")
+    space: dict[str, Annotated[list[Any], Field(min_length=2)]] = Field(
+        min_length=1, description="dotted path -> values, at least two"
+    )
     seeds: Seeds = Field(1, description="runs of every point, with seeds from 1000 on")
 
 

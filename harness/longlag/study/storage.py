@@ -16,7 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from longlag import locks, reading
-from longlag.errors import UserError, quoted
+from longlag.errors import UserError, clipped, quoted, shortened
 from longlag.packages import PSYCOPG
 from longlag.workspace import Workspace
 
@@ -124,9 +124,9 @@ def connect(url: str) -> Storage:
         engine = sqlalchemy.create_engine(url, **arguments, poolclass=NullPool)
         with _lock(engine, "longlag tables"), no_experimental_warnings():
             storage = Storage(url, arguments | _pool(url), heartbeat_interval=HEARTBEAT)
-    except (SQLAlchemyError, RuntimeError) as error:  # RuntimeError: the tables are of another Optuna
+    except (SQLAlchemyError, RuntimeError, ValueError) as error:  # RuntimeError: the tables are of another Optuna
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[-1]
-        raise UserError(f"the study storage {url} cannot be used: {reason}") from error
+        raise UserError(f"the study storage {clipped(url)} cannot be used: {shortened(reason)}") from error
     storage.beat(HEARTBEAT)
     return storage
 
