@@ -238,7 +238,7 @@ def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
         (["arjovsky-2016", "--scale", "cpuu"], "did you mean 'cpu'"),
         (["--summary", "nothing.md"], "cannot read nothing.md"),
         (["nothing.yaml"], "cannot read nothing.yaml"),
-        (["chung-2014", "--workers", "0"], "--workers: should be a number above 0"),
+        (["chung-2014", "--workers", "0"], "--workers: should be a number from 1 to 1024, or auto"),
     ],
 )
 def test_mistakes(longlag: Any, arguments: list[str], sentence: str) -> None:
