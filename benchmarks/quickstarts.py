@@ -17,7 +17,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from longlag import registry, run
+from longlag import registry, run, specfile
 from longlag.cli.run import FROM_OPTIONS, fields_of
 from longlag.errors import UserError
 from longlag.spec import RunSpec, load_run
@@ -42,7 +42,8 @@ def fields(task: str) -> dict[str, Any]:
         if option == "--set":
             settings.append(value)
         else:
-            given[option.removeprefix("--").replace("-", "_")] = value
+            name = option.removeprefix("--").replace("-", "_")
+            given[name] = value if name == "cell" else specfile.parse(value, option)  # `fields_of` reads a cell itself
     return fields_of(task, None, given, settings)
 
 
