@@ -9,7 +9,7 @@ from pathlib import Path
 
 from longlag.log import log
 from longlag.spec import RunSpec
-from longlag.tracking import describe
+from longlag.tracking import artifacts, describe
 from longlag.tracking.callback import COMPLETE
 from longlag.tracking.reading import RunRow
 from longlag.tracking.recorded import RESULT, UNUSABLE, read_result
@@ -68,7 +68,7 @@ def restore(
         if math.isfinite(value)
     ]
     store.client.log_batch(made, metrics=metrics(points))
-    store.client.log_artifacts(made, str(folder))
+    artifacts.log(store.client, made, folder)
     for key, value in {"outcome": result.outcome, "reason": result.reason}.items():
         store.client.set_tag(made, key, value)
     status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
