@@ -21,6 +21,7 @@ import sys
 from contextlib import suppress
 from copy import copy
 
+from longlag import escape
 from longlag.credentials import masked
 
 VARIABLE = "LONGLAG_VERBOSE"
@@ -52,7 +53,7 @@ class _Lines(logging.Formatter):
         shown.levelname = record.levelname.lower()
         if not self.tracebacks:
             shown.exc_info = shown.exc_text = None
-        return super().format(shown)
+        return escape.lines(super().format(shown))
 
 
 class _Stderr(logging.Handler):

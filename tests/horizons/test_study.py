@@ -15,6 +15,7 @@ from longlag.horizons.record import CellRecord, Record, RunRecord, read
 from longlag.horizons.relation import agreement
 from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, HorizonSpec, load_horizon
 from longlag.horizons.study import chosen, search
+from longlag.parts import Parts
 from longlag.spec import RunSpec
 from longlag.study.generators import GeneratorSearch
 from longlag.training import RunResult
@@ -234,7 +235,7 @@ def test_the_file_gives_the_study_back_and_the_page_follows_from_it(tmp_path: Pa
     made = []
     for _ in range(2):
         chart.draw([record, record], picture)
-        page.write([record, record], text, picture, [file, file])
+        page.write({file: record, tmp_path / "other.json": record}, text, picture, Parts())
         made.append((picture.read_bytes(), text.read_text()))
     assert made[0] == made[1]
     drawn, written = made[0]

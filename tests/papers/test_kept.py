@@ -11,6 +11,7 @@ from longlag.errors import UserError
 from longlag.papers import figures, pages, plan, report_markdown
 from longlag.papers.record import read
 from longlag.papers.spec import load_paper
+from longlag.parts import Parts
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "papers"
@@ -20,9 +21,11 @@ KEPT = sorted(FOLDER.glob("*.json"))
 @pytest.mark.parametrize("data", KEPT, ids=lambda path: path.stem)
 def test_the_page_is_what_the_measurements_give(data: Path, tmp_path: Path) -> None:
     _, content = pages.again(data)
-    pictures = figures.draw(content.paper, content.record, tmp_path, data.stem)
+    parts = Parts()
+    pictures = figures.draw(content.paper, content.record, tmp_path, data.stem, parts)
     assert all((FOLDER / file).exists() for file in pictures.values())
-    made = report_markdown.markdown(content, pictures)
+    made = report_markdown.markdown(content, pictures, parts)
+    assert not parts.failed
     command = f"longlag report {data.relative_to(ROOT)}"
     assert data.with_suffix(".md").read_text() == made, f"write it again: {command}"
 

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from longlag import escape
 from longlag.analysis import relation
 from longlag.analysis.kept import Kept, digest
 from longlag.analysis.result import StudyResult, TrialResult
+from longlag.figure import figure, save
+from longlag.figure import legend as draw_legend
 from longlag.log import log
+from longlag.parts import Parts
 from longlag.probes import draw
 from longlag.tracking import throughtime
 from longlag.tracking.store import Store
@@ -44,29 +48,42 @@ class Seed:
     score: dict[int, float]
 
 
-def draw_all(result: StudyResult, store: Store, folder: Path, kept: Kept | None = None) -> list[Path]:
+def draw_all(result: StudyResult, store: Store, folder: Path, parts: Parts, kept: Kept | None = None) -> list[Path]:
     """Draw what there is to draw into `folder`; returns the files: ``curves``, as PNG and PDF, and ``relation``.
 
-    What `kept` knows to show the same is not drawn again.
+    Args:
+        result: the study.
+        store: where its runs are recorded.
+        folder: made if it is not there.
+        parts: makes each picture.
+        kept: what it knows to show the same is not drawn again.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    rows, panels = gather(result, store), relation.panels(result)
-    name = result.spec.name
-    made: list[Path] = []
-    if rows:
-        paths = [folder / "curves.png", folder / "curves.pdf"]
-        shown = {
-            task: {label: list(map(_shown, seeds)) for label, seeds in cells.items()} for task, cells in rows.items()
-        }
-        made += _draw(paths, digest(name, shown), kept, lambda: curves(rows, name, paths))
-    if panels:
-        path = folder / "relation.png"
-        made += _draw([path], digest(name, panels), kept, lambda: relation.scatter(panels, name, path))
-    return made
+    made = parts.make("the picture of curves", lambda: _curves(result, store, folder, kept)) or []
+    return made + (
+        parts.make("the picture of gradient flow and learning", lambda: _relation(result, folder, kept)) or []
+    )
+
+
+def _curves(result: StudyResult, store: Store, folder: Path, kept: Kept | None) -> list[Path]:
+    rows, name = gather(result, store), result.spec.name
+    if not rows:
+        return []
+    paths = [folder / "curves.png", folder / "curves.pdf"]
+    shown = {task: {label: list(map(_shown, seeds)) for label, seeds in cells.items()} for task, cells in rows.items()}
+    return _draw(paths, digest(name, shown), kept, lambda: curves(rows, name, paths))
+
+
+def _relation(result: StudyResult, folder: Path, kept: Kept | None) -> list[Path]:
+    panels, name = relation.panels(result), result.spec.name
+    if not panels:
+        return []
+    path = folder / "relation.png"
+    return _draw([path], digest(name, panels), kept, lambda: relation.scatter(panels, name, path))
 
 
 def _draw(paths: list[Path], shows: str, kept: Kept | None, draw: Callable[[], None]) -> list[Path]:
     key = paths[0].stem
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
     if kept is None:
         draw()
     elif not kept.get(key, shows) or not all(path.exists() for path in paths):
@@ -173,25 +190,19 @@ def curves(rows: dict[str, dict[str, list[Seed]]], title: str, paths: Sequence[P
         title: above all.
         paths: written to each, in the format that its ending says.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12.5, 0.6 + 3.4 * len(rows)), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(f"{title}: best setting of each cell; median and range over seeds", fontsize=10)
+    made = figure(12.5, 0.6 + 3.4 * len(rows), dpi=120)
+    made.suptitle(f"{title}: best setting of each cell; median and range over seeds", fontsize=10)
     labels = dict.fromkeys(label for cells in rows.values() for label in cells)
     styles = {label: (place, place // draw.COLOURS) for place, label in enumerate(labels)}
-    for (task, cells), axes in zip(rows.items(), figure.subplots(len(rows), 3, squeeze=False), strict=True):
+    for (task, cells), axes in zip(rows.items(), made.subplots(len(rows), 3, squeeze=False), strict=True):
         norm = NORMS[next(iter(cells.values()))[0].kind]
         for axis, when, take in ((axes[0], "before training", _before), (axes[1], "when last measured", _after)):
             lines = [draw.Line(key, [take(seed) for seed in s], *styles[key]) for key, s in cells.items()]
             draw.by_lag(axis, lines, f"{norm}, relative to lag 0", FLOOR)
-            axis.set_title(f"{task}: {when}", fontsize=9)
+            axis.set_title(f"{escape.picture(task)}: {when}", fontsize=9)
         _learning(axes[2], cells, styles)
-        axes[2].set_title(f"{task}: learning", fontsize=9)
-    for path in paths:
-        figure.savefig(path)
-        figure.set_layout_engine("none")  # every format is laid out as the first one, which takes as long as drawing
+        axes[2].set_title(f"{escape.picture(task)}: learning", fontsize=9)
+    save(made, *paths)
 
 
 def _before(seed: Seed) -> Values:
@@ -206,12 +217,14 @@ def _learning(axes: Any, cells: dict[str, list[Seed]], styles: dict[str, tuple[i
     finite = [1.0]
     for label, seeds in cells.items():
         updates, values = scores(seeds)
+        if not values.size:
+            continue  # it diverged before it was evaluated
         draw.band(axes, updates, values, legend(label, seeds), *styles[label])
         finite += values[np.isfinite(values) & (values > 0)].tolist()
     axes.set_yscale("log")
-    axes.set_ylim(0.7 * min(finite), 1.5 * max(finite))  # a band that ends in infinity leaves at the top
+    axes.set_ylim(0.7 * min(finite), min(1.5 * max(finite), draw.TOP))  # a band that ends in infinity leaves at the top
     axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlabel("update")
     axes.set_ylabel("validation score (trivial predictor 1)")
     axes.grid(True, alpha=0.25)
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    draw_legend(axes, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

@@ -59,6 +59,7 @@ class StudyResult(BaseModel):
         finished: nothing is left to do.
         experiment: id in the tracking store.
         tracking_uri: the store, without its password.
+        missing: what could not be made of it at its end, such as a picture: a sentence each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -74,6 +75,7 @@ class StudyResult(BaseModel):
     finished: bool = True
     experiment: str
     tracking_uri: str
+    missing: tuple[str, ...] = ()
 
     @property
     def failed(self) -> list[TrialResult]:

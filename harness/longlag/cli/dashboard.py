@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import options, terminal
 from longlag.packages import DASHBOARD
 
 
@@ -41,4 +41,4 @@ def dashboard(
     from longlag.study.dashboard import serve
 
     wanted = open_browser and sys.stdout.isatty()
-    serve(place, study, port, wanted, announce=typer.echo)
+    serve(place, study, port, wanted, announce=terminal.say)

@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from longlag.cli.terminal import command, console, duration, number, share, value
+from longlag import escape
+from longlag.cli.terminal import command, console, duration, number, share, styled, value
 from longlag.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from longlag.analysis.importance import Importance
     from longlag.analysis.relation import Relation
     from longlag.analysis.result import StudyResult, TrialResult
+    from longlag.parts import Parts
     from longlag.tracking.home import Home
     from longlag.training import RunResult
     from longlag.workers.requests import Execution
@@ -33,7 +35,7 @@ USUAL = {"cell": "cell", "model.depth": "depth", "optimizer": "optimizer"}
 def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
     """What is said when a run has ended."""
     result = done.result
-    lines = [f"{result.outcome}: {result.reason}{'' if done.trained else ' (found, not trained again)'}"]
+    lines = [f"{result.outcome}: {escape.line(result.reason)}{'' if done.trained else ' (found, not trained again)'}"]
     if result.test is not None:
         baseline = result.spec.task.build().baseline()
         name = next(iter(result.test))
@@ -70,25 +72,31 @@ def _options(home: Home, uri: str) -> str:
 def print_study(
     result: StudyResult,
     home: Home,
+    parts: Parts,
     relations: Sequence[Relation] = (),
     pictures: Sequence[Path] = (),
     importance: Sequence[Importance] = (),
     every: bool = False,
 ) -> None:
-    """The closing table, what to make of it, and what to type next; `every` trial, or the best `ROWS`."""
+    """The closing table, what to make of it, and what to type next; `every` trial, or the best `ROWS`.
+
+    `parts` has what could not be made of it so far; it is said at the end.
+    """
     out = console()
     shown = result.trials if every else first_trials(result)
-    out.print(study_table(result, shown))
+    parts.make("the table of trials", lambda: out.print(study_table(result, shown)))
     if len(shown) < len(result.trials):
         out.print(f"{len(result.trials) - len(shown):,} more trials are not in the table (longlag report --all)")
     for trial in [trial for trial in shown if trial.state == "failed"]:
-        out.print(f"trial {trial.number} failed: {trial.reason}", markup=False)
+        out.print(f"trial {trial.number} failed: {escape.line(trial.reason)}")
     if importance:
-        print_importance(out, importance, result)
+        parts.make("the table of importances", lambda: print_importance(out, importance, result))
     if relations:
-        print_relations(out, relations)
+        parts.make("the table of rank correlations", lambda: print_relations(out, relations))
     for path in pictures:
-        out.print(f"picture: {path}", markup=False, soft_wrap=True)
+        out.print(f"picture: {path}", soft_wrap=True)
+    for sentence in (*result.missing, *parts.failed):
+        out.print(escape.line(sentence), soft_wrap=True)
     if not result.finished or result.failed:
         out.print(
             f"done so far: {standing(result)}; "
@@ -96,7 +104,8 @@ def print_study(
             soft_wrap=True,
         )
     out.print(
-        f"Look at the curves: [b]{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}[/b]",
+        "Look at the curves:",
+        styled(f"{command()} ui {result.spec.name}{_options(home, result.tracking_uri)}", "bold"),
         soft_wrap=True,
     )
 
@@ -184,7 +193,7 @@ def _field(trial: TrialResult, path: str, result: StudyResult) -> str:
         if not isinstance(here, Mapping) or key not in here:
             return "–"  # an axis that only other choices have
         here = here[key]
-    return str(here["name"]) if isinstance(here, Mapping) else str(here)
+    return escape.line(here["name"] if isinstance(here, Mapping) else here)
 
 
 def solved_at(runs: Sequence[RunResult]) -> str:
@@ -236,7 +245,7 @@ def print_importance(out: Console, found: Sequence[Importance], result: StudyRes
     said = [each for each in found if each.share is not None]
     reasons = dict.fromkeys(each.reason for each in found if each.share is None)
     if not said:
-        out.print(f"importance of the axes: not told ({'; '.join(reasons)})", markup=False, soft_wrap=True)
+        out.print(f"importance of the axes: not told ({'; '.join(reasons)})", soft_wrap=True)
         return
     for objective in dict.fromkeys(each.objective for each in said):
         table = Table(
@@ -255,7 +264,7 @@ def print_importance(out: Console, found: Sequence[Importance], result: StudyRes
     if result.adaptive:
         out.print(
             f"({result.spec.sampler.name} looks where it is good: fANOVA is surest on random, qmc or grid trials)",
-            markup=False, soft_wrap=True,
+            soft_wrap=True,
         )  # fmt: skip
 
 

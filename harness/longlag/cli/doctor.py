@@ -38,8 +38,8 @@ def doctor(
         terminal.print_json([finding.model_dump() for finding in found])
     else:
         for finding in found:
-            typer.echo(f"{finding.state:8}  {finding.what}: {finding.about}")
+            terminal.say(f"{finding.state:8}  {finding.what}: {finding.about}")
         if not repair and any(finding.state == "wrong" for finding in found):
-            typer.echo("longlag doctor --repair puts right what can be")
+            terminal.say("longlag doctor --repair puts right what can be")
     if any(finding.state == "wrong" for finding in found):
         raise typer.Exit(1)

@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from longlag import crash
+from longlag import crash, escape
 from longlag.cli.terminal import json_alone
 from longlag.credentials import masked
 from longlag.errors import UserError, clipped, one_line, quoted, shortened, suggestion
@@ -69,7 +69,7 @@ def invoke(app: typer.Typer, arguments: list[str]) -> int:
             log.info("what was reported in one sentence:", exc_info=error.__cause__)
         return complain(str(error), USER_ERROR)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        print(escape.line(stopped), file=sys.stderr)
         return stopped.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on, as with `| head`
@@ -108,7 +108,7 @@ def debugging() -> bool:
 
 def complain(sentence: str, code: int) -> int:
     """One line on stderr, without passwords."""
-    print("error:", masked(" ".join(sentence.split())), file=sys.stderr)
+    print("error:", escape.line(masked(" ".join(sentence.split()))), file=sys.stderr)
     return code
 
 

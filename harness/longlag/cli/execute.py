@@ -8,6 +8,7 @@ from longlag.cli import display, terminal
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import RunProgress, SweepProgress
 from longlag.cli.summary import print_study, run_fields
+from longlag.parts import Parts
 from longlag.spec import RunSpec, StudySpec
 from longlag.study.queue import Workers
 from longlag.study.run import run
@@ -38,7 +39,7 @@ def one_run(
         fields = {**run_fields(done.result), **where, "trained": done.trained}
         terminal.print_json(fields)
         return
-    typer.echo("\n".join(display.run_lines(done, workspace.home, uri)))
+    terminal.say("\n".join(display.run_lines(done, workspace.home, uri)))
 
 
 def study(
@@ -48,6 +49,6 @@ def study(
     with stoppable(kept), SweepProgress() as progress:
         result = sweep(spec, workspace, workers, heartbeat_seconds=heartbeat_seconds, callbacks=[progress])
     with translate_errors(workspace.home.root):
-        print_study(result, workspace.home, json)
+        print_study(result, workspace.home, Parts(), json)
     if result.failed:
         raise typer.Exit(1)

@@ -47,11 +47,11 @@ def export(
         more = {"files": list(done.files), "onnx": onnx, "no_onnx_because": done.why_not or None}
         terminal.print_json({**fields, **more})
         return
-    typer.echo(f"{done.folder}: {', '.join(done.files)}")
-    typer.echo(
+    terminal.say(f"{done.folder}: {', '.join(done.files)}")
+    terminal.say(
         f"no model.onnx: {done.why_not}"
         if done.onnx is None
         else f"model.onnx agrees with the run's own network to {done.onnx.difference:.2g} "
         f"over {done.onnx.sequences} test sequences"
     )
-    typer.echo(f"Repeat it: longlag run --spec {done.folder / 'spec.json'}")
+    terminal.say(f"Repeat it: longlag run --spec {done.folder / 'spec.json'}")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import typer
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 
-from longlag import registry, specfile
+from longlag import escape, registry, specfile
 from longlag.cli import terminal
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import Progress
@@ -23,10 +23,12 @@ from longlag.horizons import chart, page
 from longlag.horizons.record import Record, read
 from longlag.horizons.spec import HorizonSpec, load_horizon
 from longlag.horizons.study import horizon
+from longlag.parts import Parts
 from longlag.spec import RunSpec
 from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
 from longlag.tracking import study_run
+from longlag.tracking.store import Store
 from longlag.training import RunResult
 from longlag.workspace import Workspace
 
@@ -59,32 +61,43 @@ def run(spec: HorizonSpec, workspace: Workspace, workers: Workers, where: Path |
     beside = target.with_suffix("")
     own = beside / f"{record.task if where else spec.name}.json"
     record.write(own)
-    files = sorted(beside.glob("*.json"))
-    picture = publish(files, target)
+    parts = Parts()
+    found = {file: parts.make(f"the section on {file}", partial(read, file)) for file in sorted(beside.glob("*.json"))}
+    publish({file: kept for file, kept in found.items() if kept is not None}, target, parts)
+    parts.make(
+        "the copy in the tracking store", lambda: _attach(record, spec.name, store, (own, _chart(target), target))
+    )
+    told([record], target, parts, json=json)
+
+
+def _attach(record: Record, name: str, store: Store, files: Sequence[Path]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for file in (own, picture, target):
-            shutil.copy(file, folder)
-        study_run.attach(store, store.experiment_id(spec.name), record.identity, Path(folder), {})
-    told([record], target, json=json)
+        for file in files:
+            if file.exists():
+                shutil.copy(file, folder)
+        study_run.attach(store, store.experiment_id(name), record.identity, Path(folder), {})
 
 
 def rebuild(files: Sequence[Path], target: Path, *, json: bool) -> None:
     """Chart and page from data files alone."""
-    publish(files, target)
-    told([read(file) for file in files], target, json=json)
+    records, parts = {file: read(file) for file in files}, Parts()
+    publish(records, target, parts)
+    told(list(records.values()), target, parts, json=json)
 
 
-def publish(files: Sequence[Path], target: Path) -> Path:
-    """Write the page at `target`, and its chart into the folder of the same name; returns the chart."""
-    records = [read(file) for file in files]
-    picture = target.with_suffix("") / "chart.png"
-    chart.draw(records, picture)
-    page.write(records, target, picture, files)
-    return picture
+def publish(records: Mapping[Path, Record], target: Path, parts: Parts) -> None:
+    """Write the page at `target`, and its chart into the folder of the same name."""
+    picture = _chart(target)
+    drawn = parts.make("the chart", lambda: chart.draw(list(records.values()), picture))
+    parts.make("the page", lambda: page.write(records, target, picture if drawn else None, parts))
 
 
-def told(records: Sequence[Record], target: Path, *, json: bool) -> None:
-    """What is said at the end."""
+def _chart(target: Path) -> Path:
+    return target.with_suffix("") / "chart.png"
+
+
+def told(records: Sequence[Record], target: Path, parts: Parts, *, json: bool) -> None:
+    """What is said at the end, and what could not be made."""
     if json:
         found = [
             {
@@ -97,12 +110,17 @@ def told(records: Sequence[Record], target: Path, *, json: bool) -> None:
             }
             for record in records
         ]
-        terminal.print_json({"page": str(target), "studies": found})
+        terminal.print_json({"page": str(target), "studies": found, "missing": parts.failed})
         return
-    out = terminal.console()
     for record in records:
-        out.print(table(record))
-    typer.echo(f"page: {target}, with its chart and data in {target.with_suffix('')}")
+        parts.make(f"the table of {record.task}", partial(_print, record))
+    for sentence in parts.failed:
+        terminal.say(escape.line(sentence))
+    terminal.say(f"page: {target}, with its chart and data in {target.with_suffix('')}")
+
+
+def _print(record: Record) -> None:
+    terminal.console().print(table(record))
 
 
 def table(record: Record) -> Table:
@@ -140,7 +158,7 @@ class HorizonProgress(Progress):
     """A line for every run that ends; in a terminal also the run of each worker."""
 
     def __init__(self, study: HorizonSpec) -> None:
-        super().__init__(Console(stderr=True, highlight=False))
+        super().__init__(terminal.errors())
         self.study = study
         self.slots: dict[int, _Slot] = {}
         self.trained = 0

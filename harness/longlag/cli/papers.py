@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from longlag import escape
 from longlag.analysis.result import StudyResult
 from longlag.cli import terminal
 from longlag.cli.errors import stoppable
@@ -21,6 +23,7 @@ from longlag.papers.cost import Cost
 from longlag.papers.report import Report
 from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper, names
+from longlag.parts import Parts
 from longlag.study.queue import Workers
 from longlag.tracking.home import Home
 from longlag.workers.launchers.local import how_many
@@ -44,19 +47,19 @@ def print_papers(json: bool) -> None:
         return
     titles = {"name": "paper study", "about": "paper", "arms": "arms", "judged at cpu": "claims judged at cpu"}
     terminal.print_rows(rows, {**titles, "scales": "scales"})
-    typer.echo(f"Run one: {terminal.command()} reproduce {rows[0]['name']} --scale smoke")
+    terminal.say(f"Run one: {terminal.command()} reproduce {rows[0]['name']} --scale smoke")
 
 
 def renew(page: Path) -> None:
     changed = pages.renew_summary(page, page.parent / KEPT)
-    typer.echo(f"{page}: {'renewed' if changed else 'was up to date'}")
+    terminal.say(f"{page}: {'renewed' if changed else 'was up to date'}")
 
 
 def from_file(data: Path, folder: Path | None, json: bool) -> None:
     """The pages on kept measurements, beside them unless told otherwise."""
     _, content = pages.again(data)
     written = pages.write(content, folder or data.parent, html=True)
-    _tell(content, written.html, json)
+    _tell(content, written.html, written.missing, json)
 
 
 def reproduce(
@@ -91,11 +94,11 @@ def reproduce(
             content, written, study = run(paper, scale, workspace, workers, progress)
     if write is not None:
         kept = pages.write(content, write, html=False)
-        _tell(content, kept.markdown, json)
+        _tell(content, kept.markdown, kept.missing, json)
     else:
-        _tell(content, written.html, json)
+        _tell(content, written.html, written.missing, json)
     if not json:
-        typer.echo(f"Look at the curves: {terminal.command()} ui {study}{_place(workspace.home, home)}")
+        terminal.say(f"Look at the curves: {terminal.command()} ui {study}{_place(workspace.home, home)}")
 
 
 def _place(home: Home, given: Path | None) -> str:
@@ -111,12 +114,12 @@ def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], worker
         table.add_column(column, justify="left" if column == "arm" else "right")
     for item in expected:
         each = "–" if item.seconds is None else terminal.duration(item.seconds)
-        table.add_row(item.arm, str(item.runs), str(item.left), f"{item.updates:,}", each)
+        table.add_row(escape.line(item.arm), str(item.runs), str(item.left), f"{item.updates:,}", each)
     out = terminal.console()
     out.print(table)
     for word, text in (("Reduced", size.reduced), ("What that means", size.meaning)):
         if text:
-            out.print(f"{word}: {text}", markup=False, soft_wrap=True)
+            out.print(f"{word}: {text}", soft_wrap=True)
     left = sum(item.left for item in expected)
     count = how_many(workers.count, left)
     seconds = sum(item.total for item in expected) / max(1, count)
@@ -125,24 +128,31 @@ def _print_plan(paper: PaperSpec, scale: ScaleName, expected: list[Cost], worker
     out.print(f"{left} runs to train, {time}; judges {judged} of {len(paper.claims)} claims.", soft_wrap=True)
 
 
-def _tell(content: Report, page: Path, json: bool) -> None:
-    """The table of claims and where the report is."""
+def _tell(content: Report, page: Path, missing: Sequence[str], json: bool) -> None:
+    """The table of claims, where the report is, and what could not be made of it."""
     if json:
-        terminal.print_json(fields(content, page))
+        terminal.print_json({**fields(content, page), "missing": list(missing)})
         return
+    parts = Parts()
+    parts.make("the table of claims", lambda: terminal.console().print(_claims(content)))
+    for sentence in (*missing, *parts.failed):
+        terminal.say(escape.line(sentence))
+    terminal.say(f"The report: {page}")
+
+
+def _claims(content: Report) -> Table:
     table = Table(title=f"{content.paper.name}, scale {content.record.scale}", title_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)  # fmt: skip
-    for column in ("", "claim", "published", "measured \\[interval]", "seeds", "verdict"):
+    for column in ("", "claim", "published", "measured [interval]", "seeds", "verdict"):
         table.add_column(column, overflow="fold")
     for row in content.rows:
-        measured = "\n".join(f"{item.arm}: {item.text}" for item in row.measured) or "–"
-        cells = [row.claim.id, row.claim.statement, report_markdown.published(row), measured]
+        measured = "\n".join(f"{escape.line(item.arm)}: {item.text}" for item in row.measured) or "–"
+        mark = " (unverified)" if row.claim.certainty == "recalled" else ""
+        published = f"{row.claim.published}{mark}; {row.claim.source}"
+        cells = [row.claim.id, row.claim.statement, published, measured]
         verdict = report_markdown.decision(row).replace("**", "")
-        cells = [cell.replace("[", "\\[") for cell in cells]
-        style = STYLES[row.verdict.decision]
-        table.add_row(*cells, report_markdown.seeds(row), f"[{style}]{verdict}[/{style}]")
-    terminal.console().print(table)
-    typer.echo(f"The report: {page}")
+        table.add_row(*cells, report_markdown.seeds(row), terminal.styled(verdict, STYLES[row.verdict.decision]))
+    return table
 
 
 def print_comparison(first: StudyResult, second: StudyResult, json: bool) -> None:
@@ -153,15 +163,16 @@ def print_comparison(first: StudyResult, second: StudyResult, json: bool) -> Non
         terminal.print_json({"studies": names, "points": comparing.as_json(found)})
         return
     table = Table(title=" / ".join(names), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("point", "test score, median \\[interval]", "p", "solved", "updates to solved", "p"):
+    for column in ("point", "test score, median [interval]", "p", "solved", "updates to solved", "p"):
         table.add_column(column, overflow="fold", justify="right" if column == "p" else "left")
     for item in found:
         one, other = item.first, item.second
         table.add_row(
-            *(text.replace("[", "\\[") for text in (item.point, f"{one.score}\n{other.score}")),
+            escape.line(item.point),
+            f"{one.score}\n{other.score}",
             f"{item.p_score:.2g}",
             f"{one.solved} of {one.runs}\n{other.solved} of {other.runs}",
-            f"{one.updates}\n{other.updates}".replace("[", "\\["),
+            f"{one.updates}\n{other.updates}",
             f"{item.p_updates:.2g}",
         )
     out = terminal.console()

@@ -96,9 +96,9 @@ def show(result: ProbeResult, asked: Asked, plot: Path | None, *, json: bool) ->
         out.print(_dynamics_table(result))
     for network in result.networks:
         if network.error:
-            out.print(f"{result.label(network)}: {network.error}", markup=False, soft_wrap=True)
+            out.print(f"{result.label(network)}: {network.error}", soft_wrap=True)
     said = "--plot FILE.png draws it" if picture is None else f"picture: {picture}"
-    out.print(said, markup=False, soft_wrap=True)
+    out.print(said, soft_wrap=True)
 
 
 def _table(result: ProbeResult) -> Table:

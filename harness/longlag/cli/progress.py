@@ -13,7 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from longlag import escape
 from longlag.analysis.result import State
+from longlag.cli import terminal
 from longlag.cli.terminal import duration, number, share, value
 from longlag.spec import RunSpec, StudySpec
 from longlag.study.callback import StudyCallback
@@ -48,7 +50,7 @@ class Progress(StudyCallback):
             self.live.stop()
 
     def line(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def render(self) -> RenderableType:
         return self.run_line()
@@ -105,7 +107,7 @@ class RunProgress(Progress):
     """Of `longlag run`."""
 
     def __init__(self, spec: RunSpec) -> None:
-        super().__init__(Console(stderr=True, highlight=False))
+        super().__init__(terminal.errors())
         self.run_started(spec)
 
 
@@ -145,14 +147,14 @@ class WorkerProgress(StudyCallback):
         self.sweep.line(f"worker {index + 1} died ({how}){f'; {trial} continues from its checkpoint' if trial else ''}")
 
     def render(self) -> RenderableType:
-        return Group(Text(self.trial), self.run.run_line()) if self.trial else Text("…", style="dim")
+        return Group(self.trial, self.run.run_line()) if self.trial else Text("…", style="dim")
 
 
 class SweepProgress(Progress):
     """Of `longlag sweep`: the running trials, the latest finished ones, and the time left."""
 
     def __init__(self) -> None:
-        super().__init__(Console(stderr=True, highlight=False))
+        super().__init__(terminal.errors())
         self.study: StudySpec | None = None
         self.done = self.before = 0
         self.total: int | None = None
@@ -184,7 +186,7 @@ class SweepProgress(Progress):
     def ended(self, trial: str, state: State, objective: float | None, reason: str) -> None:
         again = state == "failed" and reason.startswith(INTERRUPTED)  # it is queued again, and still to be done
         self.done += not again
-        what = self.objective(objective) if objective is not None else f"{state}: {reason}"
+        what = self.objective(objective) if objective is not None else f"{state}: {escape.line(reason)}"
         self.latest = [*self.latest[1 - LATEST :], f"{trial}: {what}"]
         if self.live is None:
             left = self.left()
@@ -231,13 +233,13 @@ class SweepProgress(Progress):
         still = "" if left is None else f", about {duration(left)} left"
         passed = duration(time.monotonic() - self.began)
         head.add_row(
-            Text(self.study.name, style="bold"),
+            terminal.styled(self.study.name, "bold"),
             ProgressBar(
                 total=1.0, completed=max((used / bound for bound, used, _ in self.used()), default=0), width=24
             ),
             f"{self.done} of {self.bounds()}, {passed}{still}",
         )
-        latest = (Text(f"  {line}", style="dim") for line in self.latest)
+        latest = (terminal.styled(f"  {line}", "dim") for line in self.latest)
         return Group(head, *latest, *(slot.render() for _, slot in sorted(self.slots.items())))
 
 

@@ -68,7 +68,7 @@ def report(
     from longlag.analysis.kept import Kept
     from longlag.analysis.pictures import draw_all
     from longlag.cli.summary import print_study
-    from longlag.errors import UserError
+    from longlag.parts import Parts
     from longlag.study.report import report as stored
 
     store = place.store()
@@ -80,8 +80,6 @@ def report(
         print_comparison(result, other, json)
         return
     folder = pictures or place.home.reports / result.spec.name
-    try:
-        draw_all(result, store, folder, Kept(folder) if pictures is None else None)
-    except OSError as error:
-        raise UserError(f"the pictures cannot be written to {folder}: {error.strerror}; give --pictures") from error
-    print_study(result, place.home, json, folder, importance, all_)
+    parts = Parts()
+    draw_all(result, store, folder, parts, Kept(folder) if pictures is None else None)
+    print_study(result, place.home, parts, json, folder, importance, all_)

@@ -51,7 +51,7 @@ def show(
         terminal.print_json(found[0] if len(found) == 1 else found)
         return
     for entry in found:
-        typer.echo(_text(entry))
+        terminal.say(_text(entry))
 
 
 def task(name: str) -> dict[str, Any]:

@@ -16,6 +16,9 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from longlag import escape
 
 WIDTH = 160  # of tables that go into a file or a pipe
 
@@ -40,9 +43,34 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2), file=STDOUT.get() or sys.stdout)
 
 
+class Literal(Console):
+    """Shows strings as they are: no markup such as ``[red]``, no codes such as ``:smile:``, no control characters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(escape.lines(text), **how)
+
+
 def console() -> Console:
     """Standard output; a pipe is not cut at 80 columns."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False, soft_wrap=False)
+    return Literal(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False)
+
+
+def errors() -> Console:
+    """Standard error, for progress."""
+    return Literal(stderr=True)
+
+
+def styled(text: object, style: str) -> Text:
+    """A string in a style of its own."""
+    return Text(escape.lines(text), style)
+
+
+def say(text: str) -> None:
+    """Print lines."""
+    typer.echo(escape.lines(text))
 
 
 def command() -> str:
@@ -76,7 +104,7 @@ def duration(seconds: float) -> str:
 def value(given: Any) -> str:
     from longlag.spec import label
 
-    return f"{given:.4g}" if isinstance(given, float) else str(label(given))
+    return f"{given:.4g}" if isinstance(given, float) else escape.line(label(given))
 
 
 # -- one run ----------------------------------------------------------------------------------------------------------
@@ -93,5 +121,5 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) ->
             entry = row.get(key, row.get("error", "") if key == "about" else "")
             text = ", ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
             shown.append(f"{text}\nneeds: {row['needs']}" if key == "about" and row.get("needs") else text)
-        table.add_row(*(text.replace("[", "\\[") for text in shown))
+        table.add_row(*shown)
     console().print(table)

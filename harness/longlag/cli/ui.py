@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from longlag.cli import options
+from longlag.cli import options, terminal
 
 
 def ui(
@@ -38,4 +38,4 @@ def ui(
     from longlag.tracking.ui import serve
 
     wanted = open_browser and sys.stdout.isatty()  # a script or a test has no use for a window
-    raise typer.Exit(serve(opened or Home.open(home), tracking_uri, port, study, wanted, announce=typer.echo))
+    raise typer.Exit(serve(opened or Home.open(home), tracking_uri, port, study, wanted, announce=terminal.say))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from longlag import escape
 from longlag.export.graph import TOLERANCE, Onnx
 from longlag.task import MappingKind
 from longlag.tracking.recorded import Recorded
 from longlag.training.trained import FREE, Trained
 
-BEST = """It is the best run of the study `{}`: of the best trial (mean validation score over its seeds) the seed
+BEST = """It is the best run of the study {}: of the best trial (mean validation score over its seeds) the seed
 with the best validation score. The test split had no part in that choice. For the study's own figures take the
 mean over seeds that `longlag report` shows, not this one seed.
 
@@ -18,13 +19,13 @@ def text(run: Recorded, trained: Trained, onnx: Onnx | None, why_not: str, asked
     """The whole README (Markdown)."""
     result, spec = run.result, trained.spec
     assert result is not None
-    title = f"{spec.cell.name} on {spec.task.name}, seed {spec.seed}"
-    chosen = BEST.format(asked.removesuffix(":best")) if asked.endswith(":best") else ""
-    test = ", ".join(f"{name} {value:.6g}" for name, value in (result.test or {}).items())
+    title = escape.markdown(f"{spec.cell.name} on {spec.task.name}, seed {spec.seed}")
+    chosen = BEST.format(escape.code(asked.removesuffix(":best"))) if asked.endswith(":best") else ""
+    test = ", ".join(f"{escape.markdown(name)} {value:.6g}" for name, value in (result.test or {}).items())
     return f"""# {title}
 
-{chosen}One training run of longlag {result.environment.get("longlag", "")}: \
-{result.outcome} ({result.reason}), {result.updates} updates, {result.parameters:,} parameters.
+{chosen}One training run of longlag {escape.markdown(result.environment.get("longlag", ""))}: \
+{result.outcome} ({escape.markdown(result.reason)}), {result.updates} updates, {result.parameters:,} parameters.
 On the test split: {test}; score {result.score:.6g} (perfect 0, trivial predictor 1).
 
 run_key `{result.run_key}`
@@ -101,7 +102,7 @@ def _shape(name: str, shape: tuple[int, ...]) -> str:
 
 def _onnx(trained: Trained, onnx: Onnx | None, why_not: str) -> str:
     if onnx is None:
-        return f"There is no model.onnx: {why_not}."
+        return f"There is no model.onnx: {escape.markdown(why_not)}."
     names = ", ".join(f"`{name}`" for name in trained.inputs)
     return f"""`model.onnx` takes {names} as above and gives `outputs`, in float32.
 Over {onnx.sequences} sequences of the test split ONNX Runtime's outputs differed from the harness's, in float32 too, by

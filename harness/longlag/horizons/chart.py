@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from longlag import escape
+from longlag.figure import figure, save
 from longlag.horizons.psi import Threshold
 from longlag.horizons.record import CellRecord, Record
 
@@ -13,26 +15,23 @@ SOLVED, FAILED, GRADIENT = "#1f77b4", "#d62728", "#7f7f7f"
 SPACE = 1.35  # how far the axis goes beyond the lags looked at, where censored values stand
 
 
-def draw(records: Sequence[Record], path: Path) -> None:
-    """All studies side by side, as a PNG.
+def draw(records: Sequence[Record], path: Path) -> Path:
+    """All studies side by side, as a PNG; returns its path.
 
     Args:
         records: one panel each.
         path: of the picture.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = max(len(record.cells) for record in records)
-    figure = Figure(figsize=(1.4 + 5.4 * len(records), 1.9 + 0.42 * rows), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, record in zip(figure.subplots(1, len(records), squeeze=False)[0], records, strict=True):
+    made = figure(1.4 + 5.4 * len(records), 1.9 + 0.42 * rows, dpi=120)
+    for axes, record in zip(made.subplots(1, len(records), squeeze=False)[0], records, strict=True):
         _panel(axes, record)
-    figure.legend(
+    made.legend(
         handles=_legend(), loc="outside lower center", ncols=2 if len(records) == 1 else 5, fontsize=8, frameon=False
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
+    save(made, path)
+    return path
 
 
 def _panel(axes: Any, record: Record) -> None:
@@ -49,11 +48,13 @@ def _panel(axes: Any, record: Record) -> None:
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_yticks(range(len(ordered)), [cell.cell for cell, _ in reversed(ordered)], fontsize=9)
+    axes.set_yticks(range(len(ordered)), [escape.picture(cell.cell) for cell, _ in reversed(ordered)], fontsize=9)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
-    axes.set_xlabel(f"lag T (steps), {spec.lag}", fontsize=9)
+    axes.set_xlabel(f"lag T (steps), {escape.picture(spec.lag)}", fontsize=9)
     updates = spec.recorded_run().training.updates
-    axes.set_title(f"{record.task}: {updates:,} updates, about {spec.parameters:,} parameters", fontsize=10)
+    axes.set_title(
+        f"{escape.picture(record.task)}: {updates:,} updates, about {spec.parameters:,} parameters", fontsize=10
+    )
     axes.grid(True, axis="x", alpha=0.25)
 
 

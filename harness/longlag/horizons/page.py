@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import yaml
 
+from longlag import escape
 from longlag.horizons.psi import Threshold
 from longlag.horizons.record import CellRecord, Record
 from longlag.horizons.relation import agreement
+from longlag.parts import Parts
 
 HEAD = """# Horizons: the longest lag that a cell learns
 
@@ -64,21 +67,23 @@ COLUMNS = (
 )
 
 
-def write(records: Sequence[Record], path: Path, chart: Path, data: Sequence[Path]) -> None:
+def write(records: Mapping[Path, Record], path: Path, chart: Path | None, parts: Parts) -> None:
     """Write the page.
 
     Args:
-        records: the studies, one section each.
+        records: the studies by their data files, one section each.
         path: of the page.
-        chart: the picture, which the page shows.
-        data: their data files, in the same order.
+        chart: the picture, which the page shows; None where there is none.
+        parts: makes each section; what it could not make so far is said at the end of the page.
     """
-    parts = [HEAD, f"![Longest lag learned by each cell]({_link(chart, path)})\n\n"]
-    parts += [_section(record, _link(file, path)) for record, file in zip(records, data, strict=True)]
-    parts.append(_method(records[0]))
-    parts.append(_environment(records))
+    texts = [HEAD, f"![Longest lag learned by each cell]({_link(chart, path)})\n\n" if chart else ""]
+    for file, record in records.items():
+        texts.append(parts.make(f"the section on {record.task}", partial(_section, record, _link(file, path))) or "")
+    texts.append(parts.make("the section on the method", lambda: _method(next(iter(records.values())))) or "")
+    texts.append(parts.make("the section on machines", lambda: _environment(list(records.values()))) or "")
+    texts += [f"{line}\n" for line in parts.section()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(parts).rstrip() + "\n", encoding="utf-8")
+    path.write_text("".join(texts).rstrip() + "\n", encoding="utf-8")
 
 
 def _link(file: Path, page: Path) -> str:
@@ -93,11 +98,12 @@ def _section(record: Record, data: str) -> str:
     seconds = sum(cell.seconds() for cell in record.cells)
     rates = ", ".join(f"{rate:g}" for rate in spec.rates)
     lines = [
-        f"## {record.task}",
+        f"## {escape.markdown(record.task)}",
         "",
         f"{first.training.updates:,} updates of {first.training.batch_size} sequences, about {spec.parameters:,} "
-        f"parameters, {first.optimizer.name} with a learning rate of {rates}; lags of {spec.shortest} to "
-        f"{spec.longest} steps (`{spec.lag}`). Solved, at the shortest lag: {record.criterion}. "
+        f"parameters, {escape.markdown(first.optimizer.name)} with a learning rate of {rates}; lags of {spec.shortest} "
+        f"to {spec.longest} steps ({escape.code(spec.lag)}). Solved, at the shortest lag: "
+        f"{escape.markdown(record.criterion)}. "
         f"{counted} counted runs, {diverged} of them diverged; {seconds / 60:.0f} minutes of processor time in all.",
         "",
         f"| {' | '.join(COLUMNS)} |",
@@ -110,16 +116,17 @@ def _section(record: Record, data: str) -> str:
         "",
         f"Data: [{Path(data).name}]({data}). The base of every run:",
         "",
-        "```yaml",
+        escape.fenced(yaml.safe_dump(spec.base, sort_keys=True), "yaml"),
+        "",
+        "",
     ]
-    lines += [yaml.safe_dump(spec.base, sort_keys=True).rstrip(), "```", "", ""]
     return "\n".join(lines)
 
 
 def _row(cell: CellRecord, fit: Threshold, record: Record) -> str:
     updates = cell.updates_to_solve()
     cells = [
-        f"`{cell.cell}`",
+        escape.code(cell.cell),
         t50(fit, record),
         interval(fit, record),
         gradient(cell),
@@ -131,7 +138,7 @@ def _row(cell: CellRecord, fit: Threshold, record: Record) -> str:
         f"{cell.seconds('counted'):.0f}",
         f"{cell.seconds():.0f}",
     ]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(escape.cell, cells))} |"
 
 
 def t50(fit: Threshold, record: Record) -> str:
@@ -178,6 +185,6 @@ def _environment(records: Sequence[Record]) -> str:
     lines = ["## Where it was run", ""]
     for record in records:
         known = {key: ", ".join(values) for key, values in record.environment.items()}
-        facts = "; ".join(f"{key} {value}" for key, value in known.items())
-        lines += [f"`{record.task}`: study `{record.identity[:12]}`; {facts}.", ""]
+        facts = escape.markdown("; ".join(f"{key} {value}" for key, value in known.items()))
+        lines += [f"{escape.code(record.task)}: study `{record.identity[:12]}`; {facts}.", ""]
     return "\n".join(lines)

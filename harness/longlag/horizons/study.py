@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from longlag import escape
 from longlag.horizons import psi
 from longlag.horizons.record import CellRecord, Phase, Record, RunRecord, environment
 from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, GRADIENTS, TOGETHER, HorizonSpec
@@ -51,7 +52,7 @@ def horizon(
     with translate_errors(workspace.home.root):
         store = workspace.store()
         note = (
-            f"Continue it with the same `longlag horizon` command.\n\n{spec.lag}: "
+            f"Continue it with the same `longlag horizon` command.\n\n{escape.code(spec.lag)}: "
             f"{spec.shortest} to {spec.longest} steps, {spec.parameters:,} parameters."
         )
         varied = {"cells": ", ".join(spec.labelled), "lag": spec.lag, "runs": spec.runs, "parameters": spec.parameters}

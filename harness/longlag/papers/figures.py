@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from longlag import escape
+from longlag.figure import figure, legend, save
 from longlag.papers.record import Record, RunRecord
 from longlag.papers.spec import PaperSpec
 from longlag.papers.statistics import rate_interval
+from longlag.parts import Parts
 
 COLUMNS = 3
 FLOOR, CEILING = 1e-6, 1e2
@@ -20,8 +24,8 @@ VANISHED = 1e-12
 Drawer = Callable[[Any, Sequence[str]], None]
 
 
-def draw(paper: PaperSpec, record: Record, folder: Path, prefix: str) -> dict[str, str]:
-    """Every picture that there is something to show in; title -> file name."""
+def draw(paper: PaperSpec, record: Record, folder: Path, prefix: str, parts: Parts) -> dict[str, str]:
+    """Every picture that there is something to show in; title -> file name. `parts` makes each."""
     result = {}
     for title, name, picture in (
         ("Learning curves", "learning", _learning),
@@ -29,7 +33,7 @@ def draw(paper: PaperSpec, record: Record, folder: Path, prefix: str) -> dict[st
         ("Gradient flow", "gradient", _gradient),
     ):
         file = f"{prefix}-{name}.png"
-        if picture(paper, record, folder / file):
+        if parts.make(f"the picture {file}", partial(picture, paper, record, folder / file)):
             result[title] = file
     return result
 
@@ -60,28 +64,24 @@ def colours(paper: PaperSpec, arms: Sequence[str]) -> dict[str, Any]:
 
 
 def label(paper: PaperSpec, arm: str) -> str:
-    return paper.arms[arm].label or arm
+    return escape.picture(paper.arms[arm].label or arm)
 
 
 def _figure(count: int, height: float = 3.4) -> tuple[Any, list[Any]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = min(COLUMNS, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(max(6.0, 4.2 * columns), height * rows), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
+    made = figure(max(6.0, 4.2 * columns), height * rows, dpi=100)
+    axes = [made.add_subplot(rows, columns, index + 1) for index in range(count)]
     for axis in axes:
         axis.grid(True, alpha=0.25)
-    return figure, axes
+    return made, axes
 
 
 def _learning(paper: PaperSpec, record: Record, path: Path) -> bool:
     """Validation score over updates: median over seeds, and a band from the least to the greatest."""
     by_task = panels(paper, record)
     tint = colours(paper, [run.arm for run in record.runs])
-    figure, axes = _figure(len(by_task))
+    made, axes = _figure(len(by_task))
     lowest, highest = 0.5, 1.5
     for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
         for arm in arms:
@@ -92,13 +92,13 @@ def _learning(paper: PaperSpec, record: Record, path: Path) -> bool:
                 lowest, highest = min(lowest, low.min()), max(highest, high.max())
         axis.axhline(1, color="0.4", linewidth=0.8, linestyle=":")
         axis.set_yscale("log")
-        axis.set_title(task, fontsize=9)
+        axis.set_title(escape.picture(task), fontsize=9)
         axis.set_xlabel("update")
-        axis.legend(fontsize=7)
+        legend(axis, fontsize=7)
     for axis in axes:  # one scale, so that panels compare
         axis.set_ylim(lowest * 0.8, highest * 1.25)
     axes[0].set_ylabel("validation score (trivial predictor 1)")
-    figure.savefig(path)
+    save(made, path)
     return True
 
 
@@ -132,7 +132,7 @@ def _success(paper: PaperSpec, record: Record, path: Path) -> bool:
             series.setdefault(own.series, []).append((own.at, arm))
     if not any(len(points) > 1 for points in series.values()):
         return False
-    figure, (axis,) = _figure(1, 3.8)
+    made, (axis,) = _figure(1, 3.8)
     names = list(series)
     for index, (name, points) in enumerate(series.items()):
         x, middle, low, high = [], [], [], []
@@ -144,12 +144,12 @@ def _success(paper: PaperSpec, record: Record, path: Path) -> bool:
             middle.append(met / len(runs))
             low.append(met / len(runs) - interval.low)
             high.append(interval.high - met / len(runs))
-        axis.errorbar(x, middle, yerr=[low, high], marker="o", capsize=3, label=name, linewidth=1.4)
-    axis.set_xlabel(paper.parameter)
+        axis.errorbar(x, middle, yerr=[low, high], marker="o", capsize=3, label=escape.picture(name), linewidth=1.4)
+    axis.set_xlabel(escape.picture(paper.parameter))
     axis.set_ylabel("share of runs that solved it")
     axis.set_ylim(-0.03, 1.03)
-    axis.legend(fontsize=8)
-    figure.savefig(path)
+    legend(axis, fontsize=8)
+    save(made, path)
     return True
 
 
@@ -161,7 +161,7 @@ def _gradient(paper: PaperSpec, record: Record, path: Path) -> bool:
     if not by_task:
         return False
     tint = colours(paper, [run.arm for run in record.runs])
-    figure, axes = _figure(len(by_task))
+    made, axes = _figure(len(by_task))
     lowest = 1.0
     for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
         for arm in arms:
@@ -173,11 +173,11 @@ def _gradient(paper: PaperSpec, record: Record, path: Path) -> bool:
                     axis.plot(lags, norms, style, color=tint[arm], label=name, linewidth=1.4)
                     lowest = min(lowest, *norms)
         axis.set_yscale("log")
-        axis.set_title(task, fontsize=9)
+        axis.set_title(escape.picture(task), fontsize=9)
         axis.set_xlabel("lag (steps)")
-        axis.legend(fontsize=7)
+        legend(axis, fontsize=7)
     for axis in axes:
         axis.set_ylim(bottom=max(lowest, VANISHED) / 2)
     axes[0].set_ylabel("‖∂L/∂h‖ over that at lag 0\n(dashed: before training)")
-    figure.savefig(path)
+    save(made, path)
     return True

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from longlag import reading
+from longlag import escape, reading
 from longlag.errors import UserError, clipped
 from longlag.papers import figures, record, report, report_html, report_markdown
 from longlag.papers.record import Record
 from longlag.papers.report import Report
 from longlag.papers.spec import PaperSpec, load_paper
+from longlag.parts import Parts
 
 DECISIONS = ("reproduced", "not reproduced", "inconclusive", "not judged")
 BEGIN, END = "<!-- papers: begin -->", "<!-- papers: end -->"
@@ -19,11 +20,12 @@ BEGIN, END = "<!-- papers: begin -->", "<!-- papers: end -->"
 
 @dataclass(frozen=True)
 class Pages:
-    """Where a report's files are."""
+    """Where a report's files are, and a sentence for each that could not be made."""
 
     data: Path
     markdown: Path
     html: Path
+    missing: tuple[str, ...] = ()
 
 
 def stem(paper: PaperSpec, scale: str) -> str:
@@ -31,30 +33,44 @@ def stem(paper: PaperSpec, scale: str) -> str:
     return paper.name if scale == "cpu" else f"{paper.name}-{scale}"
 
 
-def write(content: Report, folder: Path, html: bool = True) -> Pages:
-    """Write a report into a folder, over one of the same study and scale.
+def keep(measured: Record, paper: PaperSpec, folder: Path) -> Path:
+    """Write the measurements into a folder, from which everything else can be made; returns the file.
 
     Raises:
-        UserError: when the folder cannot be written to.
+        UserError: when it cannot be written.
     """
+    path = folder / f"{stem(paper, measured.scale)}.json"
     try:
-        return _write(content, folder, html)
+        folder.mkdir(parents=True, exist_ok=True)
+        measured.write(path)
     except OSError as error:
         raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from error
+    return path
 
 
-def _write(content: Report, folder: Path, html: bool) -> Pages:
-    folder.mkdir(parents=True, exist_ok=True)
-    name = stem(content.paper, content.record.scale)
-    pages = Pages(folder / f"{name}.json", folder / f"{name}.md", folder / f"{name}.html")
-    content.record.write(pages.data)
-    pictures = figures.draw(content.paper, content.record, folder, name)
-    text = report_markdown.markdown(content, pictures)
-    pages.markdown.write_text(text, encoding="utf-8")
+def write(content: Report, folder: Path, html: bool = True) -> Pages:
+    """Write a report into a folder, over one of the same study and scale: the measurements before all the rest.
+
+    Raises:
+        UserError: when the measurements or the page cannot be written.
+    """
+    name, parts = stem(content.paper, content.record.scale), Parts(content.missing)
+    data = keep(content.record, content.paper, folder)
+    pages = Pages(data, folder / f"{name}.md", folder / f"{name}.html")
+    try:
+        pictures = figures.draw(content.paper, content.record, folder, name, parts)
+        text = report_markdown.markdown(content, pictures, parts)
+        pages.markdown.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from error
     if html:
-        title = f"{content.paper.citation.authors} ({content.paper.citation.year}): published and measured"
-        pages.html.write_text(report_html.page(text, folder, title), encoding="utf-8")
-    return pages
+        parts.make("the HTML page", lambda: _html(content, text, pages.html))
+    return replace(pages, missing=tuple(parts.failed))
+
+
+def _html(content: Report, text: str, path: Path) -> None:
+    title = f"{content.paper.citation.authors} ({content.paper.citation.year}): published and measured"
+    path.write_text(report_html.page(text, path.parent, title), encoding="utf-8")
 
 
 def again(data: Path, simulate: bool = True) -> tuple[PaperSpec, Report]:
@@ -76,10 +92,12 @@ def summary(folder: Path, link: str) -> str:
     for data in sorted(folder.glob("*.json")):
         paper, content = again(data, simulate=False)
         by_verdict = {name: [i for i, verdict in content.decisions.items() if verdict == name] for name in DECISIONS}
-        who = f"[{paper.citation.authors} ({paper.citation.year})]({link}{data.stem}.md)"
+        who = f"[{escape.markdown(paper.citation.authors)} ({paper.citation.year})]({link}{data.stem}.md)"
         seeds = sorted({len(content.record.of(run.arm)) for run in content.record.runs})
         told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
-        rows.append([who, content.record.scale, told, *(", ".join(ids) or "–" for ids in by_verdict.values())])
+        rows.append(
+            [who, content.record.scale, told, *(escape.markdown(", ".join(ids)) or "–" for ids in by_verdict.values())]
+        )
     if not rows:
         return "None is kept so far.\n"
     columns = ["paper", "scale", "seeds", *DECISIONS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics as averages
 from dataclasses import dataclass
+from functools import partial
 
 from longlag.errors import UserError
 from longlag.papers import statistics
@@ -13,6 +14,7 @@ from longlag.papers.record import Record, spec_hash
 from longlag.papers.relations import Sample, count
 from longlag.papers.spec import PaperSpec, Scale
 from longlag.papers.verdict import Verdict, judge
+from longlag.parts import Parts
 
 NOT_JUDGED = Verdict("not judged")
 
@@ -49,12 +51,14 @@ class Report:
         paper, record: of what.
         rows: one a claim, in the study's order; those that the scale does not judge have no measurements.
         changed: the study's file is another one than when it was measured.
+        missing: what could not be computed, a sentence each.
     """
 
     paper: PaperSpec
     record: Record
     rows: tuple[Row, ...]
     changed: bool
+    missing: tuple[str, ...] = ()
 
     @property
     def scale(self) -> Scale:
@@ -75,14 +79,16 @@ def build(paper: PaperSpec, record: Record, simulate: bool = True) -> Report:
         raise UserError(f"the measurements are of {record.paper} at scale {record.scale}, not of {paper.name}")
     samples = record.samples(paper)
     judged = paper.judged(record.scale)
-    verdicts = judge(judged, samples, paper.rule, simulate) if judged else {}
+    parts = Parts()
+    verdicts = parts.make("the verdicts", lambda: judge(judged, samples, paper.rule, simulate) if judged else {}) or {}
     rows = []
     for claim in paper.claims:
         if claim.id in verdicts:
-            rows.append(Row(claim, measured(claim, samples), verdicts[claim.id]))
+            figures = parts.make(f"what was measured for claim {claim.id}", partial(measured, claim, samples))
+            rows.append(Row(claim, figures or (), verdicts[claim.id]))
         else:
             rows.append(Row(claim, (), NOT_JUDGED))
-    return Report(paper, record, tuple(rows), record.spec_hash != spec_hash(paper))
+    return Report(paper, record, tuple(rows), record.spec_hash != spec_hash(paper), tuple(parts.failed))
 
 
 def measured(claim: Claim, samples: dict[tuple[str, str], Sample]) -> tuple[Measured, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import html
 import re
 from pathlib import Path
+
+from longlag import escape
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }
@@ -27,7 +28,7 @@ def page(markdown: str, folder: Path, title: str) -> str:
     text = re.sub(r"<!--.*?-->\n?", "", markdown, count=1).replace("<br>", breaks)
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text).replace(breaks, "<br>")
     body = re.sub(r'src="([^"]+\.png)"', lambda match: f'src="{_inside(folder / match[1])}"', body)
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{escape.html(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}</body></html>\n'
 
 

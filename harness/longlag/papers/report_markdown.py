@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import statistics as averages
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from longlag import escape
 from longlag.papers.claims import CERTAINTIES
 from longlag.papers.record import RunRecord
 from longlag.papers.relations import Sample
 from longlag.papers.report import Report, Row, further, median
+from longlag.parts import Parts
 
 WIDTH = 12  # of an abbreviated hash
 CAPTIONS = {
@@ -23,18 +25,33 @@ CAPTIONS = {
 }
 
 
-def markdown(report: Report, pictures: Mapping[str, str]) -> str:
-    """The page; `pictures` are files beside it, by title."""
-    parts = [*_head(report), *_claims(report), *_pictures(pictures), *_runs(report), *_deviations(report)]
-    parts += [*_tests(report), *_study(report), *_environment(report)]
-    return "\n".join(parts).rstrip() + "\n"
+def markdown(report: Report, pictures: Mapping[str, str], parts: Parts) -> str:
+    """The page.
+
+    Args:
+        report: its content.
+        pictures: files beside it, by title.
+        parts: makes each section; what it could not make so far is said at the end of the page.
+    """
+    sections: dict[str, Callable[[], list[str]]] = {
+        "the head of the page": lambda: _head(report),
+        "the section Claims": lambda: _claims(report),
+        "the section of pictures": lambda: _pictures(pictures),
+        "the section Arms": lambda: _runs(report),
+        "the section Deviations": lambda: _deviations(report),
+        "the section Tests": lambda: _tests(report),
+        "the section Study": lambda: _study(report),
+        "the section Environment": lambda: _environment(report),
+    }
+    lines = [line for what, section in sections.items() for line in parts.make(what, section) or []]
+    return "\n".join([*lines, *parts.section()]).rstrip() + "\n"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """A Markdown table and an empty line."""
 
     def line(cells: Sequence[Any]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(map(escape.cell, cells)) + " |"
 
     return [line(columns), line(["---"] * len(columns)), *map(line, rows), ""]
 
@@ -43,8 +60,9 @@ def _head(report: Report) -> list[str]:
     paper, record = report.paper, report.record
     command = f"longlag reproduce {paper.name} --scale {record.scale}"
     made = f"<!-- Written by `{command}`; not edited by hand. -->"
-    lines = [made, f"# {paper.citation.authors} ({paper.citation.year}), scale {record.scale}", ""]
-    lines += [paper.citation.text, "", paper.summary, ""]
+    who = f"{escape.markdown(paper.citation.authors)} ({paper.citation.year})"
+    lines = [made, f"# {who}, scale {record.scale}", ""]
+    lines += [escape.markdown(paper.citation.text), "", escape.markdown(paper.summary), ""]
     if report.changed:
         lines += [
             "**The study's file has changed since this was measured;** the claims are judged as they stand now.",
@@ -57,27 +75,31 @@ def _head(report: Report) -> list[str]:
     about = f"Of {judged} claims judged at this scale: {told}." if judged else "No claim is judged at this scale."
     lines += [about + (f" {left} not judged." if left and judged else ""), ""]
     if report.scale.reduced:
-        lines += [f"**Reduced at this scale.** {report.scale.reduced}", ""]
+        lines += [f"**Reduced at this scale.** {escape.markdown(report.scale.reduced)}", ""]
     if report.scale.meaning:
-        lines += [f"**What that means.** {report.scale.meaning}", ""]
+        lines += [f"**What that means.** {escape.markdown(report.scale.meaning)}", ""]
     return lines
 
 
 def _claims(report: Report) -> list[str]:
-    rows = [[row.claim.id, row.claim.statement, published(row), measured(row), seeds(row), decision(row)]
-            for row in report.rows]  # fmt: skip
+    rows = [[escape.markdown(row.claim.id), escape.markdown(row.claim.statement), published(row), measured(row),
+             seeds(row), decision(row)] for row in report.rows]  # fmt: skip
     lines = ["## Claims", "", *table(["", "claim", "published", "measured [interval]", "seeds", "verdict"], rows)]
-    notes = [f"- **{row.claim.id}** {row.claim.note}" for row in report.rows if row.claim.note]
+    notes = [
+        f"- **{escape.markdown(row.claim.id)}** {escape.markdown(row.claim.note)}"
+        for row in report.rows
+        if row.claim.note
+    ]
     return [*lines, *notes, ""] if notes else lines
 
 
 def published(row: Row) -> str:
     mark = " (*unverified*)" if row.claim.certainty == "recalled" else ""
-    return f"{row.claim.published}{mark}; {row.claim.source}"
+    return f"{escape.markdown(row.claim.published)}{mark}; {escape.markdown(row.claim.source)}"
 
 
 def measured(row: Row) -> str:
-    return "<br>".join(f"`{item.arm}` {item.text}" for item in row.measured) or "–"
+    return "<br>".join(f"{escape.code(item.arm)} {item.text}" for item in row.measured) or "–"
 
 
 def seeds(row: Row) -> str:
@@ -93,7 +115,8 @@ def decision(row: Row) -> str:
 def _pictures(pictures: Mapping[str, str]) -> list[str]:
     lines: list[str] = []
     for title, file in pictures.items():
-        lines += [f"## {title}", "", f"![{title}]({file})", ""]
+        shown = escape.markdown(title)
+        lines += [f"## {shown}", "", f"![{shown}]({file})", ""]
         if title in CAPTIONS:
             lines += [CAPTIONS[title], ""]
     return lines
@@ -104,7 +127,8 @@ def _runs(report: Report) -> list[str]:
     for arm in dict.fromkeys(run.arm for run in report.record.runs):
         runs = report.record.of(arm)
         rows.append([
-            f"`{arm}`", report.paper.arms[arm].label or arm, len(runs), f"{runs[0].parameters:,}",
+            escape.code(arm), escape.markdown(report.paper.arms[arm].label or arm), len(runs),
+            f"{runs[0].parameters:,}",
             median(Sample(tuple(run.values["score"] for run in runs))),
             solved(runs), sum(run.outcome == "diverged" for run in runs),
             f"{averages.fmean(run.seconds for run in runs):.0f} s",
@@ -126,8 +150,9 @@ def _searched(report: Report) -> list[str]:
         for path, value in chosen.items():
             values = search.space.get(path, []) if search else []
             end = len(values) > 2 and value in (values[0], values[-1])
-            told.append(f"{path} = {value}{' (at an end of what was searched)' if end else ''}")
-        lines.append(f"- Searched first, with seeds of its own: `{arm}`, {', '.join(told)}.")
+            where = " (at an end of what was searched)" if end else ""
+            told.append(f"{escape.markdown(path)} = {escape.markdown(value)}{where}")
+        lines.append(f"- Searched first, with seeds of its own: {escape.code(arm)}, {', '.join(told)}.")
     return [*lines, ""] if lines else []
 
 
@@ -143,13 +168,19 @@ def _deviations(report: Report) -> list[str]:
     own = [item for item in report.paper.deviations if report.record.scale in item.scales]
     if not own:
         return []
-    return ["## Deviations from the paper", "", *(f"- {item.what} *{item.why}*" for item in own), ""]
+    return [
+        "## Deviations from the paper",
+        "",
+        *(f"- {escape.markdown(item.what)} *{escape.markdown(item.why)}*" for item in own),
+        "",
+    ]
 
 
 def _tests(report: Report) -> list[str]:
     rows = [
         [
-            row.claim.id, row.verdict.evidence.test, f"{row.verdict.evidence.for_:.3g}", f"{row.verdict.for_:.3g}",
+            escape.markdown(row.claim.id), row.verdict.evidence.test,
+            f"{row.verdict.evidence.for_:.3g}", f"{row.verdict.for_:.3g}",
             f"{row.verdict.evidence.against:.3g}", f"{row.verdict.against:.3g}", CERTAINTIES[row.claim.certainty],
         ]
         for row in report.rows
@@ -176,7 +207,7 @@ def _study(report: Report) -> list[str]:
     if record.chosen:
         kept["chosen by search"] = record.chosen
     text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
-    return ["## Study", "", "```yaml", text.rstrip(), "```", ""]
+    return ["## Study", "", escape.fenced(text, "yaml"), ""]
 
 
 def _environment(report: Report) -> list[str]:
@@ -187,6 +218,6 @@ def _environment(report: Report) -> list[str]:
         ["run keys", " ".join(f"`{run.run_key[:8]}`" for run in record.runs)],
         ["measured", record.date],
         ["time", f"{record.seconds / 60:.1f} minutes of training, all runs together"],
-        *([name, value] for name, value in record.environment.items()),
+        *([escape.markdown(name), escape.markdown(value)] for name, value in record.environment.items()),
     ]
     return ["## Environment", "", *table(["", ""], rows)]

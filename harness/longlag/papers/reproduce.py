@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.papers import cost, pages, plan, record, report
@@ -10,6 +12,7 @@ from longlag.papers.cost import Cost
 from longlag.papers.pages import Pages
 from longlag.papers.report import Report
 from longlag.papers.spec import PaperSpec
+from longlag.parts import Parts
 from longlag.spec import RunSpec, StudySpec
 from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
@@ -77,12 +80,17 @@ def run(
     result = _sweep(spec, workspace, workers, callback)
     store = workspace.store()
     kept = record.collect(paper, scale, entries, result, store, chosen, len(searches))
-    content = report.build(paper, kept)
     folder = workspace.home.reports / f"{paper.name}-{scale}"
+    pages.keep(kept, paper, folder)
+    content = report.build(paper, kept)
     written = pages.write(content, folder)
     tags = {f"verdict.{claim}": decision for claim, decision in content.decisions.items()}
-    study_run.attach(store, result.experiment, spec.identity(), folder, tags)
-    return content, written, spec.name
+    parts = Parts()
+    parts.make(
+        "the copy of the report in the tracking store",
+        lambda: study_run.attach(store, result.experiment, spec.identity(), folder, tags),
+    )
+    return content, replace(written, missing=(*result.missing, *written.missing, *parts.failed)), spec.name
 
 
 def _sweep(spec: StudySpec, workspace: Workspace, workers: Workers, callback: StudyCallback) -> StudyResult:

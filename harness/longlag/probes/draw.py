@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from longlag import escape
+from longlag.figure import figure, legend, save
 from longlag.probes.flow import Values
 from longlag.probes.scalars import underflow
 
@@ -37,10 +39,14 @@ class Line:
 
 
 def rows(seeds: Sequence[Values]) -> Values:
-    """The norms over that at lag 0, ``[seeds, L]``, as far as the shortest goes."""
-    length = min(map(len, seeds))
+    """The norms over that at lag 0, ``[seeds, L]``, as far as the shortest goes.
+
+    A run that diverged may have no number at any lag: it is left out.
+    """
+    known = [values for values in seeds if len(values)]
+    length = min(map(len, known), default=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.stack([values[:length] / values[0] for values in seeds])
+        return np.array([values[:length] / values[0] for values in known]).reshape(len(known), length)
 
 
 def relative(seeds: Sequence[Values]) -> tuple[Values, Values, Values]:
@@ -61,16 +67,12 @@ def flow(lines: Sequence[Line], path: Path, title: str, ylabel: str, floor: floa
         ylabel: what the norm is of.
         floor: where the logarithmic axis ends at the latest; what is below is cut off.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.2), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    made = figure(9, 5.2, dpi=120)
+    axes = made.subplots()
     by_lag(axes, lines, ylabel, floor)
-    axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure.savefig(path)
+    axes.set_title(escape.picture(title), fontsize=10)
+    legend(axes, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    save(made, path)
 
 
 def by_lag(axes: Any, lines: Sequence[Line], ylabel: str, floor: float) -> None:
@@ -88,6 +90,8 @@ def by_lag(axes: Any, lines: Sequence[Line], ylabel: str, floor: float) -> None:
 def _line(axes: Any, line: Line) -> tuple[float, float]:
     """Draw one line; returns its least value that is not zero, and its greatest."""
     values = rows(line.seeds)
+    if not values.size:
+        return 1.0, 1.0
     middle = np.median(values, 0)
     band(axes, np.arange(len(middle)), values, line.label, line.colour, line.style)
     zero, drawn = underflow(middle), _positive(middle)
@@ -102,7 +106,7 @@ def band(axes: Any, x: Values | NDArray[np.int64], values: Values, label: str, c
     For a logarithmic axis: where the median is zero or infinite there is no line; the band continues to the edge.
     """
     axes.plot(x, _positive(np.median(values, 0)), STYLES[style % len(STYLES)], color=_colour(colour), linewidth=1.5,
-              label=label)  # fmt: skip
+              label=escape.picture(label))  # fmt: skip
     if len(values) > 1:
         low, high = np.maximum(values.min(0), BOTTOM), np.minimum(values.max(0), TOP)
         axes.fill_between(x, low, high, color=_colour(colour), alpha=0.18, linewidth=0)
@@ -122,17 +126,13 @@ def scatter(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, bool]]]], path: Path, title: str, ylabel: str
 ) -> None:
     """Points by panel and cell, each with x, y and whether it is filled; y that is infinite stands at the top."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(0.8 + 4.6 * len(panels), 4.2), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(f"{title} (filled: solved)", fontsize=10)
+    made = figure(0.8 + 4.6 * len(panels), 4.2, dpi=120)
+    made.suptitle(f"{escape.picture(title)} (filled: solved)", fontsize=10)
     for place, (axes, (name, cells)) in enumerate(
-        zip(figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items(), strict=True)
+        zip(made.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items(), strict=True)
     ):
         finite = [y for points in cells.values() for _, y, _ in points if np.isfinite(y)]
-        ceiling = 1.3 * max(finite, default=1.0)
+        ceiling = min(1.3 * max(finite, default=1.0), TOP)
         for number, (cell, points) in enumerate(cells.items()):
             _points(axes, cell, points, number, ceiling)
         if finite and min(finite) > 0:
@@ -142,8 +142,8 @@ def scatter(
         axes.grid(True, alpha=0.25)
         if not place:
             axes.set_ylabel(ylabel, fontsize=9)
-            axes.legend(fontsize=7)
-    figure.savefig(path)
+            legend(axes, fontsize=7)
+    save(made, path)
 
 
 def _points(axes: Any, cell: str, points: Sequence[tuple[float, float, bool]], number: int, ceiling: float) -> None:
@@ -151,4 +151,6 @@ def _points(axes: Any, cell: str, points: Sequence[tuple[float, float, bool]], n
     x = [point[0] for point in points]
     y = [point[1] if np.isfinite(point[1]) else ceiling for point in points]
     faces = [colour if point[2] else "none" for point in points]
-    axes.scatter(x, y, facecolors=faces, edgecolors=[colour] * len(points), label=cell, s=28, linewidths=1.2)
+    axes.scatter(
+        x, y, facecolors=faces, edgecolors=[colour] * len(points), label=escape.picture(cell), s=28, linewidths=1.2
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from longlag import escape
 from longlag.spec import ARM, RunSpec, StudySpec, label
 from longlag.spec.axes import restored
 from longlag.tracking import describe
@@ -22,12 +23,11 @@ def note(spec: StudySpec) -> str:
     given = spec.model_dump(mode="json", exclude_defaults=True, exclude={"description"})
     if spec.arms:
         given = {**given, "arms": list(spec.arms), "space": {k: v for k, v in given["space"].items() if k != ARM}}
-    fields = describe.clip(yaml.safe_dump(_brief(given), sort_keys=False), 10_000).rstrip()
-    about = f"{describe.clip(spec.description.strip(), 5_000)}\n\n" if spec.description.strip() else ""
+    fields = escape.fenced(escape.mlflow(yaml.safe_dump(_brief(given), sort_keys=False), 10_000), "yaml")
+    about = f"{escape.mlflow(escape.markdown(spec.description), 8_000)}\n\n" if spec.description.strip() else ""
     return (
         f"{about}Continue it with `longlag sweep {spec.name}`, read it with `longlag report {spec.name}`. "
-        f"What is cut short here is complete in `{FILE}`, a file of the run `{spec.name}`.\n\n"
-        f"```yaml\n{fields}\n```\n"
+        f"What is cut short here is complete in `{FILE}`, a file of the run `{spec.name}`.\n\n{fields}\n"
     )
 
 

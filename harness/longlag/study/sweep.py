@@ -11,6 +11,7 @@ from longlag.analysis.importance import importances
 from longlag.analysis.kept import Kept
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
+from longlag.parts import Parts
 from longlag.spec import StudySpec, require_for_study
 from longlag.study import figures, queue, space
 from longlag.study.callback import SlotCallbacks, StudyCallback
@@ -120,16 +121,23 @@ def complete(
 
 
 def conclude(study_store: StudyStore, config: WorkerConfig, store: Store) -> StudyResult:
-    """The result of a finished study: its pictures are drawn, its best run is registered, its own run ended."""
+    """The result of a finished study: its own run is ended, its best run registered, its pictures are drawn."""
     assert config.parent is not None
     result = collect(study_store, store, config.experiment)
+    own = config.parent
+    study_run.end(store, own, "FAILED" if result.failed else "FINISHED", summary(result))
+    parts = Parts()
+    parts.make("the study's best model", lambda: _log_best(study_store, config, store, result))
+    folder = store.home.reports / study_store.spec.name
+    kept = Kept(folder)
+    drawn = pictures.draw_all(result, store, folder, parts, kept)
+    parts.make("the copy of the pictures in the tracking store", lambda: study_run.add_files(store, own, drawn))
+    parts.make("the importances of the axes", lambda: importances(result, kept))  # the report has them from there
+    return result.model_copy(update={"missing": tuple(parts.failed)})
+
+
+def _log_best(study_store: StudyStore, config: WorkerConfig, store: Store, result: StudyResult) -> None:
     found = best_run(result)
     if found is not None:
         with suppress(UserError), study_store.lock():  # adopted from an older version, which kept no weights
             models.log_best(store, config.experiment, study_store.spec.name, found.run_id)
-    folder = store.home.reports / study_store.spec.name
-    kept = Kept(folder)
-    drawn = pictures.draw_all(result, store, folder, kept)
-    importances(result, kept)  # for the report, which takes seconds longer without
-    study_run.end(store, config.parent, "FAILED" if result.failed else "FINISHED", summary(result), drawn)
-    return result

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from longlag import escape
 from longlag.credentials import bare
 from longlag.errors import one_line
 from longlag.log import log
+from longlag.parts import Parts
 from longlag.probes import Curve
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
@@ -61,8 +63,8 @@ class MlflowCallback(RunCallback):
         self.spool = spool
         self._upload: PendingUpload | None = None
         self.client, self.experiment_id, self.parent = client, experiment_id, parent
-        self.name = None if name is None else describe.clip(name, describe.NAME_LIMIT)
-        self.tags = {key: describe.clip(value, describe.TAG_LIMIT) for key, value in (tags or {}).items()}
+        self.name = None if name is None else escape.mlflow(name, describe.NAME_LIMIT)
+        self.tags = {key: escape.mlflow(value, describe.TAG_LIMIT) for key, value in (tags or {}).items()}
         self.run_id: str | None = None
         self._ended = False
         self._spec: RunSpec
@@ -133,13 +135,11 @@ class MlflowCallback(RunCallback):
         self._files[WEIGHTS] = packed(self._spec, kept)  # for `finished`
 
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
-        columns = task.table(outputs, answer, batch)
+        parts = Parts()
         with tempfile.TemporaryDirectory() as made:
-            with (Path(made) / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
-                rows = csv.writer(file)  # MLflow's UI shows such a file as a table
-                rows.writerow(columns)
-                rows.writerows(zip(*columns.values(), strict=True))
-            figures.predictions(task, outputs, answer, batch, Path(made) / "predictions.png")
+            table, picture = Path(made) / "predictions.csv", Path(made) / "predictions.png"
+            parts.make("the table of predictions", lambda: _write(task.table(outputs, answer, batch), table))
+            parts.make("the picture of predictions", lambda: figures.predictions(task, outputs, answer, batch, picture))
             self._files |= {path.name: path.read_bytes() for path in Path(made).iterdir()}  # for `finished`
 
     def finished(self, result: RunResult) -> None:
@@ -178,7 +178,7 @@ class MlflowCallback(RunCallback):
         assert self._upload is not None
         self._upload.metrics = self._buffer
         self._upload.status, self._upload.ended = status, int(time.time() * 1000)
-        self._upload.last_tags = {"outcome": result.outcome, "reason": result.reason}
+        self._upload.last_tags = {"outcome": result.outcome, "reason": escape.mlflow(result.reason, describe.TAG_LIMIT)}
         spool.keep(self._upload, files)
         self._ended = True
 
@@ -322,6 +322,14 @@ class MlflowCallback(RunCallback):
     def _end(self, status: str, outcome: str, reason: str) -> None:
         from mlflow.entities import RunTag
 
-        self._flush([RunTag("outcome", outcome), RunTag("reason", reason)])
+        self._flush([RunTag("outcome", outcome), RunTag("reason", escape.mlflow(reason, describe.TAG_LIMIT))])
         self.client.set_terminated(self._id, status)
         self._ended = True
+
+
+def _write(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
+    """A table as MLflow's UI shows it."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        rows.writerows(zip(*columns.values(), strict=True))

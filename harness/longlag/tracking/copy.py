@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from longlag import escape
 from longlag.tracking import artifacts, describe
 from longlag.tracking.spool import BATCH, PARAMETERS
 
@@ -45,12 +46,12 @@ def copy(
         own[describe.PARENT] = parent
     if describe.STUDY in tags:
         own["study"] = tags[describe.STUDY]
-    own |= {key: describe.clip(value, describe.TAG_LIMIT) for key, value in tags.items()}
+    own |= {key: escape.mlflow(value, describe.TAG_LIMIT) for key, value in tags.items()}
     made = client.create_run(
         experiment_id,
         start_time=source.info.start_time,
         tags={**kept, **own},
-        run_name=describe.clip(name or source.info.run_name, describe.NAME_LIMIT),
+        run_name=escape.mlflow(name or source.info.run_name, describe.NAME_LIMIT),
     )
     run_id = str(made.info.run_id)
     params = [Param(key, value) for key, value in source.data.params.items()]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from longlag import processes, registry
+from longlag import escape, processes, registry
 from longlag.spec import RunSpec
 from longlag.training.result import RunResult
 
@@ -42,7 +42,7 @@ def parameters(spec: RunSpec) -> dict[str, str]:
         elif value is None:
             flat[path] = "none"
         else:
-            flat[path] = clip(value if isinstance(value, str) else json.dumps(value), PARAMETER_LIMIT)
+            flat[path] = escape.mlflow(value if isinstance(value, str) else json.dumps(value), PARAMETER_LIMIT)
 
     walk("", spec.model_dump(mode="json"))
     return flat
@@ -67,7 +67,7 @@ def tags(spec: RunSpec, environment: Mapping[str, str]) -> dict[str, str]:
     }
     others = {f"environment.{key}": value for key, value in environment.items() if key not in named}
     found = {**named, **others, **process()}
-    return {key: clip(value, TAG_LIMIT) for key, value in found.items() if value}
+    return {key: escape.mlflow(value, TAG_LIMIT) for key, value in found.items() if value}
 
 
 def colour(cell: str, depth: int) -> str:
@@ -147,8 +147,3 @@ def _type(feature: Any) -> dict[str, Any]:
     for _ in range(depth):
         described = {"type": "array", "items": described}
     return described
-
-
-def clip(text: str, limit: int) -> str:
-    """A text that has room for so many characters: MLflow refuses a longer note, and cuts others with a warning."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

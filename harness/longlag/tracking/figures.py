@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from longlag.figure import figure, literal, save
 from longlag.task import Answer, Array, Batch, Task
 from longlag.tracking import svg
 from longlag.tracking.lags import lags as chosen_lags
@@ -54,18 +55,15 @@ def predictions(task: Task, outputs: Array, answer: Answer | None, batch: Batch,
     """The first examples of a batch with what a model made of them, as the task draws them; False for no picture."""
     if not task.drawn:
         return False
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     count = min(batch.size, EXAMPLES)
-    figure = Figure(figsize=(9, 0.4 + 2.2 * count), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    made = figure(9, 0.4 + 2.2 * count, dpi=100)
     # one after the other: the first tells a task that has no picture after all
     for index in range(count):
-        if not task.draw(figure.add_subplot(count, 1, index + 1), outputs, answer, batch, index):
+        if not task.draw(made.add_subplot(count, 1, index + 1), outputs, answer, batch, index):
             return False
-    figure.suptitle(f"{type(task).__name__}: the first sequences of the test split", fontsize=12)
-    figure.savefig(path)
+    made.suptitle(f"{type(task).__name__}: the first sequences of the test split", fontsize=12)
+    literal(made)
+    save(made, path)
     return True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
+from longlag import escape
 from longlag.log import log
 from longlag.spec import RunSpec
 from longlag.tracking import artifacts, describe
@@ -54,9 +55,9 @@ def restore(
         uri=store.uri,
         experiment_id=experiment_id,
         run_id=None,
-        name=describe.clip(name(result.spec), describe.NAME_LIMIT),
+        name=escape.mlflow(name(result.spec), describe.NAME_LIMIT),
         started=int((ended - result.wall_seconds) * 1000),
-        tags={**own, **{key: describe.clip(value, describe.TAG_LIMIT) for key, value in tags.items()}},
+        tags={**own, **{key: escape.mlflow(value, describe.TAG_LIMIT) for key, value in tags.items()}},
         params=describe.parameters(result.spec),
     )
     made = upload.begin(store.client)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from longlag import escape
+from longlag.parts import Parts
 from longlag.tracking import describe, views
 from longlag.tracking.spool import PARAMETERS
 from longlag.tracking.store import Store
@@ -27,7 +29,7 @@ def begin(store: Store, experiment_id: str, name: str, tags: Mapping[str, str], 
                 client.set_tag(run.info.run_id, key, value)
         identifier = str(run.info.run_id)
         before = run.data.params
-        values = {key: describe.clip(str(value), describe.PARAMETER_LIMIT) for key, value in parameters.items()}
+        values = {key: escape.mlflow(value, describe.PARAMETER_LIMIT) for key, value in parameters.items()}
         new = [Param(key, value) for key, value in values.items() if key not in before]
         for start in range(0, len(new), PARAMETERS):
             client.log_batch(identifier, params=new[start : start + PARAMETERS])
@@ -47,15 +49,19 @@ def end(
     run_id: str,
     status: Literal["FINISHED", "FAILED", "KILLED"],
     metrics: Mapping[str, float],
-    files: Sequence[Path] = (),
 ) -> None:
-    """Set the run to its end, with its numbers and files, and bring the study's page up to date."""
-    for path in files:
-        store.client.log_artifact(run_id, str(path))
+    """Set the run to its end, with its numbers, and bring the study's page up to date."""
     for name, value in metrics.items():
         store.client.log_metric(run_id, describe.metric_name(name), value)
     store.client.set_terminated(run_id, status)
-    views.save(store.client, store.client.get_run(run_id).info.experiment_id)
+    experiment = store.client.get_run(run_id).info.experiment_id
+    Parts().make("the charts of the study in MLflow", lambda: views.save(store.client, experiment))
+
+
+def add_files(store: Store, run_id: str, files: Sequence[Path]) -> None:
+    """Keep copies of files with the run."""
+    for path in files:
+        store.client.log_artifact(run_id, str(path))
 
 
 def attach(store: Store, experiment_id: str, identity: str, folder: Path, tags: Mapping[str, str]) -> None:
@@ -63,7 +69,8 @@ def attach(store: Store, experiment_id: str, identity: str, folder: Path, tags: 
     for run in _named(store, experiment_id, identity):
         store.client.log_artifacts(run.info.run_id, str(folder), "report")
         for key, value in tags.items():
-            store.client.set_tag(run.info.run_id, key, value)
+            key = describe.metric_name(key)
+            store.client.set_tag(run.info.run_id, key, escape.mlflow(value, describe.TAG_LIMIT))
         return
 
 

@@ -11,10 +11,11 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
+
+from longlag import escape
 
 Values = NDArray[np.float64]
 
@@ -187,7 +188,7 @@ def page(width: float, height: float, title: str, parts: Sequence[str]) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(text)}</text>' if text else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape.html(text)}</text>' if text else ""
 
 
 def _name(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longlag import files
+from longlag.parts import Parts
 from longlag.probes import Curve
 from longlag.probes.flow import QUANTILES, by_layer
 from longlag.tracking import figures
@@ -188,7 +190,12 @@ class Flow:
         # under one key: safetensors writes several in an order that changes from file to file
         data = files.sealed_tensors(save(self.arrays(), metadata={"longlag": about}))
         (folder / f"{self.name}.safetensors").write_bytes(data)
-        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.svg", self.norm, map=map)
+        self._draw(folder, map=map)
+
+    def _draw(self, folder: Path, **what: bool) -> None:
+        path = folder / f"{self.name}.svg"
+        draw = partial(figures.through_time, self.updates, self.by_lag(), path, self.norm, **what)
+        Parts().make(f"the picture {path.name}", draw)
 
 
 class Training(Flow):
@@ -223,7 +230,7 @@ class Training(Flow):
         """The arrays, compressed (``numpy.load``), and the picture into `folder`."""
         arrays: dict[str, Any] = dict(self.arrays())
         np.savez_compressed(folder / f"{self.name}.npz", **arrays)
-        figures.through_time(self.updates, self.by_lag(), folder / f"{self.name}.svg", self.norm, lines=False)
+        self._draw(folder, lines=False)
 
 
 def _stack(rows: Sequence[Values]) -> Values:
