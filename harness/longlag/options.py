@@ -58,6 +58,11 @@ def _problem(loc: tuple[Any, ...], given: Any, said: str) -> InitErrorDetails:
 class Options(Fields):
     """Base of all options of components."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Files, folders and data sets that these options name and the component reads: shown before a run begins."""
+        return ()
+
 
 OptionsT_co = TypeVar("OptionsT_co", bound=Options, default=Options, covariant=True)
 

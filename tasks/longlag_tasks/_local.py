@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from longlag.task import DataError, Options
-from longlag_tasks._textfiles import below, digest, place
+from longlag_tasks._textfiles import below, digest, named, place
 
 SHA256 = "of the data at the path; filled in, and checked where it is given"
 
@@ -23,6 +23,10 @@ class LocalOptions(Options):
     def files(cls, path: str) -> list[str]:
         """The files that a path stands for, in order."""
         return [path]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return () if self.path is None else (named(self.path),)
 
     def changed(self, *names: str) -> bool:
         """Whether any of these options has another value than by default. A spec spells them all out."""

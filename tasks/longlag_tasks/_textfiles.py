@@ -25,6 +25,11 @@ def place(path: str) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib raises for a user that is not known)
 
 
+def named(path: str) -> str:
+    """The same in full, for a person to see."""
+    return os.path.abspath(place(path))  # noqa: PTH100 (a link stays as the user named it)
+
+
 def below(folder: str) -> list[Path]:
     """Every file below a folder, sorted.
 

@@ -24,7 +24,7 @@ from longlag_tasks._scores import (
     text_scores,
     written,
 )
-from longlag_tasks._textfiles import digest
+from longlag_tasks._textfiles import digest, named
 
 LEAST = 1e-9
 """The probability that the oracle leaves to a symbol that no reference has at that step."""
@@ -61,6 +61,10 @@ class CaptioningOptions(Options):
         0.9, gt=0, le=1, description="solved when so large a share of the validation captions is a reference"
     )
     sha256: str | None = Field(None, description="of the files; filled in, and checked where it is given")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(named(path) for path in (self.path, self.features) if path is not None)
 
     @model_validator(mode="before")
     @classmethod

@@ -43,6 +43,10 @@ class ChoralesOptions(LocalOptions):
         5.5, gt=0, description="solved when a step takes at most so many nats; the default is for the generated ones"
     )
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return () if self.path == CORPUS else super().reads
+
     @classmethod
     def files(cls, path: str) -> list[str]:
         return [] if path == CORPUS else [path]

@@ -80,6 +80,15 @@ class ParallelCorpusOptions(PairOptions):
         return {**given, "sha256": files.digest(paths)}
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        paths = [getattr(self, kind) for kind in FILES]
+        found = [files.named(path) for path in paths if path is not None]
+        if self.hub is not None:
+            here = files.place(self.hub).is_dir()
+            found.append(files.named(self.hub) if here else f"the data set {self.hub} of the Hugging Face hub")
+        return tuple(found)
+
+    @property
     def kind(self) -> str | None:
         """Which of `READERS` reads the corpus; None where the sample stands in."""
         return next((kind for kind in READERS if getattr(self, kind) is not None), None)

@@ -24,7 +24,7 @@ from longlag.horizons.record import Record, read
 from longlag.horizons.spec import HorizonSpec, load_horizon
 from longlag.horizons.study import horizon
 from longlag.parts import Parts
-from longlag.spec import RunSpec
+from longlag.spec import RunSpec, read_by_run
 from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
 from longlag.tracking import study_run
@@ -55,6 +55,7 @@ def specified(
 
 
 def run(spec: HorizonSpec, workspace: Workspace, workers: Workers, where: Path | None, *, json: bool) -> None:
+    terminal.announce(read_by_run(spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0)))
     with stoppable(KEPT), HorizonProgress(spec) as progress:
         record, store = horizon(spec, workspace, workers, callbacks=[progress])
     target = where or workspace.home.root / "reports" / f"{spec.name}.md"

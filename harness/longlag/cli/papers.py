@@ -20,6 +20,7 @@ from longlag.papers import compare as comparing
 from longlag.papers import pages, report_markdown
 from longlag.papers.claims import ScaleName
 from longlag.papers.cost import Cost
+from longlag.papers.plan import read_by
 from longlag.papers.report import Report
 from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper, names
@@ -77,6 +78,7 @@ def reproduce(
     paper = load_paper(name)
     paper.scale(scale_name)
     scale: ScaleName = scale_name  # type: ignore[assignment]  # `PaperSpec.scale` knows it
+    terminal.announce(read_by(paper, scale))
     workspace = Workspace.open(home, tracking_uri)
     with stoppable(AGAIN):
         expected = costs(paper, scale, workspace, workers)

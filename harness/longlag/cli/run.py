@@ -83,14 +83,15 @@ def run(
     given |= {"updates": updates, "batch_size": batch_size, "device": device, "seed": seed}
     fields = fields_of(task, spec, given, set_ or [])
 
-    from longlag.spec import load_run, require_for_fields
+    from longlag.spec import load_run, read_by_run, require_for_fields
 
     require_for_fields(fields)
     checked = load_run(fields, "run" if spec is None else str(spec))
 
-    from longlag.cli import execute
+    from longlag.cli import execute, terminal
     from longlag.workspace import Workspace
 
+    terminal.announce(read_by_run(checked))
     workspace = Workspace.open(home, tracking_uri)
     execute.one_run(checked, workspace, threads=threads, checkpoint_seconds=checkpoint_seconds, force=force, json=json)
 

@@ -122,7 +122,7 @@ def sweep(
     --set reaches the study's own fields (trials, seeds, space.PATH ...) and those of its base run (task.length ...).
     """
     from longlag import specfile
-    from longlag.spec import load_study, require_for_fields
+    from longlag.spec import load_study, read_by_study, require_for_fields
 
     execution.require(executor)
     given = {"cell": cell, "depth": depth, "hidden_size": hidden_size, "optimizer": optimizer, "lr": lr}
@@ -159,9 +159,10 @@ def sweep(
     require_for_fields(fields)
     spec = load_study(fields, study if not is_task else "sweep")
 
-    from longlag.cli import execute
+    from longlag.cli import execute, terminal
     from longlag.workspace import Workspace
 
+    terminal.announce(read_by_study(spec))
     how = execution.workers(workers, threads, checkpoint_seconds, executor, scheduler, resources)
     execute.study(spec, Workspace.open(home, tracking_uri, storage), how, heartbeat_seconds, json=json)
 

@@ -20,6 +20,9 @@ from rich.text import Text
 
 from longlag import escape
 
+from longlag.errors import quoted
+
+READS = 20  # files that are named
 WIDTH = 160  # of tables that go into a file or a pipe
 
 
@@ -77,6 +80,14 @@ def command() -> str:
     """How longlag was called, for the next command to type: its name, or its path where the name alone finds none."""
     called = Path(sys.argv[0])
     return "longlag" if called.name != "longlag" or shutil.which("longlag") else str(called)
+
+
+def announce(reads: Sequence[str]) -> None:
+    """One line on stderr with what a spec reads: it may come from somebody else."""
+    if reads:
+        shown = [name if name.isprintable() else quoted(name) for name in reads[:READS]]
+        more = f" and {len(reads) - READS} more" if len(reads) > READS else ""
+        print(f"reads {', '.join(shown)}{more}", file=sys.stderr)
 
 
 def number(value: float) -> str:

@@ -15,7 +15,7 @@ from longlag.errors import UserError
 from longlag.objectives import measure
 from longlag.papers.claims import ScaleName
 from longlag.papers.spec import SEARCH_SEED, DrawSpec, PaperSpec
-from longlag.spec import Range, RunSpec, SamplerSpec, StudySpec
+from longlag.spec import Range, RunSpec, SamplerSpec, StudySpec, read_by_run
 from longlag.training import RunResult
 
 Chosen = Mapping[str, Mapping[str, Any]]
@@ -83,6 +83,12 @@ def searched(paper: PaperSpec, scale_name: ScaleName) -> list[Entry]:
                 seed = SEARCH_SEED + number
                 result.append(Entry(arm, seed, paper.run(arm, scale, seed, point), point))
     return result
+
+
+def read_by(paper: PaperSpec, scale_name: ScaleName) -> list[str]:
+    """Files, folders and data sets that the tasks of its runs read."""
+    runs = [*searched(paper, scale_name), *entries(paper, scale_name, {})]
+    return list(dict.fromkeys(name for run in runs for name in read_by_run(run.spec)))
 
 
 def _grid(space: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longlag import files
 from longlag.analysis.result import StudyResult
@@ -21,7 +21,7 @@ from longlag.papers.measure import Curve, measure
 from longlag.papers.plan import Chosen, Entry
 from longlag.papers.quantity import parse
 from longlag.papers.relations import Sample
-from longlag.papers.spec import PaperSpec
+from longlag.papers.spec import NAME, PaperSpec
 from longlag.probes.flow import by_layer
 from longlag.tracking.store import Store
 from longlag.training import RunResult, is_solved
@@ -85,7 +85,7 @@ class Record(_Kept):
     """
 
     format: int = FORMAT
-    paper: str
+    paper: str = Field(pattern=NAME)
     scale: ScaleName
     spec_hash: str
     date: str

@@ -16,6 +16,8 @@ from longlag.papers.claims import Claim, Importance, ScaleName
 from longlag.spec import Range, RunSpec, Seed, Spec, load_run
 
 FOLDER = files("longlag").joinpath("sweeps")
+NAME = r"^[a-z0-9][a-z0-9-]{0,60}$"
+"""Of a paper study: no path."""
 SEARCH_SEED = 1000
 """Seeds of a search begin here, those of the runs that are judged at 0: none is used twice."""
 
@@ -107,7 +109,7 @@ class Rule(Spec):
 class PaperSpec(Spec):
     """A paper's comparison: arms, scales, claims, and every way in which it is not the paper's."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
+    name: str = Field(pattern=NAME)
     citation: Citation
     summary: str = Field(description="what the paper did and found")
     base: dict[str, Any] = Field(description="fields of every run, as the paper has them")

@@ -15,7 +15,7 @@ from longlag.spec.component import (
     Spec,
     TaskSpec,
 )
-from longlag.spec.needs import require_for_fields, require_for_run, require_for_study
+from longlag.spec.needs import read_by_run, read_by_study, require_for_fields, require_for_run, require_for_study
 from longlag.spec.run import (
     ClipSpec,
     DataSpec,
@@ -70,6 +70,8 @@ __all__ = [
     "labels",
     "load_run",
     "load_study",
+    "read_by_run",
+    "read_by_study",
     "recorded_study",
     "require_for_fields",
     "require_for_run",

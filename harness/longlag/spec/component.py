@@ -86,6 +86,12 @@ class Component(BaseModel):
         return definition(definition.Options.model_validate(self.options))
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """What it reads beside its own code, as `Options.reads` says."""
+        found: tuple[str, ...] = self.definition.Options.model_validate(self.options).reads
+        return found
+
+    @property
     def version(self) -> int:
         return int(self.definition.version)
 

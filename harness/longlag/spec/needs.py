@@ -1,8 +1,8 @@
-"""The optional packages that a run or a study needs, found without importing them, a cell or torch."""
+"""What a run or a study needs and reads: optional packages, found without importing them, a cell or torch; files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from longlag.errors import UserError
@@ -20,8 +20,7 @@ def require_for_run(spec: RunSpec) -> None:
     Raises:
         MissingPackage: naming it.
     """
-    changes = [stage.task for stage in spec.data.curriculum] + list(spec.data.beyond.values())
-    for task in (spec.task, *map(spec.task_with, changes)):
+    for task in _tasks_of_run(spec):
         _require(task)
 
 
@@ -32,8 +31,8 @@ def require_for_study(study: StudySpec) -> None:
         MissingPackage: naming it.
     """
     _require(study.sampler)
-    for task in _tasks(study.base, study.space, study.arms):
-        _require(TaskSpec.model_validate(task))
+    for task in _tasks_of_study(study):
+        _require(task)
 
 
 def require_for_fields(fields: Mapping[str, Any]) -> None:
@@ -54,6 +53,33 @@ def require_for_fields(fields: Mapping[str, Any]) -> None:
         raise
     except (UserError, ValueError, TypeError, AttributeError):
         return
+
+
+def read_by_run(spec: RunSpec) -> list[str]:
+    """Files, folders and data sets that the tasks of a run read."""
+    return _distinct(_tasks_of_run(spec))
+
+
+def read_by_study(study: StudySpec) -> list[str]:
+    """Files, folders and data sets that the tasks of a study read."""
+    return _distinct(_tasks_of_study(study))
+
+
+def _distinct(tasks: Iterable[TaskSpec]) -> list[str]:
+    return list(dict.fromkeys(name for task in tasks for name in task.reads))
+
+
+def _tasks_of_run(spec: RunSpec) -> Iterator[TaskSpec]:
+    yield spec.task
+    for stage in spec.data.curriculum:
+        yield spec.task_with(stage.task)
+    for options in spec.data.beyond.values():
+        yield spec.task_with(options)
+
+
+def _tasks_of_study(study: StudySpec) -> Iterator[TaskSpec]:
+    for task in _tasks(study.base, study.space, study.arms):
+        yield TaskSpec.model_validate(task)
 
 
 def _require(spec: Component) -> None:
