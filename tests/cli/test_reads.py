@@ -82,7 +82,7 @@ def begun(*arguments: Any, **options: Any) -> Any:
     [
         ([], ""),
         (["/a", "/b"], "reads /a, /b\n"),
-        (["/a\x1b[2J"], "reads '/a\\x1b[2J'\n"),
+        (["/a\x1b[2J"], "reads /a\\x1b[2J\n"),
         ([f"/{n}" for n in range(25)], f"reads {', '.join(f'/{n}' for n in range(20))} and 5 more\n"),
     ],
 )

@@ -20,8 +20,6 @@ from rich.text import Text
 
 from longlag import escape
 
-from longlag.errors import quoted
-
 READS = 20  # files that are named
 WIDTH = 160  # of tables that go into a file or a pipe
 
@@ -85,9 +83,8 @@ def command() -> str:
 def announce(reads: Sequence[str]) -> None:
     """One line on stderr with what a spec reads: it may come from somebody else."""
     if reads:
-        shown = [name if name.isprintable() else quoted(name) for name in reads[:READS]]
         more = f" and {len(reads) - READS} more" if len(reads) > READS else ""
-        print(f"reads {', '.join(shown)}{more}", file=sys.stderr)
+        print(f"reads {', '.join(map(escape.line, reads[:READS]))}{more}", file=sys.stderr)
 
 
 def number(value: float) -> str:
