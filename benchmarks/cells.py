@@ -60,7 +60,6 @@ QUICK_LARGE = ("lstm", "lstm-peephole", "gru", "rnn")
 LARGE: Size = (750, 50, 128)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset": "before"})}
 """Cells whose options change what a step computes, under a name of their own."""
-Fields = dict[str, int | Sequence[int]]
 INPUTS = 2
 LOOP_SECONDS = 0.3
 """How long is looked at what of a step the loop takes."""
@@ -94,11 +93,11 @@ def share_in_loop(step: Step, repeats: int, clock: Callable[[], float]) -> float
     """The share of a step's time that its compiled loop takes."""
     spent = 0.0
 
-    def timed(run: Callable[[Library, Fields], None]) -> Callable[[Library, Fields], None]:
-        def call(library: Library, fields: Fields) -> None:
+    def timed(run: Callable[..., None]) -> Callable[..., None]:
+        def call(library: Library, *values: int | Sequence[int]) -> None:
             nonlocal spent
             start = clock()
-            run(library, fields)
+            run(library, *values)
             spent += clock() - start
 
         return call

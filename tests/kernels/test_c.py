@@ -123,8 +123,8 @@ def test_the_struct_of_a_call_is_packed_in_the_order_of_the_header():
     assert names[:6] == ["T", "B", "H", "I", "threads", "grad_stride"] and names[-1] == "grad_unit"
     layout = CallLayout({"N_STATES": 2, "N_PRODUCTS": 1, "N_UNITS": 0})
     assert layout.fields["stride"] == 2 and layout.fields["unit"] == 0 and layout.fields["mask"] == 1
-    numbers = memoryview(layout.pack({"B": 7, "stride": [3, 4]})).cast("q").tolist()
+    numbers = memoryview(layout.packer(("stride", "B"))([3, 4], 7)).cast("q").tolist()
     before = sum(count for name, count in list(layout.fields.items())[: names.index("stride")])
     assert numbers[1] == 7 and numbers[before : before + 2] == [3, 4] and sum(numbers) == 14
     with pytest.raises(KeyError, match="strides"):
-        layout.pack({"strides": [1, 2]})
+        layout.packer(("strides",))

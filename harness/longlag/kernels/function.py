@@ -74,7 +74,7 @@ class Unroll(torch.autograd.Function):
             indices = {index for index, _ in loop.derived}
             need = [index in indices or needed for index, needed in enumerate(need)]
         by_x, by_weights, by_initial = loop.run.backward(
-            x, rest[:n], rest[n:m], kept, by_outputs, by_final, need_x, need[:n]
+            x, rest[:n], rest[n:m], kept, by_outputs, by_final, need_x, need[:m]
         )
         if need_x and by_x is None:
             by_x = torch.zeros_like(x)
@@ -84,8 +84,7 @@ class Unroll(torch.autograd.Function):
             assert by_weight is not None, "a target left out the gradient of a derived weight"
             by_sources += adjoint(by_weight)
             by_weights[index] = None
-        by_states = [gradient if needed else None for gradient, needed in zip(by_initial, need[n:m], strict=True)]
-        return (None, by_x, *by_weights, *by_states, *by_sources)
+        return (None, by_x, *by_weights, *by_initial, *by_sources)
 
 
 def infer(loop: Loop, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -83,7 +83,7 @@ class Pass(ABC):
         by_final: Sequence[Maybe],
         need_x: bool,
         need: Sequence[bool],
-    ) -> tuple[Maybe, list[Maybe], Sequence[Tensor]]:
+    ) -> tuple[Maybe, list[Maybe], Sequence[Maybe]]:
         """The gradients, and the squared norms of the states' gradients on the way. May be called more than once.
 
         Args:
@@ -94,7 +94,7 @@ class Pass(ABC):
             by_outputs: the gradient by the outputs; None where it is zero.
             by_final: those by the final states; None where one is zero.
             need_x: whether the gradient by the inputs is needed.
-            need: for every weight, whether its gradient is needed.
+            need: for every weight and then every state, whether its gradient is needed.
 
         Returns:
             The gradients by the inputs, by the weights and by the initial states; None where none is needed.

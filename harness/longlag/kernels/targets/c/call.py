@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 
@@ -18,8 +18,8 @@ DECLARATION = re.compile(r"(?:const )?(?:unsigned )?\w+ (.+)", re.DOTALL)
 DECLARATOR = re.compile(r"\*?(?P<name>\w+)(?:\[(?P<times>N_\w+)\])?")
 
 
-Fields = dict[str, int | Sequence[int]]
-"""Some fields of a ``Call``, by name."""
+Field = int | Sequence[int]
+"""The value of a field of a ``Call``."""
 
 
 @cache
@@ -61,23 +61,26 @@ class CallLayout:
         self.fields = {name: 1 if count is None else count for name, count in fields.items()}
         packed = struct.Struct(f"{sum(self.fields.values())}q")
         self.size = packed.size
-        self._absent: Fields = {
-            **{name: 0 if count is None else [0] * count for name, count in fields.items()},
-            **constant,
-        }
-        # One expression: a loop over the fields would take several microseconds of every pass.
-        arguments = ", ".join(f"v[{name!r}]" if count is None else f"*v[{name!r}]" for name, count in fields.items())
-        self._pack = eval(f"lambda v: pack({arguments})", {"pack": packed.pack})
+        self._pack, self._counts = packed.pack, fields
+        self._constant = dict(constant)
 
-    def pack(self, values: Fields) -> bytes:
-        """The struct with these fields, a number or as many as the field holds; all others are constant or zero.
+    def packer(self, names: Sequence[str]) -> Callable[..., bytes]:
+        """A function that packs the struct from the values of these fields, in this order.
+
+        A value is a number, or as many as the field holds. All other fields are constant or zero.
 
         Raises:
             KeyError: when the struct has no such field.
-            struct.error: when an array has another length.
         """
-        every = self._absent | values
-        if len(every) != len(self._absent):
-            raise KeyError(*sorted(values.keys() - self._absent.keys()))
-        result: bytes = self._pack(every)
-        return result
+        if unknown := set(names) - self._counts.keys():
+            raise KeyError(*sorted(unknown))
+
+        def argument(name: str, count: int | None) -> str:
+            if name in names:
+                return name if count is None else f"*{name}"
+            return str(self._constant.get(name, 0)) if count is None else f"*{(0,) * count}"
+
+        # One expression of positional arguments: a loop or a mapping would take microseconds of every pass.
+        arguments = ", ".join(argument(name, count) for name, count in self._counts.items())
+        made: Callable[..., bytes] = eval(f"lambda {', '.join(names)}: pack({arguments})", {"pack": self._pack})
+        return made

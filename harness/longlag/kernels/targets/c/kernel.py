@@ -11,11 +11,20 @@ import torch
 
 from longlag.kernels.compiler.plan import Plan
 from longlag.kernels.targets.c import blas, build
-from longlag.kernels.targets.c.call import CallLayout, Fields
+from longlag.kernels.targets.c.call import CallLayout, Field
 from longlag.kernels.targets.c.source import source
 from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.c.tiles import Tiles, tiles
 from longlag.kernels.targets.target import CannotBuild
+
+WEIGHTS = ("weight_ih", "bias", "bias_hh", "weight_hh", "unit")
+SHARED = ("T", "B", "H", "I", "threads", "x", *WEIGHTS, "state", "stride", "lead", "saved", "mask")
+FORWARD = (*SHARED, "initial", "final")
+BACKWARD = (
+    *SHARED, "grad_final", "grad_output", "grad_state", "squares", "grad_x", "grad_stride", "grad_weights",
+    *(f"grad_{name}" for name in WEIGHTS),
+)  # fmt: skip
+"""Fields of a ``Call`` in the order in which both directions take them."""
 
 
 def call_layout(plan: Plan, constant: Mapping[str, int] = MappingProxyType({})) -> CallLayout:
@@ -48,34 +57,28 @@ class Library:
             "multiply": small.multiply, "pack": small.pack, "stream": small.stream, "outer": small.outer,
             "panel": small.panel,
         }  # fmt: skip
-        self._products = plan.products
-        self._pack = call_layout(plan, products).pack
+        self._first_unit = 3 + plan.products
+        layout = call_layout(plan, products)
+        self._pack_forward, self._pack_backward = layout.packer(FORWARD), layout.packer(BACKWARD)
         self._forward, self._backward = library.longlag_forward, library.longlag_backward
         for function in (self._forward, self._backward):
             function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]
 
-    def weight_fields(self, prefix: str, flat: Sequence[int]) -> Fields:
-        """The fields of a ``Call`` for the weights, or with the prefix ``grad_`` for their gradients."""
-        inputs, bias, recurrent_bias, *rest = flat
-        return {
-            f"{prefix}weight_ih": inputs,
-            f"{prefix}bias": bias,
-            f"{prefix}bias_hh": recurrent_bias,
-            f"{prefix}weight_hh": rest[: self._products],
-            f"{prefix}unit": rest[self._products :],
-        }
+    def by_field(self, flat: Sequence[int]) -> tuple[Field, ...]:
+        """Values of a flat list, one a weight, as the fields `WEIGHTS` hold them."""
+        return (*flat[:3], flat[3 : self._first_unit], flat[self._first_unit :])
 
-    def forward(self, fields: Fields) -> None:
-        """Run with these fields of a ``Call``, zeros in all others; the interpreter lock is released meanwhile.
+    def forward(self, *values: Field) -> None:
+        """Run with the fields `FORWARD` of a ``Call``; the interpreter lock is released meanwhile.
 
         The caller keeps alive what the addresses point to.
         """
-        if self._forward(self._pack(fields)):
+        if self._forward(self._pack_forward(*values)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
-    def backward(self, fields: Fields) -> None:
-        """As `forward`."""
-        if self._backward(self._pack(fields)):
+    def backward(self, *values: Field) -> None:
+        """As `forward`, with the fields `BACKWARD`."""
+        if self._backward(self._pack_backward(*values)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
 

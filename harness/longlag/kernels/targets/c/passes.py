@@ -9,7 +9,7 @@ from torch import Tensor
 
 from longlag.kernels import memory
 from longlag.kernels.compiler.plan import Plan
-from longlag.kernels.targets.c.call import Fields
+from longlag.kernels.targets.c.call import Field
 from longlag.kernels.targets.c.kernel import Library
 from longlag.kernels.targets.target import Kernel, Maybe, Pass
 
@@ -64,8 +64,7 @@ class CPass(Pass):
     """A run of a C kernel over one batch.
 
     The states that are outputs lie side by side in one tensor ``[T + 1, B, n H]``, the initial ones in row 0; each of
-    the others has a tensor of its own, ``[T + 1, B, H]``, or ``[1, B, H]`` where its past is not kept. The
-    mappings made here hold fields of the C struct ``Call`` of `call.h`, by their names there.
+    the others has a tensor of its own, ``[T + 1, B, H]``, or ``[1, B, H]`` where its past is not kept.
 
     Args:
         library: of the cell.
@@ -111,7 +110,7 @@ class CPass(Pass):
             inner, saved = self.new_inner(steps if keep else 0), self.new_saved(steps) if keep else None
             states = self.by_state(outputs, inner)
             call = self.common(x, addresses(weights), states, keep, address(saved), (0, steps))
-            self.library.forward(call | {"initial": addresses(initial), "final": addresses(final)})
+            self.library.forward(*call, addresses(initial), addresses(final))
             if keep:
                 kept = [outputs, *inner, saved]
         return outputs.narrow(0, 1, steps), final, kept
@@ -127,14 +126,14 @@ class CPass(Pass):
         steps, batch, _ = self.shape
         inner = self.new_inner(0)
         starts = torch.empty(((steps - 1) // self.chunk, len(inner), batch, self.hidden), dtype=self.library.dtype)
-        pointers, start = addresses(weights), addresses(initial)
+        pointers, start, nothing = addresses(weights), addresses(initial), [0] * len(final)
         for first in range(0, steps, self.chunk):
             span = (first, min(first + self.chunk, steps))
             call = self.common(x, pointers, self.by_state(outputs, inner, first), False, 0, span)
             last = span[1] == steps
             ends = addresses(final) if last else self.by_state(None, starts[first // self.chunk].unbind())
-            self.library.forward(call | {"initial": start, "final": ends})
-            start = [0] * len(final)  # the last states of a chunk are where the next one begins
+            self.library.forward(*call, start, ends)
+            start = nothing  # the last states of a chunk are where the next one begins
         return starts
 
     def backward(
@@ -147,25 +146,24 @@ class CPass(Pass):
         by_final: Sequence[Maybe],
         need_x: bool,
         need: Sequence[bool],
-    ) -> tuple[Maybe, list[Maybe], Sequence[Tensor]]:
+    ) -> tuple[Maybe, list[Maybe], Sequence[Maybe]]:
         steps, batch, inputs = self.shape
         outputs, *inner, last = kept
         assert outputs is not None
         carry = x.new_empty(len(initial), batch, self.hidden)
         carried = [carry.data_ptr() + k * self.row for k in range(len(initial))]
         by_x = torch.empty_like(x) if need_x and weights[0] is not None else None
-        sums = Gradients(weights, need, self.threads, x)
+        sums = Gradients(weights, need[: len(weights)], self.threads, x)
         pointers = addresses(weights)
 
         def part(span: tuple[int, int], states: list[int], saved: int, arrived: list[int]) -> None:
             call, first = self.common(x, pointers, states, True, saved, span), span[0]
-            self.library.backward(call | {
-                "grad_final": arrived, "grad_output": self.by_state(by_outputs, (), first), "grad_state": carried,
-                "squares": addresses(self.squares, first * batch * 8),
-                "grad_x": 0 if by_x is None else by_x.data_ptr() + first * batch * inputs * self.library.item,
-                "grad_stride": sums.stride, "grad_weights": sums.base if span[1] == steps else 0,
-                **self.library.weight_fields("grad_", sums.addresses),
-            })  # fmt: skip
+            self.library.backward(
+                *call, arrived, self.by_state(by_outputs, (), first), carried,
+                addresses(self.squares, first * batch * 8),
+                0 if by_x is None else by_x.data_ptr() + first * batch * inputs * self.library.item,
+                sums.stride, sums.base if span[1] == steps else 0, *self.library.by_field(sums.addresses),
+            )  # fmt: skip
 
         arrived = addresses(by_final)
         if self.chunk:
@@ -176,27 +174,26 @@ class CPass(Pass):
                 states = self.by_state(outputs, local, first)  # the outputs are written again, bit for bit the same
                 call = self.common(x, pointers, states, True, address(buffer), span)
                 start = self.by_state(None, last[first // self.chunk - 1].unbind()) if first else addresses(initial)
-                self.library.forward(call | {"initial": start})
+                self.library.forward(*call, start, [0] * len(initial))
                 part(span, states, address(buffer), arrived)
                 arrived = carried
         else:
             part((0, steps), self.by_state(outputs, inner), address(last), arrived)
-        return by_x, sums.total(), carry.unbind()
+        by_initial = [carry[k] if needed else None for k, needed in enumerate(need[len(weights) :])]
+        return by_x, sums.total(), by_initial
 
     def common(
         self, x: Tensor, weights: list[int], states: list[int], past: bool, saved: int, span: tuple[int, int]
-    ) -> Fields:
-        """The fields that both directions share, for the steps of `span`; `past`: whether every state's is kept."""
+    ) -> tuple[Field, ...]:
+        """The fields `SHARED`, for the steps of `span`; `past`: whether every state's is kept."""
         first, last = span
         _, batch, inputs = self.shape
-        return {
-            "T": last - first, "B": batch, "H": self.hidden, "I": inputs, "threads": self.threads,
-            "x": x.data_ptr() + first * batch * inputs * self.library.item,
-            **self.library.weight_fields("", weights),
-            "state": states, "stride": self.strides if past else self.only_outputs(), "lead": self.leads,
-            "saved": saved,
-            "mask": 0 if self.mask is None else self.mask.data_ptr() + first * batch,
-        }  # fmt: skip
+        return (
+            last - first, batch, self.hidden, inputs, self.threads,
+            x.data_ptr() + first * batch * inputs * self.library.item, *self.library.by_field(weights),
+            states, self.strides if past else self.only_outputs(), self.leads, saved,
+            0 if self.mask is None else self.mask.data_ptr() + first * batch,
+        )  # fmt: skip
 
     def only_outputs(self) -> list[int]:
         """The strides where of the other states no past is kept."""

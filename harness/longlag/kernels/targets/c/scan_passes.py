@@ -14,12 +14,18 @@ from longlag.kernels import memory
 from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.scan import Axes
 from longlag.kernels.targets.c import build
-from longlag.kernels.targets.c.call import CallLayout, Fields
+from longlag.kernels.targets.c.call import CallLayout, Field
 from longlag.kernels.targets.c.passes import WORK_PER_THREAD, address, addresses
 from longlag.kernels.targets.c.scan_source import sizes, source
 from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.target import CannotBuild, Maybe, ScanKernel, ScanPass
 
+SIZES = ("T", "B", "n", "V", "K", "threads", "C", "mask")
+FORWARD = (*SIZES, "x", "p", "initial", "final", "y", "kept")
+BACKWARD = (
+    *SIZES, "x", "p", "kept", "grad_y", "grad_final", "grad_x", "grad_p", "grad_stride", "grad_initial", "squares"
+)  # fmt: skip
+"""Fields of a ``Call`` in the order in which the library's functions take them."""
 WORK = 20
 """Multiplications for an element of a state and step, forward and backward, roughly."""
 
@@ -38,7 +44,8 @@ class CScanKernel(ScanKernel):
             library = build.load(source(plan, REAL[dtype]))
         except (build.BuildError, OSError) as error:
             raise CannotBuild(f"cell {plan.name} is not compiled: building it failed ({error})") from error
-        self._pack = layout.pack
+        self._pack_sizes = layout.packer(SIZES)
+        self._pack_forward, self._pack_backward = layout.packer(FORWARD), layout.packer(BACKWARD)
         functions = (library.longlag_forward, library.longlag_backward, library.longlag_kept_size)
         for function, result in zip(functions, (ctypes.c_int, ctypes.c_int, ctypes.c_long), strict=True):
             function.restype, function.argtypes = result, [ctypes.c_char_p]
@@ -54,19 +61,19 @@ class CScanKernel(ScanKernel):
     ) -> CScanPass:
         return CScanPass(self, sizes, mask, squares, checkpoint_steps)
 
-    def forward(self, fields: Fields) -> None:
-        """Run with these fields of a ``Call``; the interpreter lock is released meanwhile."""
-        if self._forward(self._pack(fields)):
+    def forward(self, *values: Field) -> None:
+        """Run with the fields `FORWARD` of a ``Call``; the interpreter lock is released meanwhile."""
+        if self._forward(self._pack_forward(*values)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
-    def backward(self, fields: Fields) -> None:
-        """As `forward`."""
-        if self._backward(self._pack(fields)):
+    def backward(self, *values: Field) -> None:
+        """As `forward`, with the fields `BACKWARD`."""
+        if self._backward(self._pack_backward(*values)):
             raise MemoryError("the compiled loop could not allocate its work space")
 
-    def kept_size(self, fields: Fields) -> int:
-        """Numbers of what is kept of one example and head at one step."""
-        return int(self._kept_size(self._pack(fields)))
+    def kept_size(self, *sizes: Field) -> int:
+        """Numbers of what is kept of one example and head at one step; `sizes` are the fields `SIZES`."""
+        return int(self._kept_size(self._pack_sizes(*sizes)))
 
 
 class CScanPass(ScanPass):
@@ -87,10 +94,8 @@ class CScanPass(ScanPass):
         self.chunk = min(self.steps, checkpoint_steps or max(1, math.isqrt(self.steps)))
         work = self.steps * self.batch * self.heads * lanes * rows * WORK
         self.threads = max(1, min(torch.get_num_threads(), self.batch, int(work / WORK_PER_THREAD)))
-        self.fields: Fields = {
-            "T": self.steps, "B": self.batch, "n": self.heads, "V": lanes, "K": rows, "threads": self.threads,
-            "C": self.chunk, "mask": address(mask),
-        }  # fmt: skip
+        self.call = (self.steps, self.batch, self.heads, lanes, rows, self.threads, self.chunk, address(mask))
+        """The fields `SIZES`."""
 
     def shape(self, own: Axes, *lead: int) -> tuple[int, ...]:
         return (*lead, *(self.sizes[axis] for axis in own))
@@ -106,12 +111,12 @@ class CScanPass(ScanPass):
         kept: list[Tensor] = []
         if keep:
             chunks = -(-self.steps // self.chunk)
-            count = chunks * self.batch * self.heads * self.kernel.kept_size(self.fields)
+            count = chunks * self.batch * self.heads * self.kernel.kept_size(*self.call)
             kept = [memory.empty((count,), self.dtype)]
-        self.kernel.forward(self.fields | {
-            "x": addresses(inputs), "p": addresses(parameters), "initial": addresses(initial),
-            "final": addresses(final), "y": addresses(outputs), "kept": address(kept[0] if keep else None),
-        })  # fmt: skip
+        self.kernel.forward(
+            *self.call, addresses(inputs), addresses(parameters), addresses(initial), addresses(final),
+            addresses(outputs), address(kept[0] if keep else None),
+        )  # fmt: skip
         return outputs, final, kept
 
     def backward(
@@ -132,14 +137,15 @@ class CScanPass(ScanPass):
         places = np.cumsum([0, *map(math.prod, shapes)])
         sums = torch.from_numpy(np.zeros((self.threads, int(places[-1])), REAL_NUMPY[self.dtype]))
         wanted = need[len(inputs) :]
-        self.kernel.backward(self.fields | {
-            "x": addresses(inputs), "p": addresses(parameters), "kept": address(kept[0]),
-            "grad_y": addresses(by_outputs), "grad_final": addresses(by_final), "grad_x": addresses(by_inputs),
-            "grad_p": [sums.data_ptr() + int(place) * self.dtype.itemsize if want else 0
-                       for place, want in zip(places, wanted, strict=False)],
-            "grad_stride": int(places[-1]), "grad_initial": addresses(by_initial),
-            "squares": addresses(self.squares),
-        })  # fmt: skip
+        grad_p = [
+            sums.data_ptr() + int(place) * self.dtype.itemsize if want else 0
+            for place, want in zip(places, wanted, strict=False)
+        ]
+        self.kernel.backward(
+            *self.call, addresses(inputs), addresses(parameters), address(kept[0]), addresses(by_outputs),
+            addresses(by_final), addresses(by_inputs), grad_p, int(places[-1]), addresses(by_initial),
+            addresses(self.squares),
+        )  # fmt: skip
         total = torch.from_numpy(sums.numpy().sum(0)) if self.threads > 1 else sums[0]
         by_parameters = [
             total[place : place + math.prod(shape)].view(shape) if want else None

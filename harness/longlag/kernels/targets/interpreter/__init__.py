@@ -84,7 +84,7 @@ class InterpretedPass(Pass):
         by_final: Sequence[Maybe],
         need_x: bool,
         need: Sequence[bool],
-    ) -> tuple[Maybe, list[Maybe], Sequence[Tensor]]:
+    ) -> tuple[Maybe, list[Maybe], Sequence[Maybe]]:
         (starts,) = kept
         assert starts is not None
         step, inputs = self.step(weights, initial[0].detach().numpy()), x.detach().numpy()
@@ -101,9 +101,11 @@ class InterpretedPass(Pass):
                         arrived[k] = arrived[k] + part.numpy()
                 by_x[t], arrived, totals = step.backward(inputs[t], old, new, saved, arrived, self.exists(t), sums)
                 self.record(t, totals)
-        found = zip(sums.flat, need, strict=True)
-        by_weights = [None if total is None or not needed else torch.from_numpy(total) for total, needed in found]
-        return torch.from_numpy(by_x) if need_x else None, by_weights, [torch.from_numpy(a) for a in arrived]
+        by_initial = [torch.from_numpy(a) for a in arrived]
+        every = [None if total is None else torch.from_numpy(total) for total in sums.flat] + by_initial
+        found = [gradient if needed else None for gradient, needed in zip(every, need, strict=True)]
+        n = len(weights)
+        return torch.from_numpy(by_x) if need_x else None, found[:n], found[n:]
 
     def step(self, weights: Sequence[Maybe], like: Array) -> Step:
         arrays = [None if weight is None else weight.detach().numpy() for weight in weights]
