@@ -191,6 +191,13 @@ BAD = {
     "no tracking server": Bad(
         f"{RUN} --tracking-uri http://127.0.0.1:9", "the tracking server http://127.0.0.1:9 does not answer"
     ),
+    "no tracking database": Bad(
+        f"{RUN} --tracking-uri postgresql://127.0.0.1:9/x",
+        "the tracking database postgresql://127.0.0.1:9/x cannot be reached (connection failed: ",
+    ),
+    "tracking database without its driver": Bad(
+        f"{RUN} --tracking-uri mysql://127.0.0.1:9/x", "needs the package MySQLdb: pip install mysqlclient"
+    ),
     "storage in no folder": Bad(f"{SWEEP} --storage sqlite:///nodir/x.db", "there is no folder "),
     "storage that is a pipe": Bad(f"{SWEEP} --storage sqlite:///pipe.yaml", "pipe.yaml: it is a pipe, not a file"),
     "storage at no port": Bad(

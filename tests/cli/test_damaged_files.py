@@ -16,8 +16,9 @@ from longlag.cli import checks
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.tracking.home import Home
-from longlag.tracking.spool import PendingUpload, Spool
+from longlag.tracking.pending import Pending
 from longlag.tracking.store import Store
+from longlag.tracking.upload import Upload
 from longlag.training import train
 from longlag.training.checkpoint import Checkpoint, Checkpoints
 from longlag.training.trained import load
@@ -154,7 +155,9 @@ def test_the_doctor_names_every_damaged_file_and_repairs_what_can_be(
     draft.touch()
     os.utime(draft, (0, 0))
     (tmp_path / "files").mkdir()
-    Spool(home.spool).keep(PendingUpload("http://127.0.0.1:9", "0", None, "run", 1), tmp_path / "files")
+    pending = Pending.begin(home.spool, Upload("http://127.0.0.1:9", "0", "run", 1, {}))
+    pending.end(tmp_path / "files", "FINISHED", {})
+    pending.release()
     (upload,) = home.spool.glob("*/upload.json")
     aside = home.spool / "set-aside" / upload.parent.name
     split = sorted(home.datasets.glob("*.arrow"))[0]

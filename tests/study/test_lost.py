@@ -93,7 +93,12 @@ def test_a_lost_tracking_store_is_read_from_the_files_of_the_runs_or_measured_ag
 
 
 @pytest.mark.fault
-def test_a_study_is_not_finished_while_figures_are_gone(study: dict[str, Any], home: Path) -> None:
+@pytest.mark.parametrize("remote", [False, True], ids=["a file", "a database on a server"])
+def test_a_study_is_not_finished_while_figures_are_gone(
+    remote: bool, study: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where MLflow's database is on a server, the files of its runs are in the home all the same."""
+    monkeypatch.setattr(Store, "remote", remote)
     before, _ = sweep({**study, "seeds": [0]}, home)
     store = Store.open(Home.open(home))
     with store.files(before.trials[0].run_ids[0]) as folder:
@@ -149,16 +154,20 @@ def test_what_may_wait_on_another_machine_is_not_lost() -> None:
     names = [there, told, untold]
     attributes = {"run_ids": [run_id for run_id, _ in names], "run_keys": [key for _, key in names]}
 
-    def lost(local: bool, shared: bool, process: dict[str, str]) -> list[tuple[str, str]]:
+    def lost(local: bool, shared: bool, process: dict[str, str], remote: bool = False) -> list[tuple[str, str]]:
         trial = optuna.trial.create_trial(value=0.0, user_attrs={**attributes, "process": process})
-        reader = SimpleNamespace(run=lambda run_id: None if run_id == "b" else run_id)
+        reader = SimpleNamespace(run=lambda run_id: None if run_id == "b" else SimpleNamespace(status=status))
         study_store: Any = SimpleNamespace(storage=SimpleNamespace(has_clock=shared))
-        store: Any = SimpleNamespace(local=local, reader=reader)
+        store: Any = SimpleNamespace(local=local, remote=remote, reader=reader)
         return figures_of.lost(study_store, store, trial, {})
 
-    elsewhere = {**processes.this(), "host": "elsewhere", "boot": "another"}
+    status, elsewhere = "FINISHED", {**processes.this(), "host": "elsewhere", "boot": "another"}
     for process in (processes.this(), elsewhere):
-        assert lost(local=False, shared=True, process=process) == [told]
+        assert lost(local=False, remote=True, shared=True, process=process) == [told], "a server"
+    assert lost(local=True, remote=True, shared=True, process=elsewhere) == [told], "a database on a server"
+    assert lost(local=True, remote=True, shared=True, process=processes.this()) == [there, told]
+    status = "RUNNING"
+    assert lost(local=True, remote=True, shared=True, process=processes.this()) == [told], "it is being delivered"
     assert lost(local=True, shared=True, process=elsewhere) == []
     assert lost(local=True, shared=True, process=processes.this()) == names
     assert lost(local=True, shared=False, process=elsewhere) == names, "a home that was copied"

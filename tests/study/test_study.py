@@ -25,10 +25,12 @@ from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
 from longlag.study.run import RUNS
 from longlag.study.storage import no_experimental_warnings
+from longlag.tracking import describe
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import RunCallback, RunResult, train
 from longlag.workers import runner
+from tests.tracking import opening
 
 
 class Counter(StudyCallback):
@@ -89,9 +91,13 @@ def test_a_grid_trains_every_point_once_and_asking_again_trains_nothing(
     assert {str(trial.point["cell"]) for trial in first.trials} == {"rnn", "{'name': 'lstm', 'forget_bias': 2}"}
     objectives = [trial.objective for trial in first.trials]
     assert objectives == sorted(objectives, key=lambda value: math.inf if value is None else value)
+    store = Store.open(Home.open(shared_home))
+    (own,) = store.runs([store.experiment_id(study["name"])], f"tags.`{describe.IDENTITY}` LIKE '%'")
+    numbers = opening.points(store, own.info.run_id)
     again, trained = sweep(study, shared_home)
     assert trained == []
     assert again == first == report(study["name"], home=shared_home)
+    assert numbers["trials/complete"] == [(0, 4.0)] and opening.points(store, own.info.run_id) == numbers
 
 
 def test_every_trial_is_tagged_with_its_identity(study: dict[str, Any], shared_home: Path) -> None:

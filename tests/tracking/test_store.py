@@ -21,9 +21,11 @@ import pytest
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.tracking import connection, describe, study_run
+from longlag.tracking.copy import adopt
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from tests.servers.ports import free_port
+from tests.servers.postgresql import PostgreSQL
 from tests.tracking.opening import begin_study, trained, values
 
 # -- a run --------------------------------------------------------------------------------------------------------
@@ -136,9 +138,9 @@ def test_a_run_of_another_study_is_adopted_whole(store: Store, tiny: dict[str, A
     found = store.find(result.run_key)
     assert found is not None
     tags = {describe.STUDY: "second", "longlag.trial": "7"}
-    copy = store.adopt(found, second, parent, tags, "two")
-    assert store.adopt(found, second, parent, tags) == copy, "nothing is copied twice"
-    assert store.adopt(found, first, None, {}) == original.run_id, "it is there already"
+    copy = adopt(store, found, second, parent, tags, "two")
+    assert adopt(store, found, second, parent, tags) == copy, "nothing is copied twice"
+    assert adopt(store, found, first, None, {}) == original.run_id, "it is there already"
     assert original.run_id is not None
     old, new = store.client.get_run(original.run_id), store.client.get_run(copy)
     assert new.data.params == old.data.params and new.data.metrics == old.data.metrics
@@ -153,6 +155,35 @@ def test_a_run_of_another_study_is_adopted_whole(store: Store, tiny: dict[str, A
     name = "gradient_through_time/layer1.h/last"
     assert values(store, copy, name) == values(store, original.run_id, name)
     assert [entry.result for entry in store.recorded(second)] == [result]
+
+
+@pytest.mark.fault
+def test_a_dataset_that_another_worker_logs_at_the_same_moment_is_logged(store: Store, tiny: dict[str, Any]) -> None:
+    """MLflow looks whether it has the dataset, and inserts it: a worker that comes in between makes it fail."""
+    from mlflow.entities import Dataset, DatasetInput
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    experiment = store.experiment("two workers")
+    others = [store.client.create_run(experiment).info.run_id for _ in ("test", "validation")]
+    conflicts: list[list[str]] = []
+
+    def other_worker(session: Session, *_: Any) -> None:
+        names = [each.name for each in session.new if type(each).__name__ == "SqlDataset"]
+        if names and others:
+            conflicts.append(names)
+            run_id, dataset = others.pop(), next(each for each in session.new if type(each).__name__ == "SqlDataset")
+            fields = {key: getattr(dataset, f"dataset_{key}") for key in ("source_type", "source")}
+            store.client.log_inputs(run_id, [DatasetInput(Dataset(dataset.name, dataset.digest, **fields))])
+
+    event.listen(Session, "before_flush", other_worker)
+    try:
+        _, callback = trained(store, experiment, tiny)
+    finally:
+        event.remove(Session, "before_flush", other_worker)
+    assert [len(names) for names in conflicts] == [2, 1]
+    assert callback.run_id is not None
+    assert len(store.client.get_run(callback.run_id).inputs.dataset_inputs) == 2
 
 
 def test_studies_are_listed_and_near_misses_suggested(store: Store, tiny: dict[str, Any]) -> None:
@@ -240,7 +271,8 @@ def test_an_unreachable_server_is_told_at_once(tmp_path: Path, monkeypatch: pyte
 def test_a_server_that_accepts_and_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `HEALTH_SECONDS`: without that limit this test would never end."""
     client_is_not_reached(monkeypatch)
-    assert connection.HEALTH_SECONDS < 10, "somebody sits in front of it"
+    assert 5 < connection.HEALTH_SECONDS < 20, "a server that takes 5 s is used, and somebody sits in front of it"
+    monkeypatch.setattr(connection, "HEALTH_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UserError, match="does not answer"):
         Store.open(Home.open(tmp_path), f"http://127.0.0.1:{silent.getsockname()[1]}")
 
@@ -306,3 +338,53 @@ def test_a_database_of_others_is_left_alone(tmp_path: Path) -> None:
         Store.open(Home.open(tmp_path / "home"), f"sqlite:///{other}")
     with closing(sqlite3.connect(other)) as database:
         assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("notes",)]
+
+
+# -- databases on a server -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault
+def test_a_tracking_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    said = r"^the tracking database postgresql://me:\*\*\*@127\.0\.0\.1:9/x cannot be reached \(.*refused.*\); start it"
+    with pytest.raises(UserError, match=said):
+        Store.open(Home.open(tmp_path), "postgresql://me:secret@127.0.0.1:9/x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "missing", "said"),
+    [
+        ("postgresql://me:secret@h/x", "psycopg", "needs the package psycopg: pip install 'longlag[postgresql]'"),
+        ("mysql://me:secret@h/x", "MySQLdb", "needs the package MySQLdb: pip install mysqlclient"),
+        ("mysql+other://me:secret@h/x", "", "cannot be used: Can't load plugin: sqlalchemy.dialects:mysql.other"),
+    ],
+)
+def test_a_tracking_database_without_its_driver_says_how_to_install_it(
+    uri: str, missing: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UserError) as refused:
+        Store.open(Home.open(tmp_path), uri)
+    assert str(refused.value) == f"tracking URI {uri.replace('secret', '***')!r} {said}"
+
+
+@pytest.mark.slow
+def test_a_tracking_database_on_a_server(
+    postgresql: PostgreSQL, tmp_path: Path, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables are made where it is empty, runs are recorded in it, and another program's is left alone."""
+    import psycopg
+
+    monkeypatch.undo()  # here the tables are really made
+    with psycopg.connect(postgresql.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE tracking")
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (line TEXT)")
+    home, uri = Home.open(tmp_path), f"{postgresql.url.rpartition('/')[0]}/tracking"
+    with pytest.raises(UserError, match="not one of MLflow's"):
+        Store.open(home, postgresql.url)
+    store = Store.open(home, uri)
+    experiment = store.experiment("on a server")
+    result, _ = trained(store, experiment, tiny)
+    store.deliver(wait=True)
+    found = Store.open(home, uri).find(result.run_key)
+    assert found is not None and found.result == result

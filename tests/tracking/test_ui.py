@@ -12,6 +12,7 @@ import pytest
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.tracking import study_run, views
+from longlag.tracking.copy import adopt
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.tracking.ui import address, curve_address, serve
@@ -82,7 +83,7 @@ def test_a_study_behind_a_server(tmp_path: Path, tiny: dict[str, Any]) -> None:
         result = train(load_run({**tiny, "probe": {"curves": True}}), [store.callback(experiment, parent)])
         found = store.find(result.run_key)
         assert found is not None and found.result == result
-        copy = store.adopt(found, other, None, {})
+        copy = adopt(store, found, other, None, {})
         assert [(entry.run_id, entry.result) for entry in store.recorded(other)] == [(copy, result)]
         study_run.end(store, parent, "FINISHED", {})
         with pytest.raises(UserError, match="did you mean 'study'"):

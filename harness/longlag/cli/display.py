@@ -53,7 +53,10 @@ def run_lines(done: Execution, home: Home, uri: str) -> list[str]:
             f"{result.gradient[f'initial_{kind}']:.0f} before the first update"
         )
     lines.append(f"  {result.updates} updates in {duration(result.wall_seconds)}, {result.parameters:,} parameters")
-    lines.append(f"  recorded in {home.root if uri == home.tracking_uri else uri} as run {done.run_id}")
+    if done.run_id is None:
+        lines.append(f"  recorded in {uri}, or kept in {home.spool} until it takes the run")
+    else:
+        lines.append(f"  recorded in {home.root if uri == home.tracking_uri else uri} as run {done.run_id}")
     lines.append(f"Look at its curves: {command()} ui{_options(home, uri)}")
     return lines
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from longlag import files
 from longlag.caches import cache_folder
 from longlag.cli.finding import Finding, State
 from longlag.kernels import targets
 from longlag.tracking.home import Home
+from longlag.tracking.pending import POINTS
 from longlag.tracking.recorded import RESULT, discard
 from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store
@@ -85,7 +87,7 @@ def splits(home: Home, repair: bool) -> Iterator[Finding]:
 def checkpoints(home: Home, repair: bool) -> Iterator[Finding]:
     """Those that nobody went on from for a month, and those that are damaged."""
     for folder in sorted(path for path in home.checkpoints.glob("*") if path.is_dir()):
-        days = (time.time() - folder.stat().st_mtime) / 86400
+        days = _days(folder)
         saved = Checkpoints(folder)
         states = saved.states()
         damaged = {stem: why for stem, why in states.items() if why is not None}
@@ -147,6 +149,12 @@ def uploads(home: Home, repair: bool) -> Iterator[Finding]:
         if repair:
             about += f"; {spool.retry()} are pending again"
         yield Finding(what="spool", state="repaired" if repair else "wrong", about=about)
+    old = [path for path in spool.unfinished() if _days(path / POINTS) > STALE_DAYS]
+    if old:
+        for path in old if repair else ():
+            shutil.rmtree(path, ignore_errors=True)
+        about = f"{len(old)} of runs that nobody went on with for a month{'; removed' if repair else ''}"
+        yield Finding(what="spool", state="repaired" if repair else "wrong", about=about)
     pending = spool.pending_uploads()
     if pending:
         yield Finding(
@@ -154,3 +162,8 @@ def uploads(home: Home, repair: bool) -> Iterator[Finding]:
             state="note",
             about=f"{len(pending)} runs wait for their tracking server; the next sweep delivers",
         )
+
+
+def _days(path: Path) -> float:
+    """Since it was changed."""
+    return (time.time() - path.stat().st_mtime) / 86400

@@ -12,6 +12,7 @@ from longlag.log import log
 from longlag.study.describe import arm_of, run_name, run_tags
 from longlag.study.store import StudyStore, requeue
 from longlag.tracking import describe
+from longlag.tracking.copy import adopt
 from longlag.tracking.recorded import Recorded
 from longlag.tracking.restore import restore
 from longlag.tracking.store import Store
@@ -45,15 +46,23 @@ def lost(
 ) -> list[tuple[str, str]]:
     """Id and identity of the runs of a finished trial whose figures are gone.
 
-    What a server does not have yet may wait in the home of another machine, and a store of files on another machine
-    cannot be seen: neither is gone.
+    What a server does not have yet may wait in the home of another machine, and the files of another machine cannot be
+    seen: neither is gone.
     """
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return []
     missing = [name for name in names(trial) if _readable(runs, *name) is None]
-    if store.local:
-        return missing if missing and (not study_store.storage.has_clock or _ran_here(trial)) else []
-    return [(run_id, key) for run_id, key in missing if run_id != UNTOLD and store.reader.run(run_id) is None]
+    if not missing:
+        return []
+    files_here = store.local and (not study_store.storage.has_clock or _ran_here(trial))
+    if not store.remote:
+        return missing if files_here else []
+
+    def gone(run_id: str) -> bool:
+        run = store.reader.run(run_id)
+        return run is None or (files_here and run.status != "RUNNING")
+
+    return [(run_id, key) for run_id, key in missing if run_id != UNTOLD and gone(run_id)]
 
 
 def recover(study_store: StudyStore, store: Store, config: WorkerConfig) -> None:
@@ -98,7 +107,7 @@ def _restored(
     tags = run_tags(spec.name, trial.number, arm)
     found = store.find(run_key)
     if found is not None:
-        store.adopt(found, config.experiment, config.parent, tags)
+        adopt(store, found, config.experiment, config.parent, tags)
         return True
     return restore(
         store, run_id, run_key, config.experiment, config.parent, tags, lambda run: run_name(trial.number, run, arm)

@@ -118,11 +118,11 @@ def execute(
             log.info("the runs that were stopped are not marked as such: %s", lost, exc_info=True)
         raise
     try:
-        store.deliver()
+        store.deliver(wait=True)
         store.mark_killed(config.experiment, running)
     except Exception as error:
         kept = len(Spool(store.home.spool).pending_uploads())
-        if store.local or not kept:
+        if not store.remote or not kept:
             raise
         raise UserError(
             f"all runs are done, but the tracking server {store.uri} went away: {kept} runs are kept in "

@@ -58,4 +58,5 @@ def run(
             checkpoint_seconds=checkpoint_seconds,
         )
         Supervisor(search, InProcess(), config, store, lambda slot: callbacks, stop).run()
+        store.deliver(wait=True)
     return search.values[0][0]

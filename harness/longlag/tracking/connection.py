@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import http.client
 import logging
+import queue
 import re
 import sqlite3
+import threading
+import time
 import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from longlag import reading
 from longlag.credentials import bare, basic, masked
 from longlag.errors import UserError, quoted
-from longlag.tracking import mlflow_private
+from longlag.log import log
+from longlag.tracking import database, mlflow_private
 from longlag.tracking.home import Home
 from longlag.tracking.reading import ClientReader, Reader, SqliteReader
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-HEALTH_SECONDS = 3.0
+Reply = TypeVar("Reply")
+HEALTH_SECONDS = 12.0
+"""How long a server may take to answer at all."""
+SLOW_SECONDS = 2.0
+"""A server that takes longer is said to be slow."""
 SERVERS = ("http://", "https://")
 SQLITE = "sqlite:///"
-DATABASES = ("postgresql", "mysql", "mssql")
 REFUSED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")
 LOGIN = (
     "give its user name and password, as http://USER:PASSWORD@HOST or in MLFLOW_TRACKING_USERNAME and "
@@ -49,7 +57,7 @@ def location(home: Home, uri: str | None) -> str:
     _readable(uri)
     if uri.startswith(SERVERS):
         return uri.rstrip("/")
-    if uri.split(":")[0].split("+")[0] in DATABASES and "://" in uri:
+    if uri.split(":")[0].split("+")[0] in database.TIMEOUT and "://" in uri:
         return uri
     raise UserError(
         f"tracking URI {quoted(uri)}: should be an MLflow server (http://host:5000) or a database "
@@ -84,12 +92,15 @@ def prepare(home: Home, uri: str | None = None) -> None:
     where = location(home, uri)
     if where.startswith(SERVERS):
         check_health(where)
-    if where.startswith(SQLITE):
+    elif not where.startswith(SQLITE):
+        with quiet(), home.lock():
+            database.prepare(where, home.artifacts)
+    else:
         with quiet(), home.lock():
             _prepare(where, home.artifacts)
             if uri is None:
-                with closing(sqlite3.connect(home.root / "mlflow.db", timeout=20)) as database, database:
-                    mlflow_private.relocate(database, home.artifacts.as_uri())
+                with closing(sqlite3.connect(home.root / "mlflow.db", timeout=20)) as tables, tables:
+                    mlflow_private.relocate(tables, home.artifacts.as_uri())
 
 
 def client(where: str) -> MlflowClient:
@@ -116,8 +127,8 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
-    """Be sure that an MLflow server answers, within seconds: MLflow's own client would try for minutes.
+def check_health(server: str, seconds: float | None = None) -> None:
+    """Be sure that an MLflow server answers, within `HEALTH_SECONDS` if not given: MLflow's client tries for minutes.
 
     Raises:
         UserError: when it does not.
@@ -126,7 +137,7 @@ def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
     if login is not None:
         request.add_unredirected_header("Authorization", login)
     try:
-        with urllib.request.urlopen(request, timeout=seconds) as reply:
+        with slowness(server), urllib.request.urlopen(request, timeout=seconds or HEALTH_SECONDS) as reply:
             healthy = reply.read(100).strip() == b"OK"
     except urllib.error.HTTPError as error:
         if error.code == 401 and login is not None:
@@ -144,6 +155,45 @@ def check_health(server: str, seconds: float = HEALTH_SECONDS) -> None:
         raise UserError(f"no MLflow server at {server}: something else answers there")
 
 
+@contextmanager
+def slowness(uri: str) -> Iterator[None]:
+    """Say so, once for every server, when what is inside takes long."""
+    began = time.monotonic()
+    yield
+    if time.monotonic() - began > SLOW_SECONDS:
+        _say_slow(bare(uri))
+
+
+@cache
+def _say_slow(server: str) -> None:
+    log.warning("the tracking server %s is slow; training does not wait for it", server)
+
+
+def within(seconds: float, ask: Callable[[], Reply]) -> Reply:
+    """What `ask` returns, if it does so in time.
+
+    Raises:
+        TimeoutError: when it does not; it is left behind.
+        Exception: what `ask` raises.
+    """
+    replies: queue.SimpleQueue[tuple[Reply, None] | tuple[None, Exception]] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            replies.put((ask(), None))
+        except Exception as error:  # for who waits
+            replies.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        reply = replies.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+    if reply[1] is not None:
+        raise reply[1]
+    return reply[0]
+
+
 def server_fault(error: BaseException) -> str | None:
     """What to say of an error of MLflow's client that a server is the cause of; None for any other error."""
     if type(error).__module__ != "mlflow.exceptions":
@@ -151,6 +201,8 @@ def server_fault(error: BaseException) -> str | None:
     code = getattr(error, "error_code", "")
     if code in REFUSED:
         return f"the tracking server refuses this user ({code}): {LOGIN}"
+    if code == "TEMPORARILY_UNAVAILABLE" and "(sqlite3." not in str(error):
+        return "the tracking database does not answer any more"
     asked = re.match(r"API request to (https?://.*?)/api/\S* failed with", str(error))  # the words of http_request
     return None if asked is None else f"the tracking server {masked(asked[1])} does not answer any more"
 

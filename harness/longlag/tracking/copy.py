@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from longlag import escape
 from longlag.tracking import artifacts, describe
-from longlag.tracking.spool import BATCH, PARAMETERS
+from longlag.tracking.recorded import Recorded
+from longlag.tracking.store import Store
+from longlag.tracking.upload import BATCH, PARAMETERS, TOKEN, delete_doubles, log_inputs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+
+def adopt(
+    store: Store,
+    recorded: Recorded,
+    experiment_id: str,
+    parent: str | None,
+    tags: Mapping[str, str],
+    name: str | None = None,
+) -> str:
+    """Make a run that finished elsewhere visible in an experiment; returns the id of the copy.
+
+    Parameters, tags, datasets, metric histories, artifacts, start and end are those of the original, named by the tag
+    ``longlag.adopted_from``. A run that stands at this place already is not copied.
+    """
+    place = (experiment_id, parent)
+    if (recorded.experiment_id, recorded.tags.get(describe.PARENT)) == place:
+        return recorded.run_id
+    query = f"tags.run_key = '{recorded.tags['run_key']}' and attributes.status = 'FINISHED'"
+    for run in store.runs([experiment_id], query):
+        if run.data.tags.get(describe.PARENT) == parent:
+            return str(run.info.run_id)
+    source = store.client.get_run(recorded.run_id)
+    with store.files(recorded.run_id) as files:
+        return copy(store.client, source, files, experiment_id, parent, tags, name)
 
 
 def copy(
@@ -46,6 +74,7 @@ def copy(
         own[describe.PARENT] = parent
     if describe.STUDY in tags:
         own["study"] = tags[describe.STUDY]
+    own[TOKEN] = uuid.uuid4().hex
     own |= {key: escape.mlflow(value, describe.TAG_LIMIT) for key, value in tags.items()}
     made = client.create_run(
         experiment_id,
@@ -58,10 +87,11 @@ def copy(
     for start in range(0, len(params), PARAMETERS):
         client.log_batch(run_id, params=params[start : start + PARAMETERS])
     inputs = source.inputs.dataset_inputs if source.inputs else []
-    client.log_inputs(run_id, [DatasetInput(dataset=item.dataset, tags=item.tags) for item in inputs])
+    log_inputs(client, run_id, [DatasetInput(dataset=item.dataset, tags=item.tags) for item in inputs])
     metrics = [metric for key in source.data.metrics for metric in client.get_metric_history(source.info.run_id, key)]
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + BATCH])
     artifacts.log(client, run_id, files)
     client.set_terminated(run_id, source.info.status, source.info.end_time)
+    delete_doubles(client, experiment_id, TOKEN, own[TOKEN], run_id)
     return run_id

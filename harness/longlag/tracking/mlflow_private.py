@@ -30,7 +30,12 @@ class UnknownTables(Exception):
 
 
 def create_tables(uri: str, artifacts: Path) -> None:
-    """Make MLflow's tables in a new database."""
+    """Make MLflow's tables in a new database; be sure that those of another one are of this version.
+
+    Raises:
+        MlflowException: when they are not.
+    """
+    _utilities()
     stores: Any = import_module("mlflow.store.tracking.sqlalchemy_store")
     stores.SqlAlchemyStore(uri, artifacts.as_uri())._dispose_engine()
 

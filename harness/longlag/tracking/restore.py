@@ -8,14 +8,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from longlag import escape
+from longlag.credentials import bare
 from longlag.log import log
 from longlag.spec import RunSpec
-from longlag.tracking import artifacts, describe
+from longlag.tracking import describe
 from longlag.tracking.callback import COMPLETE
 from longlag.tracking.reading import RunRow
 from longlag.tracking.recorded import RESULT, UNUSABLE, read_result
-from longlag.tracking.spool import Logged, PendingUpload, metrics
 from longlag.tracking.store import Store
+from longlag.tracking.upload import Logged, Upload
 from longlag.training import RunResult
 
 
@@ -51,16 +52,14 @@ def restore(
         own[describe.PARENT] = parent
     if describe.STUDY in tags:
         own["study"] = tags[describe.STUDY]
-    upload = PendingUpload(
-        uri=store.uri,
+    upload = Upload(
+        uri=bare(store.address),
         experiment_id=experiment_id,
-        run_id=None,
         name=escape.mlflow(name(result.spec), describe.NAME_LIMIT),
         started=int((ended - result.wall_seconds) * 1000),
         tags={**own, **{key: escape.mlflow(value, describe.TAG_LIMIT) for key, value in tags.items()}},
         params=describe.parameters(result.spec),
     )
-    made = upload.begin(store.client)
     figures = describe.final(result) | {f"validation/{metric}": value for metric, value in result.validation.items()}
     figures["validation/score"] = result.validation_score
     points = [
@@ -68,12 +67,10 @@ def restore(
         for key, value in figures.items()
         if math.isfinite(value)
     ]
-    store.client.log_batch(made, metrics=metrics(points))
-    artifacts.log(store.client, made, folder)
-    for key, value in {"outcome": result.outcome, "reason": result.reason}.items():
-        store.client.set_tag(made, key, value)
     status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
-    store.client.set_terminated(made, status, int(ended * 1000))
+    upload.set_end(status, {"outcome": result.outcome, "reason": result.reason}, int(ended * 1000))
+    upload.begin(store.client)
+    upload.end(store.client, points, folder)
     return True
 
 

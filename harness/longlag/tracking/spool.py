@@ -1,121 +1,31 @@
-"""Pending uploads: what a tracking server missed while it was away, kept in the home and delivered when it answers."""
+"""The spool: uploads that a tracking server has not taken yet, kept in the home and delivered when it answers."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import uuid
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from longlag import files
 from longlag.credentials import bare
 from longlag.errors import UserError
 from longlag.log import log
-from longlag.tracking import artifacts, connection
+from longlag.tracking import connection, pending
+from longlag.tracking.pending import Pending
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
-BATCH, PARAMETERS = 1000, 100  # as many as MLflow takes at once
-UPLOAD = "upload.json"
 ATTEMPTS = 3
 """Deliveries of one upload that may fail before it is set aside."""
 
 
-class Logged(NamedTuple):
-    """A point on its way to the store: what MLflow's `Metric` is made of, at a tenth of its price.
-
-    Args:
-        key: the series.
-        value: the number.
-        timestamp: when it was measured, in ms since 1970.
-        step: the update, the step t or the lag.
-    """
-
-    key: str
-    value: float
-    timestamp: int
-    step: int
-
-
-def metrics(points: Iterable[Logged]) -> list[Metric]:
-    """As MLflow takes them."""
-    from mlflow.entities import Metric
-
-    return [Metric(*point) for point in points]
-
-
-@dataclass
-class PendingUpload:
-    """A run, or the rest of one, that is still to be told to a store.
-
-    Args:
-        uri: the store, without user and password.
-        experiment_id: where the run belongs.
-        run_id: of the run that was begun there; None where even that is still to be done.
-        name: of the run.
-        started: when it began, in ms since 1970.
-        tags: of a run that is still to be made.
-        params: of such a run.
-        inputs: of such a run: the fields of MLflow's datasets, and which split each is.
-        described: whether parameters and inputs are there.
-        metrics: points, in MLflow's order.
-        status: MLflow's, at its end.
-        ended: when, in ms.
-        last_tags: outcome and reason.
-        attempts: deliveries that have failed.
-    """
-
-    uri: str
-    experiment_id: str
-    run_id: str | None
-    name: str | None
-    started: int
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    inputs: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    described: bool = False
-    metrics: list[Logged] = field(default_factory=list)
-    status: str = ""
-    ended: int = 0
-    last_tags: dict[str, str] = field(default_factory=dict)
-    attempts: int = 0
-
-    def begin(self, client: MlflowClient) -> str:
-        """Make the run, and say what it is, if that is not done yet; returns its id."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Param
-
-        if self.run_id is None:
-            made = client.create_run(self.experiment_id, start_time=self.started, tags=self.tags, run_name=self.name)
-            self.run_id = str(made.info.run_id)
-        if not self.described:
-            params = [Param(key, value) for key, value in self.params.items()]
-            for start in range(0, len(params), PARAMETERS):
-                client.log_batch(self.run_id, params=params[start : start + PARAMETERS])
-            inputs = [
-                DatasetInput(dataset=Dataset(**fields), tags=[InputTag("mlflow.data.context", split)])
-                for split, fields in self.inputs
-            ]
-            client.log_inputs(self.run_id, inputs)
-            self.described = True
-        return self.run_id
-
-
-def missing(client: MlflowClient, run_id: str, points: list[Logged]) -> list[Logged]:
-    """Those points that the run does not have yet: one that is logged again would stand there twice."""
-    there = {(m.key, m.step) for key in {p.key for p in points} for m in client.get_metric_history(run_id, key)}
-    return [point for point in points if (point.key, point.step) not in there]
-
-
 class Spool:
-    """Pending uploads in a folder, each with the files of its run.
+    """Uploads in a folder.
 
-    An upload that fails while the server answers does not hold up those after it. After `ATTEMPTS` failures it is set
-    aside, with a warning, in the folder ``set-aside``; `retry` makes it pending again.
+    An upload whose run has ended is pending. One that fails while the server answers does not hold up those after it.
+    After `ATTEMPTS` failures it is set aside, with a warning, in the folder ``set-aside``; `retry` makes it pending
+    again. The upload of a run that goes on is here as well: a run whose process died continues it.
 
     Args:
         folder: of the home.
@@ -125,28 +35,23 @@ class Spool:
         self.folder = folder
         self._aside = folder / "set-aside"
 
-    def keep(self, upload: PendingUpload, made: Path) -> None:
-        """Write an upload, whole or not at all."""
-        self.folder.mkdir(exist_ok=True)
-        draft = self.folder / f".{uuid.uuid4().hex}"
-        shutil.copytree(made, draft / "files")
-        _write(draft, upload)
-        files.flush(draft)
-        draft.rename(self.folder / f"{upload.started}-{draft.name[1:9]}")
-
     def pending_uploads(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
+        return [path for path in _uploads(self.folder) if _has_ended(path)]
+
+    def unfinished(self) -> list[Path]:
+        """Those of runs that go on, or whose process died."""
+        return [path for path in _uploads(self.folder) if not _has_ended(path)]
 
     def set_aside(self) -> list[Path]:
         """The uploads that are not tried any more."""
-        return sorted(path for path in self._aside.glob("[0-9]*") if path.is_dir())
+        return _uploads(self._aside)
 
     def damaged(self) -> dict[Path, str]:
         """The uploads, set aside or not, that cannot be read, and why."""
         found = {}
         for path in (*self.pending_uploads(), *self.set_aside()):
             try:
-                _read(path)
+                pending.verify(path)
             except (OSError, ValueError, TypeError) as error:
                 if path.exists():  # else it was delivered meanwhile
                     found[path] = str(error)
@@ -160,38 +65,47 @@ class Spool:
             path.rename(self.folder / path.name)
         return len(paths)
 
-    def deliver(self, client: MlflowClient, address: str) -> int:
-        """Tell a store what is kept for it; returns how many runs that were. A store that fails gets it later."""
+    def deliver(self, client: MlflowClient, address: str, wait: bool = False) -> int:
+        """Tell a store what is kept for it; returns how many runs that were. A store that fails gets it later.
+
+        Args:
+            client: of the store.
+            address: of the store.
+            wait: for uploads that another process, or a thread of this one, works on.
+        """
         delivered, uri = 0, bare(address)
         for path in self.pending_uploads():
             try:
-                upload = _read(path)
+                if pending.read(path).uri != uri:
+                    continue
+                upload = Pending.take(path, math.inf if wait else 0)
             except (OSError, ValueError, TypeError) as error:
-                self._put_aside(path, error)
+                if path.is_dir():  # else it was delivered meanwhile
+                    self._put_aside(path, error)
                 continue
-            if upload.uri != uri:
+            if upload is None:
                 continue
             try:
-                _upload(client, path, upload)
+                deliver(client, upload)
+                delivered += 1
+            except files.Damaged as error:
+                self._put_aside(path, error)
             except Exception as error:  # a client raises nearly anything, of its own and of what it calls
                 log.info("pending upload %s is not delivered: %s", path.name, error, exc_info=True)
                 if not _answers(address):
                     return delivered
-                upload.attempts += 1
-                last = upload.attempts >= ATTEMPTS
-                upload.attempts %= ATTEMPTS  # one that is pending again has as many
-                _write(path, upload)
-                if last:
-                    self._put_aside(path, error)
-                continue
-            gone = path.with_name(f".{path.name}")
-            try:
-                path.rename(gone)
-            except OSError as error:
-                log.warning("pending upload %s is delivered, and cannot be removed: %s", path, error, exc_info=True)
-            shutil.rmtree(gone, ignore_errors=True)
-            delivered += 1
+                self._count(upload, error)
+            finally:
+                upload.release()
         return delivered
+
+    def _count(self, upload: Pending, error: Exception) -> None:
+        """Count an attempt that failed."""
+        attempts = upload.upload.attempts + 1
+        upload.upload.attempts = attempts % ATTEMPTS  # one that is pending again has as many
+        upload.write()
+        if attempts >= ATTEMPTS:
+            self._put_aside(upload.folder, error)
 
     def _put_aside(self, path: Path, error: Exception) -> None:
         self._aside.mkdir(exist_ok=True)
@@ -203,17 +117,35 @@ class Spool:
         )  # fmt: skip
 
 
-def _upload(client: MlflowClient, path: Path, upload: PendingUpload) -> None:
-    from mlflow.entities import RunTag
+def deliver(client: MlflowClient, upload: Pending) -> None:
+    """Tell a store all of an upload, and remove it."""
+    pending.verify(upload.folder)
+    upload.upload.begin(client)
+    upload.write()  # should delivery stop halfway, it continues with this run
+    points, offset = upload.read(0)
+    while True:
+        following, offset = upload.read(offset)
+        if not following:
+            break
+        upload.upload.send(client, points)
+        points = following
+    upload.upload.end(client, points, upload.files)
+    try:
+        upload.remove()
+    except OSError as error:
+        log.warning("upload %s is delivered, and cannot be removed: %s", upload.folder, error, exc_info=True)
 
-    run_id = upload.begin(client)
-    _write(path, upload)  # should delivery stop halfway, it continues with this run
-    points = missing(client, run_id, upload.metrics)
-    for start in range(0, len(points), BATCH):
-        client.log_batch(run_id, metrics=metrics(points[start : start + BATCH]))
-    artifacts.log(client, run_id, path / "files")
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in upload.last_tags.items()])
-    client.set_terminated(run_id, upload.status, upload.ended)
+
+def _uploads(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+
+
+def _has_ended(path: Path) -> bool:
+    """Whether the run of an upload has; a damaged one is as good as that."""
+    try:
+        return pending.read(path).status != ""
+    except (OSError, ValueError, TypeError):
+        return True
 
 
 def _answers(uri: str) -> bool:
@@ -225,14 +157,3 @@ def _answers(uri: str) -> bool:
     except UserError:
         return False
     return True
-
-
-def _read(path: Path) -> PendingUpload:
-    fields, _ = files.unsealed((path / UPLOAD).read_bytes())
-    upload = PendingUpload(**fields)
-    upload.metrics = [Logged(*values) for values in upload.metrics]
-    return upload
-
-
-def _write(path: Path, upload: PendingUpload) -> None:
-    files.write(path / UPLOAD, json.dumps(files.sealed(asdict(upload))).encode())

@@ -14,10 +14,9 @@ from longlag.credentials import masked
 from longlag.errors import UserError, quoted, suggestion
 from longlag.log import log
 from longlag.spec import RunSpec, load_run
-from longlag.tracking import connection, describe, orphans
+from longlag.tracking import connection, describe, experiments, orphans
 from longlag.tracking.artifacts import artifact, folder
 from longlag.tracking.callback import MlflowCallback
-from longlag.tracking.copy import copy
 from longlag.tracking.home import LAYOUT, Home
 from longlag.tracking.reading import PAGE, Reader, RunRow, pages, search
 from longlag.tracking.recorded import (
@@ -41,6 +40,10 @@ if TYPE_CHECKING:
 
 AGAIN = "`longlag run … --force` trains it again"
 Trials = Callable[[], Mapping[str, set[int]]]
+FIND_SECONDS = 60.0
+"""How long a server may take to say whether it has a run."""
+DELIVER_SECONDS = 60.0
+"""How long a store that is opened is waited for, when it takes runs that it has missed."""
 
 
 class Store:
@@ -68,7 +71,10 @@ class Store:
         """
         connection.prepare(home, uri)
         store = cls(home, connection.location(home, uri))
-        store.deliver()
+        try:
+            connection.within(DELIVER_SECONDS, store.deliver)
+        except TimeoutError:
+            log.warning("%s is slow: runs in %s are delivered to it meanwhile", store.uri, home.spool)
         return store
 
     @cached_property
@@ -81,17 +87,20 @@ class Store:
         """What reads runs, series and files."""
         return connection.reader(self.address, lambda: self.client)
 
-    def deliver(self) -> int:
-        """Tell the store what it missed while it was gone; returns how many runs that were."""
-        if not any(self.home.spool.glob("*")):
-            return 0
-        with self.home.lock():
-            return Spool(self.home.spool).deliver(self.client, self.address)
+    def deliver(self, wait: bool = False) -> int:
+        """Tell the store what it has not taken yet, and with `wait` what it is told just now; returns how many runs."""
+        spool = Spool(self.home.spool)
+        return spool.deliver(self.client, self.address, wait) if spool.pending_uploads() else 0
 
     @property
     def local(self) -> bool:
         """Whether artifacts lie in the home, and not with a server."""
         return not self.uri.startswith(connection.SERVERS)
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is a server or a database, which may be slow or away, and no file."""
+        return not self.uri.startswith(connection.SQLITE)
 
     @property
     def own(self) -> bool:
@@ -106,19 +115,9 @@ class Store:
         Runs in it whose process died on this machine are marked as killed: nothing is RUNNING for ever.
         """
         with connection.quiet(), self.home.lock():
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                place = self.home.artifacts.as_uri() if self.local else None
-                identifier = str(self.client.create_experiment(name, artifact_location=place))
-            else:
-                identifier = str(found.experiment_id)
-                if found.lifecycle_stage == "deleted":
-                    self.client.restore_experiment(identifier)
-            wanted = {describe.LAYOUT: str(LAYOUT), **({describe.NOTE: note} if note else {})}
-            have = {} if found is None else found.tags
-            for key, value in wanted.items():
-                if have.get(key) != value:
-                    self.client.set_experiment_tag(identifier, key, value)
+            place = self.home.artifacts.as_uri() if self.local else None
+            identifier = experiments.begin(self.client, name, place)
+            experiments.describe(self.client, identifier, note)
             self.mark_killed(identifier)
         return identifier
 
@@ -154,20 +153,19 @@ class Store:
         name: str | None = None,
     ) -> MlflowCallback:
         """What records one run; see `MlflowCallback`."""
-        return MlflowCallback(
-            self.client, experiment_id, parent, tags, name, None if self.local else Spool(self.home.spool)
-        )
+        spool = Spool(self.home.spool) if self.remote else None
+        return MlflowCallback(self.client, experiment_id, parent, tags, name, spool)
 
     def find(self, run_key: str) -> Recorded | None:
         """A run of this identity that finished, in whatever study; the newest whose result can be read.
 
         If a server does not answer, the run is trained and uploaded later.
         """
-        try:
+        if not self.remote:
             return self._find(run_key)
+        try:
+            return connection.within(FIND_SECONDS, lambda: self._find(run_key))
         except Exception as error:  # a client raises nearly anything, of its own and of what it calls
-            if self.local:
-                raise
             log.warning("%s cannot be asked for the run, which is trained: %s", self.uri, error, exc_info=True)
             return None
 
@@ -256,30 +254,6 @@ class Store:
                 return path.read_bytes()
         except OSError:
             return None
-
-    def adopt(
-        self,
-        recorded: Recorded,
-        experiment_id: str,
-        parent: str | None,
-        tags: Mapping[str, str],
-        name: str | None = None,
-    ) -> str:
-        """Make a run that finished elsewhere visible here; returns the id of the copy.
-
-        Parameters, tags, datasets, metric histories, artifacts, start and end are those of the original, named by the
-        tag ``longlag.adopted_from``. A run that stands at this place already is not copied.
-        """
-        place = (experiment_id, parent)
-        if (recorded.experiment_id, recorded.tags.get(describe.PARENT)) == place:
-            return recorded.run_id
-        query = f"tags.run_key = '{recorded.tags['run_key']}' and attributes.status = 'FINISHED'"
-        for run in self.runs([experiment_id], query):
-            if run.data.tags.get(describe.PARENT) == parent:
-                return str(run.info.run_id)
-        source = self.client.get_run(recorded.run_id)
-        with self._artifact(recorded.run_id, source.info.artifact_uri, "") as made:
-            return copy(self.client, source, made, experiment_id, parent, tags, name)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -67,13 +67,13 @@ class Execution:
 
     Args:
         result: of the run.
-        run_id: in the tracking store.
+        run_id: in the tracking store; None while the run waits for a server that has not taken it.
         experiment: its experiment there.
         trained: false when the run had finished before and was only found.
     """
 
     result: RunResult
-    run_id: str
+    run_id: str | None
     experiment: str
     trained: bool
 

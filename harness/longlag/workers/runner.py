@@ -12,6 +12,7 @@ from longlag import registry
 from longlag.crash import keep_traceback
 from longlag.errors import UserError, one_line, quoted
 from longlag.spec import RunSpec, require_for_run
+from longlag.tracking.copy import adopt
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import Pruned, RunCallback, train
@@ -91,7 +92,7 @@ def execute(
         if result.outcome == "interrupted":
             raise Interrupted(result.reason)
         forget(home.checkpoints, spec.run_key)
-        return Execution(result, str(recorder.run_id), config.experiment, trained=True)
+        return Execution(result, recorder.run_id, config.experiment, trained=True)
 
 
 def find(request: RunRequest, config: WorkerConfig, store: Store) -> Execution | None:
@@ -100,7 +101,7 @@ def find(request: RunRequest, config: WorkerConfig, store: Store) -> Execution |
     if recorded is None or recorded.result is None or recorded.result.outcome not in FINAL:
         return None
     forget(Home(config.home).checkpoints, request.spec.run_key)
-    run_id = store.adopt(recorded, config.experiment, config.parent, dict(request.tags), request.name)
+    run_id = adopt(store, recorded, config.experiment, config.parent, dict(request.tags), request.name)
     return Execution(recorded.result, run_id, config.experiment, trained=False)
 
 
