@@ -27,6 +27,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "linear-attention": [{"feature": "identity", "normaliser": False, "gate": True, "convolution": True}],
     "retnet": [{"heads": 1, "half_life": 100}],
     "gla": [{"heads": 2, "half_life": 100, "gate_rank": 2}],
+    "hgrn2": [{"heads": 2, "half_life": 100, "lower_bound": 0.5, "gate": True, "convolution": True}],
     "deltanet": [{"heads": 2, "convolution": False, "negative_eigenvalues": True}],
     "gated-deltanet": [{"heads": 1, "half_life": 100}],
     "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],

@@ -52,11 +52,15 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
     Attributes:
         inputs: ``q``, ``k`` and ``v`` with these axes, and what a core reads besides.
         activate: whether q, k and v go through SiLU where there is no convolution.
+        activate_convolution: whether they do where there is one.
         head_norm: whether the outputs of a head are normalised.
+        joint_norm: whether they are normalised together with those of the other heads.
     """
 
     inputs: Mapping[str, Axes] = {"q": ("k",), "k": ("k",), "v": ("v",)}
     activate: ClassVar[bool] = False
+    activate_convolution: ClassVar[bool] = True
+    joint_norm: ClassVar[bool] = False
 
     @property
     def head_norm(self) -> bool:
@@ -98,7 +102,7 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
         if self.options.convolution:
             parts.append(f"4*(2*{keys} + {values})")
         if self.head_norm:
-            parts.append(self._one("v"))
+            parts.append(self.width("v") if self.joint_norm else self._one("v"))
         return " + ".join(parts)
 
     @property
@@ -125,9 +129,11 @@ class HeadsLayer(ScanLayer):
         self.widths = (keys, keys, values)
         self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
         self.project = linear(hidden_size, sum(self.widths), generator, bias=False)
-        self.convolution = ShortConvolution(sum(self.widths), generator) if options.convolution else None
+        self.convolution = None
+        if options.convolution:
+            self.convolution = ShortConvolution(sum(self.widths), generator, silu=cell.activate_convolution)
         self.add_inputs(generator)
-        self.norm = RMSNorm(sizes["v"]) if cell.head_norm else None
+        self.norm = RMSNorm(values if cell.joint_norm else sizes["v"]) if cell.head_norm else None
         self.gate = linear(hidden_size, values, generator, bias=False) if options.gate else None
         self.out = linear(values, hidden_size, generator, bias=False)
 
@@ -165,7 +171,8 @@ class HeadsLayer(ScanLayer):
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in packed.split(self.widths, -1))
         inputs = self.core_inputs(u, q, k, v)
         outputs, final = self.scan(inputs, self.core_parameters(), state, mask, record)
-        y = outputs["y"] if self.norm is None else self.norm(outputs["y"])
-        y = y.flatten(-2)
+        y = outputs["y"].flatten(-2) if self.cell.joint_norm else outputs["y"]
+        y = y if self.norm is None else self.norm(y)
+        y = y if self.cell.joint_norm else y.flatten(-2)
         y = y if self.gate is None else y * F.silu(self.gate(u))
         return self.out(y), {**final, **carried}

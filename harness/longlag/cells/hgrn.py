@@ -20,10 +20,10 @@ from longlag.kernels import Gate, Named, State, StateGradients
 from longlag.options import Options
 
 
-class HGRNOptions(Options):
+class BoundedOptions(Options):
+    """Of a forget gate with a lower bound."""
+
     lower_bound: float = Field(default=0.0, ge=0, lt=1)
-    gate: bool = True
-    norm: bool = True
     half_life: float | None = Field(default=None, gt=0)
 
     @property
@@ -38,6 +38,17 @@ class HGRNOptions(Options):
                 f"half_life is at least the {self.middle:.3g} steps of a gate at its middle, got {self.half_life:g}"
             )
         return self
+
+    def biases(self, count: int) -> Tensor:
+        """Those of gates whose half-lives are evenly spaced in the logarithm from the middle to ``half_life``."""
+        assert self.half_life is not None
+        f = retained(half_lives(self.half_life, self.middle, count))
+        return torch.logit((f - self.lower_bound) / (1 - self.lower_bound))
+
+
+class HGRNOptions(BoundedOptions):
+    gate: bool = True
+    norm: bool = True
 
 
 class HGRN(Cell[HGRNOptions]):
@@ -92,10 +103,8 @@ class BoundedDecay(GatedCell[HGRNOptions]):
 
     def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:
         as_linear(parameters, generator)
-        o = self.options
-        if o.half_life is not None:
-            f = retained(half_lives(o.half_life, o.middle, hidden_size))
-            rows(("f",), parameters["bias"], "f").copy_(torch.logit((f - o.lower_bound) / (1 - o.lower_bound)))
+        if self.options.half_life is not None:
+            rows(("f",), parameters["bias"], "f").copy_(self.options.biases(hidden_size))
 
 
 class HGRNLayer(ReadoutLayer):
