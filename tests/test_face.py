@@ -11,7 +11,7 @@ import longlag
 from longlag.analysis.probe import ProbeResult
 from longlag.analysis.result import StudyResult
 from longlag.cells.stack import Stack
-from longlag.horizons.record import Record
+from longlag.horizons.measurements import HorizonMeasurements
 from longlag.papers.report import Report
 from longlag.spec import RunSpec
 from longlag.training import RunResult
@@ -38,7 +38,7 @@ def types() -> None:
     assert_type(longlag.sweep({}), StudyResult)
     assert_type(longlag.report("quickstart"), StudyResult)
     assert_type(longlag.probe({}), ProbeResult)
-    assert_type(longlag.horizon({}), Record)
+    assert_type(longlag.horizon({}), HorizonMeasurements)
     assert_type(longlag.reproduce("arjovsky-2016"), Report)
     assert_type(longlag.layer("lstm", input_size=2, hidden_size=4), Stack)
     assert_type(longlag.RunSpec.model_validate({}), RunSpec)

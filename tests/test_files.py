@@ -145,11 +145,11 @@ def test_a_damaged_record_is_one_sentence(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(DAMAGES[damage](json.dumps(files.sealed(FIELDS)).encode()))
     with pytest.raises(UserError, match=r"x\.json holds no measurements as longlag wrote them: it"):
-        files.read_record(path, "holds no measurements")
+        files.read_measurements(path, "holds no measurements")
 
 
 def test_a_record_without_a_checksum_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "x.json").write_text(json.dumps(FIELDS))
-    assert files.read_record(tmp_path / "x.json", "holds nothing") == FIELDS
+    assert files.read_measurements(tmp_path / "x.json", "holds nothing") == FIELDS
     (line,) = caplog.messages
     assert line == f"{tmp_path / 'x.json'} has no checksum: it may have been changed since it was written"

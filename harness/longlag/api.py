@@ -20,7 +20,7 @@ from longlag.workers.launchers.local import Local
 from longlag.workspace import Workspace
 
 if TYPE_CHECKING:
-    from longlag.horizons.record import Record
+    from longlag.horizons.measurements import HorizonMeasurements
     from longlag.horizons.spec import HorizonSpec
     from longlag.papers.claims import ScaleName
     from longlag.papers.report import Report
@@ -138,7 +138,7 @@ def horizon(
     executor: Executor | None = None,
     checkpoint_seconds: float | None = SECONDS,
     callbacks: Sequence[StudyCallback] = (),
-) -> Record:
+) -> HorizonMeasurements:
     """Find the longest lag that each cell learns, or what remains to be found: the same call continues.
 
     Args:
@@ -166,8 +166,8 @@ def horizon(
 
     checked = spec if isinstance(spec, HorizonSpec) else load_horizon(dict(spec))
     how = Workers(workers, threads, checkpoint_seconds, executor or Local())
-    record, _ = study.horizon(checked, Workspace.open(home, tracking_uri), how, callbacks=callbacks)
-    return record
+    measurements, _ = study.horizon(checked, Workspace.open(home, tracking_uri), how, callbacks=callbacks)
+    return measurements
 
 
 def reproduce(

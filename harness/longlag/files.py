@@ -176,7 +176,7 @@ def unsealed(data: bytes) -> tuple[dict[str, Any], bool]:
     return fields, True
 
 
-def read_record(path: Path, what: str) -> dict[str, Any]:
+def read_measurements(path: Path, what: str) -> dict[str, Any]:
     """The fields of a JSON file of measurements, as people pass them on. One without a checksum is read with a warning.
 
     Args:

@@ -56,7 +56,7 @@ def test_a_study_ends_with_its_pictures(
                 assert list(seed.score) == [2, 4]
     own = store.client.search_runs([result.experiment], "tags.`longlag.study_identity` != ''")[0]
     names = {artifact.path for artifact in store.client.list_artifacts(own.info.run_id)}
-    assert {"curves.png", "curves.pdf", "relation.png"} <= names
+    assert {"curves.png", "curves.pdf", "correlation.png"} <= names
     assert {path.name for path in (tmp_path / "reports" / "pictured").glob("[!.]*")} <= names
     assert report("pictured", home=tmp_path) == result
 

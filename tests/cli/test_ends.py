@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from longlag import escape
-from longlag.analysis import importance, pictures, relation
+from longlag.analysis import correlation, importance, pictures
 from longlag.cli import display
 from longlag.horizons import chart
 from longlag.papers import figures, report_html
@@ -93,8 +93,8 @@ def test_parts_of_a_sweeps_end_and_of_a_report_that_fail(
 ) -> None:
     """Each is a line of the log and of the page, the others are made, and the study is finished."""
     for owner, name in (
-        (pictures, "curves"), (relation, "panels"), (models, "log_best"), (importance, "_of"), (views, "view"),
-        (display, "study_table"), (relation, "correlate"),
+        (pictures, "curves"), (correlation, "panels"), (models, "log_best"), (importance, "_of"), (views, "view"),
+        (display, "study_table"), (correlation, "correlate"),
     ):  # fmt: skip
         monkeypatch.setattr(owner, name, fails)
     base = {**TINY, "probe": {"log_every": 2, "batch_size": 4}}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from longlag.horizons.record import read
+from longlag.horizons.measurements import read
 from tests.cli.conftest import Longlag
 
 OPTIONS = "--updates 20 --parameters 60 --seeds 2 --shortest 4 --longest 8 --lr 3e-2,1e-1 --workers 1".split()
@@ -23,9 +23,9 @@ def test_a_study_its_second_call_and_its_page_made_again(longlag: Longlag, tmp_p
     file, page, picture = (
         tmp_path / "docs" / name for name in ("horizon/adding.json", "horizon.md", "horizon/chart.png")
     )
-    record = read(file)
-    assert [cell.cell for cell in record.cells] == ["rnn"]
-    assert all(len(cell.counted) == 2 for cell in record.cells)
+    measurements = read(file)
+    assert [cell.cell for cell in measurements.cells] == ["rnn"]
+    assert all(len(cell.counted) == 2 for cell in measurements.cells)
     made = {path: path.read_bytes() for path in (file, page, picture)}
 
     again = longlag(*command, "--json")
@@ -33,7 +33,7 @@ def test_a_study_its_second_call_and_its_page_made_again(longlag: Longlag, tmp_p
     assert "[1]" not in again.err  # nothing was trained
     assert {path: path.read_bytes() for path in made} == made
     told = json.loads(again.out)["studies"][0]
-    assert told["identity"] == record.identity and told["cells"][0]["cell"] == "rnn"
+    assert told["identity"] == measurements.identity and told["cells"][0]["cell"] == "rnn"
 
     page.unlink()
     picture.unlink()
@@ -45,13 +45,13 @@ def test_a_study_its_second_call_and_its_page_made_again(longlag: Longlag, tmp_p
     from longlag.tracking.store import Store
 
     store = Store.open(Home.open(tmp_path / "longlag-home"))
-    name = f"horizon-adding-{record.identity[:8]}"
+    name = f"horizon-adding-{measurements.identity[:8]}"
     runs = store.client.search_runs([store.experiment_id(name)], max_results=100)
     parent = next(run for run in runs if "run_key" not in run.data.tags)
     children = {
         run.data.tags["run_key"] for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
     }
-    assert children == {run.run_key for cell in record.cells for run in cell.runs}
+    assert children == {run.run_key for cell in measurements.cells for run in cell.runs}
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {artifact.path for artifact in store.client.list_artifacts(parent.info.run_id, "report")} == {
         "report/adding.json",

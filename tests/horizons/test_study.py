@@ -11,8 +11,8 @@ import pytest
 
 from longlag.errors import UserError
 from longlag.horizons import chart, page
-from longlag.horizons.record import CellRecord, Record, RunRecord, read
-from longlag.horizons.relation import agreement
+from longlag.horizons.correlation import agreement
+from longlag.horizons.measurements import CellMeasurements, HorizonMeasurements, HorizonRun, read
 from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, HorizonSpec, load_horizon
 from longlag.horizons.study import chosen, search
 from longlag.parts import Parts
@@ -59,7 +59,7 @@ def pretend(spec: RunSpec) -> RunResult:
     )
 
 
-def found(spec: HorizonSpec, seed: int = 0) -> tuple[list[CellRecord], list[RunRequest]]:
+def found(spec: HorizonSpec, seed: int = 0) -> tuple[list[CellMeasurements], list[RunRequest]]:
     """What is found by four workers whose runs end in an order drawn from `seed`; and what was asked for."""
     draw = random.Random(seed)
     searches = GeneratorSearch([search(spec, name, cell) for name, cell in spec.labelled.items()])
@@ -76,9 +76,9 @@ def found(spec: HorizonSpec, seed: int = 0) -> tuple[list[CellRecord], list[RunR
     return [cell for cell, _ in searches.values], asked
 
 
-def recorded(**changes: Any) -> Record:
+def recorded(**changes: Any) -> HorizonMeasurements:
     spec = load_horizon({**FIELDS, **changes})
-    return Record(
+    return HorizonMeasurements(
         spec=spec,
         identity=spec.identity(),
         criterion="mse below 0.005",
@@ -103,14 +103,14 @@ def test_the_order_in_which_runs_finish_changes_nothing() -> None:
 
 
 def test_every_cell_comes_to_its_t50_and_its_learning_rate() -> None:
-    record = recorded(runs=24)
-    fits = {cell.cell: fit for cell, fit in record.by_horizon()}
-    assert [cell.cell for cell, _ in record.by_horizon()] == ["gru", "lstm", "rnn"]
+    measurements = recorded(runs=24)
+    fits = {cell.cell: fit for cell, fit in measurements.by_horizon()}
+    assert [cell.cell for cell, _ in measurements.by_horizon()] == ["gru", "lstm", "rnn"]
     lstm = fits["lstm"]
     assert lstm.low is not None and lstm.high is not None and lstm.low < 60 < lstm.high
     assert fits["gru"].median is None and fits["gru"].above > 0.9
     assert fits["rnn"].median is None and fits["rnn"].below > 0.9
-    assert {cell.cell: cell.rate for cell in record.cells}["lstm"] == BEST
+    assert {cell.cell: cell.rate for cell in measurements.cells}["lstm"] == BEST
 
 
 def test_every_counted_run_has_a_seed_of_its_own_and_every_run_the_same_size() -> None:
@@ -138,10 +138,10 @@ def test_cells_do_not_depend_on_one_another() -> None:
     assert alone[0] == found(load_horizon(FIELDS))[0][1]
 
 
-def climb(rate: float, lag: int, solved: bool, score: float = 1.0, updates: int = 100) -> RunRecord:
+def climb(rate: float, lag: int, solved: bool, score: float = 1.0, updates: int = 100) -> HorizonRun:
     outcome = "solved" if solved else "diverged" if math.isinf(score) else "budget"
     at = updates if solved else None
-    return RunRecord(
+    return HorizonRun(
         phase="rate",
         lag=lag,
         rate=rate,
@@ -170,15 +170,15 @@ def climb(rate: float, lag: int, solved: bool, score: float = 1.0, updates: int 
     ],
     ids=["climbs higher", "lower score", "diverged", "fewer updates", "smaller"],
 )
-def test_the_rule_for_the_learning_rate(runs: list[RunRecord], rate: float) -> None:
+def test_the_rule_for_the_learning_rate(runs: list[HorizonRun], rate: float) -> None:
     assert chosen(runs) == rate
 
 
 def test_a_run_that_diverged_after_it_had_solved_does_not_count_as_solved() -> None:
     result = pretend(load_horizon(FIELDS).run("lstm", 10, BEST, 3))
     assert result.solved_at is not None
-    assert RunRecord.of(result, "counted", 10).solved
-    assert not RunRecord.of(result.model_copy(update={"outcome": "diverged"}), "counted", 10).solved
+    assert HorizonRun.of(result, "counted", 10).solved
+    assert not HorizonRun.of(result.model_copy(update={"outcome": "diverged"}), "counted", 10).solved
 
 
 def test_the_ladder_doubles_and_ends_at_the_longest() -> None:
@@ -227,15 +227,15 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], sentence: str) -> None:
 
 
 def test_the_file_gives_the_study_back_and_the_page_follows_from_it(tmp_path: Path) -> None:
-    record = recorded()
+    measurements = recorded()
     file = tmp_path / "horizon" / "adding.json"
-    record.write(file)
-    assert read(file) == record
+    measurements.write(file)
+    assert read(file) == measurements
     picture, text = tmp_path / "horizon" / "chart.png", tmp_path / "horizon.md"
     made = []
     for _ in range(2):
-        chart.draw([record, record], picture)
-        page.write({file: record, tmp_path / "other.json": record}, text, picture, Parts())
+        chart.draw([measurements, measurements], picture)
+        page.write({file: measurements, tmp_path / "other.json": measurements}, text, picture, Parts())
         made.append((picture.read_bytes(), text.read_text()))
     assert made[0] == made[1]
     drawn, written = made[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from longlag import files
-from longlag.cli import kept_files
+from longlag.cli import file_checks
 from longlag.cli.finding import Finding
 from longlag.kernels import loads
 from longlag.kernels.compiler.plan import make_plan
@@ -179,10 +179,13 @@ def test_the_doctor_names_the_cache_and_what_is_damaged_in_it(folder):
     more = ", 1 without a checksum, which are not used"
     whole = Finding(what="kernels of c", state="ok", about=f"{folder}: 2 files whole{more}")
     about = f"{damaged}: its checksum differs; it is built again when it is needed"
-    assert list(kept_files.kernels(repair=False)) == [Finding(what="kernels of c", state="wrong", about=about), whole]
+    assert list(file_checks.kernels(repair=False)) == [Finding(what="kernels of c", state="wrong", about=about), whole]
     about = f"{damaged}: its checksum differs; removed"
-    assert list(kept_files.kernels(repair=True)) == [Finding(what="kernels of c", state="repaired", about=about), whole]
-    assert list(kept_files.kernels(repair=False)) == [whole]
+    assert list(file_checks.kernels(repair=True)) == [
+        Finding(what="kernels of c", state="repaired", about=about),
+        whole,
+    ]
+    assert list(file_checks.kernels(repair=False)) == [whole]
 
 
 def test_what_others_could_write_is_not_loaded(folder, text):

@@ -44,7 +44,7 @@ def test_small_ones_are_torchs_own():
 
 
 def test_no_more_is_kept_than_allowed(monkeypatch):
-    monkeypatch.setattr(memory, "KEPT", 3 * memory.SMALLEST)
+    monkeypatch.setattr(memory, "POOL_BYTES", 3 * memory.SMALLEST)
     tensors = [memory.empty(LARGE, torch.float32) for _ in range(5)]
     del tensors
     assert 0 < kept() <= 3 * memory.SMALLEST

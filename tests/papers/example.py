@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from longlag.papers.record import Record, RunRecord, spec_hash
+from longlag.papers.measurements import PaperMeasurements, PaperRun, spec_hash
 from longlag.papers.spec import PaperSpec, load_paper_fields
 from tests.conftest import TINY
 
@@ -42,14 +42,14 @@ def paper() -> PaperSpec:
     return load_paper_fields(FIELDS, "example")
 
 
-def measured(seeds: int = 5) -> Record:
+def measured(seeds: int = 5) -> PaperMeasurements:
     """The LSTM is better in every run, and the rnn is never soon."""
     runs = []
     for arm, score in (("rnn", 0.9), ("rnn-8", 1.0), ("lstm", 0.1)):
         for seed in range(seeds):
             last = score + seed / 100
             runs.append(
-                RunRecord(
+                PaperRun(
                     arm=arm, seed=seed, run_key=f"{arm}{seed}", outcome="budget", updates=40, budget=40,
                     solved_at=40 if arm == "lstm" else None,
                     values={"score": last, "updates to score 0.5": 40.0 if arm == "lstm" else float("inf")},
@@ -58,7 +58,7 @@ def measured(seeds: int = 5) -> Record:
                 )
             )  # fmt: skip
     flow = {arm: {"before": [(0, 1.0), (5, 0.1)], "after": [(0, 1.0), (5, 0.5)]} for arm in ("rnn", "rnn-8", "lstm")}
-    return Record(
+    return PaperMeasurements(
         paper="example-2000", scale="cpu", spec_hash=spec_hash(paper()), date="2026-01-01 00:00 UTC", seconds=22.5,
         environment={"torch": "2"}, flow=flow, runs=runs,
     )  # fmt: skip

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from longlag.papers import figures
-from longlag.papers.record import RunRecord, thin, thin_lags
+from longlag.papers.measurements import PaperRun, thin, thin_lags
 from tests.papers.example import measured, paper
 
 
-def run(curve: list[tuple[int, float]], outcome: str = "budget") -> RunRecord:
+def run(curve: list[tuple[int, float]], outcome: str = "budget") -> PaperRun:
     return measured(1).runs[0].model_copy(update={"curve": curve, "outcome": outcome})
 
 
@@ -32,8 +32,8 @@ def test_panels_are_tasks() -> None:
 
 def test_curves_are_thinned_between_their_ends() -> None:
     long = [(update, update / 7) for update in range(0, 5000, 10)]
-    kept = thin(long)
-    assert len(kept) == 60 and kept[0] == long[0] and kept[-1] == long[-1] and set(kept) <= set(long)
+    thinned = thin(long)
+    assert len(thinned) == 60 and thinned[0] == long[0] and thinned[-1] == long[-1] and set(thinned) <= set(long)
     lags = [(lag, 1.0) for lag in range(1000)]
     near = np.array([lag for lag, _ in thin_lags(lags)])
     assert len(near) <= 60 and near[0] == 0 and near[-1] == 999 and np.diff(near)[:5].tolist() == [1] * 5

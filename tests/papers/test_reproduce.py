@@ -1,4 +1,4 @@
-"""`longlag reproduce` from end to end on a study of two tiny arms: once, again, and from what was kept."""
+"""`longlag reproduce` from end to end on a study of two tiny arms: once, again, and from the stored measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from longlag.errors import UserError
-from longlag.papers import cost, pages, plan, record, report
+from longlag.papers import cost, measurements, pages, plan, report
 from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper_fields
 from longlag.study.callback import StudyCallback
@@ -61,8 +61,8 @@ def test_a_second_call_trains_nothing(paper: PaperSpec, done: Done) -> None:
     again, *_ = run(paper, "cpu", workspace, Workers(), count)
     assert count.trained == 0 and again.decisions == content.decisions
     assert all(item.left == 0 and item.seconds is None for item in costs(paper, "cpu", workspace, Workers()))
-    assert [(run.run_key, run.values) for run in again.record.runs] == [
-        (run.run_key, run.values) for run in content.record.runs
+    assert [(run.run_key, run.values) for run in again.measurements.runs] == [
+        (run.run_key, run.values) for run in content.measurements.runs
     ]
 
 
@@ -84,21 +84,23 @@ def test_an_interrupted_study_goes_on(paper: PaperSpec, tmp_path: Path) -> None:
         run(small, "cpu", workspace, Workers(), stopped)
     content, *_ = run(small, "cpu", workspace, Workers(), rest)
     assert (stopped.trained, rest.trained) == (2, 3)
-    assert [len(content.record.of(arm)) for arm in small.arms] == [2, 2]
+    assert [len(content.measurements.of(arm)) for arm in small.arms] == [2, 2]
 
 
 def test_what_is_kept(paper: PaperSpec, done: Done) -> None:
     workspace, content, written = done
-    kept = record.read(written.data)
-    assert kept.model_copy(update={"date": content.record.date}) == content.record, "written again by a later call"
-    assert {run.arm for run in kept.runs} == set(paper.arms) and len(kept.runs) == 6
-    entry = plan.entries(paper, "cpu", kept.chosen)[0]
+    stored = measurements.read(written.data)
+    assert stored.model_copy(update={"date": content.measurements.date}) == content.measurements, (
+        "written again by a later call"
+    )
+    assert {run.arm for run in stored.runs} == set(paper.arms) and len(stored.runs) == 6
+    entry = plan.entries(paper, "cpu", stored.chosen)[0]
     found = Store.open(workspace.home).find(entry.spec.run_key)
     assert found is not None and found.result is not None
-    one = next(run for run in kept.runs if run.run_key == entry.spec.run_key)
-    assert one.values["score"] == found.result.score and one.drawn == kept.chosen["rnn"]
+    one = next(run for run in stored.runs if run.run_key == entry.spec.run_key)
+    assert one.values["score"] == found.result.score and one.drawn == stored.chosen["rnn"]
     assert one.curve and one.curve[-1][0] == one.updates
-    assert kept.flow["lstm"]["after"][0] == (0, 1.0), "the norm over that at lag 0"
+    assert stored.flow["lstm"]["after"][0] == (0, 1.0), "the norm over that at lag 0"
 
 
 def test_the_search_takes_the_best_by_validation(done: Done, paper: PaperSpec) -> None:
@@ -111,14 +113,14 @@ def test_the_search_takes_the_best_by_validation(done: Done, paper: PaperSpec) -
         assert found is not None and found.result is not None
         mse = found.result.validation["mse"]
         scores[mse] = dict(entry.drawn)
-    assert content.record.chosen == {"rnn": scores[min(scores)]}
+    assert content.measurements.chosen == {"rnn": scores[min(scores)]}
 
 
 def test_the_pages(done: Done, tmp_path: Path) -> None:
     _, content, written = done
     text = written.markdown.read_text()
     assert "0.1 (*unverified*); Table 1" in text and "the LSTM \\| is better" in text
-    assert "It is smaller. *Time.*" in text and "not judged" in text and content.record.spec_hash[:12] in text
+    assert "It is smaller. *Time.*" in text and "not judged" in text and content.measurements.spec_hash[:12] in text
     for name in re.findall(r"\]\(([^)]+\.png)\)", text):
         assert (written.markdown.parent / name).stat().st_size > 5000
     html = written.html.read_text()
@@ -127,7 +129,7 @@ def test_the_pages(done: Done, tmp_path: Path) -> None:
     # from the kept file alone, the same pages again
     data = tmp_path / "example-2000.json"
     data.write_bytes(written.data.read_bytes())
-    rebuilt = report.build(content.paper, record.read(data))
+    rebuilt = report.build(content.paper, measurements.read(data))
     again = pages.write(rebuilt, tmp_path)
     assert again.markdown.read_text() == text and again.data.read_text() == written.data.read_text()
 
@@ -135,7 +137,7 @@ def test_the_pages(done: Done, tmp_path: Path) -> None:
 def test_mlflow_has_the_report(done: Done) -> None:
     workspace, content, _ = done
     store = Store.open(workspace.home)
-    spec = plan.study(content.paper, "cpu", plan.entries(content.paper, "cpu", content.record.chosen))
+    spec = plan.study(content.paper, "cpu", plan.entries(content.paper, "cpu", content.measurements.chosen))
     experiment = store.experiment_id(spec.name)
     runs = store.client.search_runs([experiment], "tags.`longlag.study_identity` != ''")
     assert runs[0].data.tags["verdict.C2"] == content.decisions["C2"]
@@ -159,9 +161,9 @@ def test_claims_that_changed_since(done: Done) -> None:
     other = {**CLAIM, "relation": {**CLAIM["relation"], "quantity": "test accuracy"}}
     changed = load_paper_fields({**FIELDS, "claims": [other]}, "example")
     with pytest.raises(UserError, match="the kept measurements have no 'test accuracy' of arm 'lstm'"):
-        report.build(changed, content.record)
+        report.build(changed, content.measurements)
     milder = load_paper_fields({**FIELDS, "claims": [CLAIM]}, "example")
-    assert report.build(milder, content.record).changed
+    assert report.build(milder, content.measurements).changed
 
 
 def test_cost(paper: PaperSpec) -> None:
@@ -191,16 +193,16 @@ def test_draws() -> None:
 
 def test_diverged_runs_are_infinitely_bad_in_the_record(tmp_path: Path, done: Any) -> None:
     _, content, _ = done
-    kept = content.record
-    bad = kept.runs[0].model_copy(
+    stored = content.measurements
+    bad = stored.runs[0].model_copy(
         update={"outcome": "diverged", "values": {"score": math.inf, "updates to score 0.5": math.inf}}
     )
-    changed = kept.model_copy(update={"runs": [bad, *kept.runs[1:]]})
+    changed = stored.model_copy(update={"runs": [bad, *stored.runs[1:]]})
     changed.write(tmp_path / "x.json")
-    assert record.read(tmp_path / "x.json").runs[0].values["score"] == math.inf
-    rebuilt = report.build(content.paper, record.read(tmp_path / "x.json"))
+    assert measurements.read(tmp_path / "x.json").runs[0].values["score"] == math.inf
+    rebuilt = report.build(content.paper, measurements.read(tmp_path / "x.json"))
     row = next(row for row in rebuilt.rows if row.claim.id == "C1")
-    assert "∞" in next(item.text for item in row.measured if item.arm == "rnn")
+    assert "∞" in next(item.text for item in row.arms if item.arm == "rnn")
     pages.write(rebuilt, tmp_path)
 
 

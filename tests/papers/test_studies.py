@@ -7,7 +7,7 @@ import math
 import pytest
 
 from longlag.papers import plan
-from longlag.papers.measure import Curve, measure
+from longlag.papers.run_values import Curve, value_of
 from longlag.papers.spec import load_paper, names
 from longlag.spec import load_run
 from longlag.training import RunCallback, train
@@ -37,7 +37,7 @@ def test_smoke(name: str) -> None:
         assert result.updates == entry.spec.training.updates or result.outcome in ("solved", "diverged")
         for of, quantity in needed:
             if of == arm:
-                value = measure(result, quantity, curve)
+                value = value_of(result, quantity, curve)
                 assert isinstance(value, float), quantity
                 assert not math.isnan(value) or quantity.kind == "gradient", quantity
 

@@ -18,8 +18,8 @@ RULE = Rule()
 
 def verdict(relation: Mapping[str, Any], samples: Mapping[str, Sequence[float]], budget: float = math.inf) -> Verdict:
     claim = simulated.claim(relation, "C")
-    kept = {(arm, str(q)): Sample(tuple(samples[arm]), budget) for arm, q in claim.relation.uses()}
-    return judge([claim], kept, RULE)["C"]
+    drawn = {(arm, str(q)): Sample(tuple(samples[arm]), budget) for arm, q in claim.relation.uses()}
+    return judge([claim], drawn, RULE)["C"]
 
 
 def test_decide() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from longlag.papers import record
+from longlag.papers import measurements
 from longlag.probes.flow import by_layer
 from longlag.tracking import throughtime, views
 
@@ -37,7 +37,7 @@ class Logged:
 @pytest.mark.parametrize("prefix", ["", "encoder."])
 def test_the_page_of_a_paper_shows_the_top_layer(prefix: str) -> None:
     store: Any = Logged(prefix)
-    found = record.flow(store, "run")
+    found = measurements.flow(store, "run")
     assert {norm for points in found.values() for _, norm in points} == {DEPTH} and set(found) == {"before", "after"}
 
 

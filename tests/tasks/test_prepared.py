@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from longlag import caches
-from longlag.cli import kept_files
+from longlag.cli import file_checks
 from longlag.cli.finding import Finding
 from longlag.task import DataError
 from longlag_tasks import _prepared
@@ -116,11 +116,11 @@ def test_the_doctor_names_what_is_damaged(tmp_path: Path) -> None:
     for name in ("it-1", "it-2"):
         prepared(name, COLUMNS, rows)
     read = Finding(what="prepared data", state="ok", about=f"{tmp_path}: 2 files were read")
-    assert list(kept_files.prepared(repair=False)) == [read]
+    assert list(file_checks.prepared(repair=False)) == [read]
     path = tmp_path / "it-1.arrow"
     damage(path, "cut off")
     about = f"{path}: its checksum differs; it is prepared again when a run needs it"
     wrong = Finding(what="prepared data", state="wrong", about=about)
-    assert list(kept_files.prepared(repair=False)) == [wrong, read]
-    assert [each.state for each in kept_files.prepared(repair=True)] == ["repaired", "ok"]
+    assert list(file_checks.prepared(repair=False)) == [wrong, read]
+    assert [each.state for each in file_checks.prepared(repair=True)] == ["repaired", "ok"]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["it-2.arrow", "it-2.arrow.sha256"]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from longlag import objectives
-from longlag.analysis import pictures, relation
+from longlag.analysis import correlation, pictures
 from longlag.analysis.result import StudyResult, TrialResult
 from longlag.cli import display
-from longlag.horizons.record import RunRecord as HorizonRecord
-from longlag.papers import compare, measure, quantity, report_markdown
+from longlag.horizons.measurements import HorizonRun
+from longlag.papers import compare, quantity, report_markdown, run_values
+from longlag.papers.measurements import _run
 from longlag.papers.plan import Entry
-from longlag.papers.record import _run
 from longlag.spec import StudySpec, load_run
 from longlag.study.report import summary
 from longlag.tracking import describe
@@ -56,15 +56,15 @@ PLACES = {
     "summary of a study": lambda run: summary(study(run))["runs/solved"] == 1,
     "table of a study": lambda run: display.solved_at([run]) == "2",
     "objective": lambda run: objectives.measure("updates_to_solved", run) == 2,
-    "rank relation": lambda run: relation.outcome(run, "solved") == 1,
+    "rank correlation": lambda run: correlation.outcome(run, "solved") == 1,
     "picture of a study": lambda run: "1 solved" in pictures.legend(
         "lstm", [pictures.Seed(run, "total", None, None, {})]  # type: ignore[arg-type]
     ),
-    "claim of a paper": lambda run: measure.measure(run, quantity.parse("solved"), []) == 1,
-    "updates of a claim": lambda run: math.isfinite(measure.measure(run, quantity.parse("updates to solved"), [])),
+    "claim of a paper": lambda run: run_values.value_of(run, quantity.parse("solved"), []) == 1,
+    "updates of a claim": lambda run: math.isfinite(run_values.value_of(run, quantity.parse("updates to solved"), [])),
     "report of a paper": lambda run: report_markdown.solved([paper_record(run)]) == "1 of 1, at update 2",
     "comparison": lambda run: compare.compare(study(run), study(run))[0].first.solved == 1,
-    "horizon study": lambda run: HorizonRecord.of(run, "counted", 6).solved,
+    "horizon study": lambda run: HorizonRun.of(run, "counted", 6).solved,
     "tracking": lambda run: "solved_at" in describe.final(run),
 }  # fmt: skip
 

@@ -27,7 +27,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from longlag import optuna_private
 from longlag.analysis import fanova
-from longlag.analysis.kept import Kept, digest
+from longlag.analysis.cache import ReportCache, digest
 from longlag.analysis.ranks import Values, ranks
 from longlag.analysis.result import StudyResult, TrialResult
 from longlag.spec import Direction, Range, Space, label
@@ -74,29 +74,34 @@ class Importance:
     reason: str = ""
 
 
-def importances(result: StudyResult, kept: Kept | None = None, quick: bool = False) -> list[Importance]:
+def importances(result: StudyResult, cache: ReportCache | None = None, quick: bool = False) -> list[Importance]:
     """Of every axis with more than one value, for every objective, by both methods.
 
     Args:
         result: the study.
-        kept: what it has for the same trials is not computed again.
+        cache: what it has for the same trials is not computed again.
         quick: say how to compute it where that takes seconds.
     """
     space = {path: axis for path, axis in result.spec.space.items() if _varies(axis)}
     found: list[Importance] = []
     for objective, direction in zip(result.spec.objectives, result.directions, strict=True):
         counted = [trial for trial in result.trials if objective in trial.objectives]
-        found += _kept(counted, space, objective, direction, kept, quick)
+        found += _cached(counted, space, objective, direction, cache, quick)
     return found
 
 
-def _kept(
-    trials: Sequence[TrialResult], space: Space, objective: str, direction: Direction, kept: Kept | None, quick: bool
+def _cached(
+    trials: Sequence[TrialResult],
+    space: Space,
+    objective: str,
+    direction: Direction,
+    cache: ReportCache | None,
+    quick: bool,
 ) -> list[Importance]:
     axes = {path: axis if isinstance(axis, list) else axis.model_dump(mode="json") for path, axis in space.items()}
     shows = digest(axes, direction, [[trial.number, trial.point, trial.objectives[objective]] for trial in trials])
     key = f"importance for {objective}"
-    before = None if kept is None else kept.get(key, shows)
+    before = None if cache is None else cache.get(key, shows)
     if before is not None:
         return [Importance(**each) for each in before]
     if quick and len(trials) > QUICK:
@@ -106,8 +111,8 @@ def _kept(
         ]
     found = _fanova(trials, space, objective, direction)
     found += _of(trials, space, objective, direction, "ped-anova", list(space), "")
-    if kept is not None and any(each.share is not None for each in found):
-        kept.put(key, shows, as_json(found))
+    if cache is not None and any(each.share is not None for each in found):
+        cache.put(key, shows, as_json(found))
     return found
 
 

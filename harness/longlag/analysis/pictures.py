@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longlag import escape
-from longlag.analysis import relation
-from longlag.analysis.kept import Kept, digest
+from longlag.analysis import correlation
+from longlag.analysis.cache import ReportCache, digest
 from longlag.analysis.result import StudyResult, TrialResult
 from longlag.figure import figure, save
 from longlag.figure import legend as draw_legend
@@ -48,47 +48,49 @@ class Seed:
     score: dict[int, float]
 
 
-def draw_all(result: StudyResult, store: Store, folder: Path, parts: Parts, kept: Kept | None = None) -> list[Path]:
-    """Draw what there is to draw into `folder`; returns the files: ``curves``, as PNG and PDF, and ``relation``.
+def draw_all(
+    result: StudyResult, store: Store, folder: Path, parts: Parts, cache: ReportCache | None = None
+) -> list[Path]:
+    """Draw what there is to draw into `folder`; returns the files: ``curves``, as PNG and PDF, and ``correlation``.
 
     Args:
         result: the study.
         store: where its runs are recorded.
         folder: made if it is not there.
         parts: makes each picture.
-        kept: what it knows to show the same is not drawn again.
+        cache: what it knows to show the same is not drawn again.
     """
-    made = parts.make("the picture of curves", lambda: _curves(result, store, folder, kept)) or []
+    made = parts.make("the picture of curves", lambda: _curves(result, store, folder, cache)) or []
     return made + (
-        parts.make("the picture of gradient flow and learning", lambda: _relation(result, folder, kept)) or []
+        parts.make("the picture of gradient flow and learning", lambda: _correlation(result, folder, cache)) or []
     )
 
 
-def _curves(result: StudyResult, store: Store, folder: Path, kept: Kept | None) -> list[Path]:
+def _curves(result: StudyResult, store: Store, folder: Path, cache: ReportCache | None) -> list[Path]:
     rows, name = gather(result, store), result.spec.name
     if not rows:
         return []
     paths = [folder / "curves.png", folder / "curves.pdf"]
     shown = {task: {label: list(map(_shown, seeds)) for label, seeds in cells.items()} for task, cells in rows.items()}
-    return _draw(paths, digest(name, shown), kept, lambda: curves(rows, name, paths))
+    return _draw(paths, digest(name, shown), cache, lambda: curves(rows, name, paths))
 
 
-def _relation(result: StudyResult, folder: Path, kept: Kept | None) -> list[Path]:
-    panels, name = relation.panels(result), result.spec.name
+def _correlation(result: StudyResult, folder: Path, cache: ReportCache | None) -> list[Path]:
+    panels, name = correlation.panels(result), result.spec.name
     if not panels:
         return []
-    path = folder / "relation.png"
-    return _draw([path], digest(name, panels), kept, lambda: relation.scatter(panels, name, path))
+    path = folder / "correlation.png"
+    return _draw([path], digest(name, panels), cache, lambda: correlation.scatter(panels, name, path))
 
 
-def _draw(paths: list[Path], shows: str, kept: Kept | None, draw: Callable[[], None]) -> list[Path]:
+def _draw(paths: list[Path], shows: str, cache: ReportCache | None, draw: Callable[[], None]) -> list[Path]:
     key = paths[0].stem
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-    if kept is None:
+    if cache is None:
         draw()
-    elif not kept.get(key, shows) or not all(path.exists() for path in paths):
+    elif not cache.get(key, shows) or not all(path.exists() for path in paths):
         draw()
-        kept.put(key, shows, True)
+        cache.put(key, shows, True)
     return paths
 
 

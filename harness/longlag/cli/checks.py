@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from longlag import kernels, registry
-from longlag.cli import kept_files
+from longlag.cli import file_checks
 from longlag.cli.finding import Finding, State
 from longlag.errors import UserError
 from longlag.log import log
@@ -50,13 +50,13 @@ def examine(workspace: Workspace | None, repair: bool = False) -> Iterator[Findi
         if workspace.tracking_uri is not None or (home.root / "mlflow.db").exists():
             store = workspace.store()
             yield from _runs(store, repair, study_stores)
-            yield from kept_files.results(store, repair)
+            yield from file_checks.results(store, repair)
         for study_store in study_stores:
             study_store.storage.close()
-    yield from kept_files.splits(home, repair)
-    yield from kept_files.checkpoints(home, repair)
-    yield from kept_files.reports(home)
-    yield from kept_files.uploads(home, repair)
+    yield from file_checks.splits(home, repair)
+    yield from file_checks.checkpoints(home, repair)
+    yield from file_checks.reports(home)
+    yield from file_checks.uploads(home, repair)
 
 
 def _machine(repair: bool) -> Iterator[Finding]:
@@ -68,8 +68,8 @@ def _machine(repair: bool) -> Iterator[Finding]:
             yield Finding(what="versions", state="wrong", about=f"{name} is not installed")
     about = f"{', '.join(found)}; Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
     yield Finding(what="versions", state="ok", about=about)
-    yield from kept_files.prepared(repair)
-    yield from kept_files.kernels(repair)  # before a cell is built, which repairs what it needs
+    yield from file_checks.prepared(repair)
+    yield from file_checks.kernels(repair)  # before a cell is built, which repairs what it needs
     yield _compiler()
     for kernel, members in _by_kernel().items():
         if members:

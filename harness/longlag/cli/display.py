@@ -19,8 +19,8 @@ from longlag.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from longlag.analysis.correlation import RankCorrelation
     from longlag.analysis.importance import Importance
-    from longlag.analysis.relation import Relation
     from longlag.analysis.result import StudyResult, TrialResult
     from longlag.parts import Parts
     from longlag.tracking.home import Home
@@ -76,7 +76,7 @@ def print_study(
     result: StudyResult,
     home: Home,
     parts: Parts,
-    relations: Sequence[Relation] = (),
+    correlations: Sequence[RankCorrelation] = (),
     pictures: Sequence[Path] = (),
     importance: Sequence[Importance] = (),
     every: bool = False,
@@ -94,8 +94,8 @@ def print_study(
         out.print(f"trial {trial.number} failed: {escape.line(trial.reason)}")
     if importance:
         parts.make("the table of importances", lambda: print_importance(out, importance, result))
-    if relations:
-        parts.make("the table of rank correlations", lambda: print_relations(out, relations))
+    if correlations:
+        parts.make("the table of rank correlations", lambda: print_correlations(out, correlations))
     for path in pictures:
         out.print(f"picture: {path}", soft_wrap=True)
     for sentence in (*result.missing, *parts.failed):
@@ -228,17 +228,17 @@ def outcome(trial: TrialResult) -> str:
     return ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
 
 
-def print_relations(out: Console, relations: Sequence[Relation]) -> None:
+def print_correlations(out: Console, correlations: Sequence[RankCorrelation]) -> None:
     """How well gradient flow says who learns."""
-    said = [relation for relation in relations if relation.rho is not None]
+    said = [correlation for correlation in correlations if correlation.rho is not None]
     if not said:
         return  # too few runs, or runs that do not differ
     table = Table(title="gradient flow and learning: Spearman's rank correlation over runs, 95 % interval",
                   title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)  # fmt: skip
     for name in ("", "with solved", "with score", "runs"):
         table.add_column(name, justify="left" if not name else "right")
-    for name in dict.fromkeys(relation.predictor for relation in relations):
-        row = {r.outcome: r for r in relations if r.predictor == name}
+    for name in dict.fromkeys(correlation.predictor for correlation in correlations):
+        row = {r.outcome: r for r in correlations if r.predictor == name}
         table.add_row(name, *(_rho(row[key]) for key in ("solved", "score")), str(row["score"].runs))
     out.print(table)
 
@@ -277,10 +277,10 @@ def _share(each: Importance) -> str:
     return f"{each.share:.2f} ({each.low:.2f} … {each.high:.2f})"
 
 
-def _rho(relation: Relation) -> str:
-    if relation.rho is None or relation.low is None or relation.high is None:
+def _rho(correlation: RankCorrelation) -> str:
+    if correlation.rho is None or correlation.low is None or correlation.high is None:
         return "does not vary"
-    return f"{relation.rho:+.2f} ({relation.low:+.2f} … {relation.high:+.2f})"
+    return f"{correlation.rho:+.2f} ({correlation.low:+.2f} … {correlation.high:+.2f})"
 
 
 # -- lists ------------------------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ from longlag.workers.faults import translate_errors
 from longlag.workers.stopping import graceful
 from longlag.workspace import Workspace
 
-AGAIN = "the same command continues from the last checkpoint"
+RUN_STOPPED = "the same command continues from the last checkpoint"
+SWEEP_STOPPED = "what is finished is kept, running trials are queued again, and the same command continues the study"
 
 
 def one_run(
     spec: RunSpec, workspace: Workspace, *, threads: int, checkpoint_seconds: float, force: bool, json: bool
 ) -> None:
-    with stoppable(AGAIN), graceful() as stop, RunProgress(spec) as progress:
+    with stoppable(RUN_STOPPED), graceful() as stop, RunProgress(spec) as progress:
         done = run(
             spec,
             workspace,
@@ -45,8 +46,7 @@ def one_run(
 def study(
     spec: StudySpec, workspace: Workspace, workers: Workers, heartbeat_seconds: int | None = None, *, json: bool
 ) -> None:
-    kept = "what is finished is kept, running trials are queued again, and the same command continues the study"
-    with stoppable(kept), SweepProgress() as progress:
+    with stoppable(SWEEP_STOPPED), SweepProgress() as progress:
         result = sweep(spec, workspace, workers, heartbeat_seconds=heartbeat_seconds, callbacks=[progress])
     with translate_errors(workspace.home.root):
         print_study(result, workspace.home, Parts(), json)

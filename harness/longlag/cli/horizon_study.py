@@ -20,7 +20,7 @@ from longlag.cli.errors import stoppable
 from longlag.cli.progress import Progress
 from longlag.errors import UserError
 from longlag.horizons import chart, page
-from longlag.horizons.record import Record, read
+from longlag.horizons.measurements import HorizonMeasurements, read
 from longlag.horizons.spec import HorizonSpec, load_horizon
 from longlag.horizons.study import horizon
 from longlag.parts import Parts
@@ -32,7 +32,7 @@ from longlag.tracking.store import Store
 from longlag.training import RunResult
 from longlag.workspace import Workspace
 
-KEPT = "what is finished is kept, running runs are saved, and the same command continues"
+WHEN_STOPPED = "what is finished is kept, running runs are saved, and the same command continues"
 
 
 def specified(
@@ -56,77 +56,77 @@ def specified(
 
 def run(spec: HorizonSpec, workspace: Workspace, workers: Workers, where: Path | None, *, json: bool) -> None:
     terminal.announce(read_by_run(spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0)))
-    with stoppable(KEPT), HorizonProgress(spec) as progress:
-        record, store = horizon(spec, workspace, workers, callbacks=[progress])
+    with stoppable(WHEN_STOPPED), HorizonProgress(spec) as progress:
+        measurements, store = horizon(spec, workspace, workers, callbacks=[progress])
     target = where or workspace.home.root / "reports" / f"{spec.name}.md"
     beside = target.with_suffix("")
-    own = beside / f"{record.task if where else spec.name}.json"
-    record.write(own)
+    own = beside / f"{measurements.task if where else spec.name}.json"
+    measurements.write(own)
     parts = Parts()
     found = {file: parts.make(f"the section on {file}", partial(read, file)) for file in sorted(beside.glob("*.json"))}
-    publish({file: kept for file, kept in found.items() if kept is not None}, target, parts)
+    publish({file: study for file, study in found.items() if study is not None}, target, parts)
     parts.make(
-        "the copy in the tracking store", lambda: _attach(record, spec.name, store, (own, _chart(target), target))
+        "the copy in the tracking store", lambda: _attach(measurements, spec.name, store, (own, _chart(target), target))
     )
-    told([record], target, parts, json=json)
+    summarise([measurements], target, parts, json=json)
 
 
-def _attach(record: Record, name: str, store: Store, files: Sequence[Path]) -> None:
+def _attach(measurements: HorizonMeasurements, name: str, store: Store, files: Sequence[Path]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
             if file.exists():
                 shutil.copy(file, folder)
-        study_run.attach(store, store.experiment_id(name), record.identity, Path(folder), {})
+        study_run.attach(store, store.experiment_id(name), measurements.identity, Path(folder), {})
 
 
 def rebuild(files: Sequence[Path], target: Path, *, json: bool) -> None:
     """Chart and page from data files alone."""
-    records, parts = {file: read(file) for file in files}, Parts()
-    publish(records, target, parts)
-    told(list(records.values()), target, parts, json=json)
+    studies, parts = {file: read(file) for file in files}, Parts()
+    publish(studies, target, parts)
+    summarise(list(studies.values()), target, parts, json=json)
 
 
-def publish(records: Mapping[Path, Record], target: Path, parts: Parts) -> None:
+def publish(studies: Mapping[Path, HorizonMeasurements], target: Path, parts: Parts) -> None:
     """Write the page at `target`, and its chart into the folder of the same name."""
     picture = _chart(target)
-    drawn = parts.make("the chart", lambda: chart.draw(list(records.values()), picture))
-    parts.make("the page", lambda: page.write(records, target, picture if drawn else None, parts))
+    drawn = parts.make("the chart", lambda: chart.draw(list(studies.values()), picture))
+    parts.make("the page", lambda: page.write(studies, target, picture if drawn else None, parts))
 
 
 def _chart(target: Path) -> Path:
     return target.with_suffix("") / "chart.png"
 
 
-def told(records: Sequence[Record], target: Path, parts: Parts, *, json: bool) -> None:
-    """What is said at the end, and what could not be made."""
+def summarise(studies: Sequence[HorizonMeasurements], target: Path, parts: Parts, *, json: bool) -> None:
+    """Print what was found, where its page is, and what could not be made."""
     if json:
         found = [
             {
-                "task": record.task,
-                "identity": record.identity,
+                "task": measurements.task,
+                "identity": measurements.identity,
                 "cells": [
                     {"cell": cell.cell, **asdict(fit), "gradient_horizon": (cell.gradient_horizon() or (None,))[0]}
-                    for cell, fit in record.by_horizon()
+                    for cell, fit in measurements.by_horizon()
                 ],
             }
-            for record in records
+            for measurements in studies
         ]
         terminal.print_json({"page": str(target), "studies": found, "missing": parts.failed})
         return
-    for record in records:
-        parts.make(f"the table of {record.task}", partial(_print, record))
+    for measurements in studies:
+        parts.make(f"the table of {measurements.task}", partial(_print, measurements))
     for sentence in parts.failed:
         terminal.say(escape.line(sentence))
     terminal.say(f"page: {target}, with its chart and data in {target.with_suffix('')}")
 
 
-def _print(record: Record) -> None:
-    terminal.console().print(table(record))
+def _print(measurements: HorizonMeasurements) -> None:
+    terminal.console().print(table(measurements))
 
 
-def table(record: Record) -> Table:
+def table(measurements: HorizonMeasurements) -> Table:
     """One study, a row a cell."""
-    rows = Table(title=f"{record.task}: T50, the lag at which half the seeds solve it", box=box.SIMPLE)
+    rows = Table(title=f"{measurements.task}: T50, the lag at which half the seeds solve it", box=box.SIMPLE)
     for column in (
         "cell",
         "T50",
@@ -139,12 +139,12 @@ def table(record: Record) -> Table:
         "CPU",
     ):
         rows.add_column(column, justify="left" if column == "cell" else "right")
-    for cell, fit in record.by_horizon():
+    for cell, fit in measurements.by_horizon():
         updates = cell.updates_to_solve()
         rows.add_row(
             cell.cell,
-            page.t50(fit, record),
-            page.interval(fit, record),
+            page.t50(fit, measurements),
+            page.interval(fit, measurements),
             page.gradient(cell),
             f"{cell.rate:g}",
             str(cell.hidden_size),

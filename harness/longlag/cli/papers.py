@@ -30,8 +30,8 @@ from longlag.tracking.home import Home
 from longlag.workers.launchers.local import how_many
 from longlag.workspace import Workspace
 
-KEPT = Path("docs/papers")
-AGAIN = "what is finished is kept, and the same command continues"
+REPORTS = Path("docs/papers")
+WHEN_STOPPED = "what is finished is kept, and the same command continues"
 STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow", "not judged": "dim"}
 
 
@@ -52,7 +52,7 @@ def print_papers(json: bool) -> None:
 
 
 def renew(page: Path) -> None:
-    changed = pages.renew_summary(page, page.parent / KEPT)
+    changed = pages.renew_summary(page, page.parent / REPORTS)
     terminal.say(f"{page}: {'renewed' if changed else 'was up to date'}")
 
 
@@ -80,7 +80,7 @@ def reproduce(
     scale: ScaleName = scale_name  # type: ignore[assignment]  # `PaperSpec.scale` knows it
     terminal.announce(read_by(paper, scale))
     workspace = Workspace.open(home, tracking_uri)
-    with stoppable(AGAIN):
+    with stoppable(WHEN_STOPPED):
         expected = costs(paper, scale, workspace, workers)
         if not json:
             _print_plan(paper, scale, expected, workers)
@@ -95,8 +95,8 @@ def reproduce(
         with SweepProgress() as progress:
             content, written, study = run(paper, scale, workspace, workers, progress)
     if write is not None:
-        kept = pages.write(content, write, html=False)
-        _tell(content, kept.markdown, kept.missing, json)
+        written = pages.write(content, write, html=False)
+        _tell(content, written.markdown, written.missing, json)
     else:
         _tell(content, written.html, written.missing, json)
     if not json:
@@ -143,12 +143,12 @@ def _tell(content: Report, page: Path, missing: Sequence[str], json: bool) -> No
 
 
 def _claims(content: Report) -> Table:
-    table = Table(title=f"{content.paper.name}, scale {content.record.scale}", title_justify="left",
+    table = Table(title=f"{content.paper.name}, scale {content.measurements.scale}", title_justify="left",
                   box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)  # fmt: skip
     for column in ("", "claim", "published", "measured [interval]", "seeds", "verdict"):
         table.add_column(column, overflow="fold")
     for row in content.rows:
-        measured = "\n".join(f"{escape.line(item.arm)}: {item.text}" for item in row.measured) or "–"
+        measured = "\n".join(f"{escape.line(item.arm)}: {item.text}" for item in row.arms) or "–"
         mark = " (unverified)" if row.claim.certainty == "recalled" else ""
         published = f"{row.claim.published}{mark}; {row.claim.source}"
         cells = [row.claim.id, row.claim.statement, published, measured]
@@ -196,7 +196,7 @@ def fields(content: Report, page: Path) -> dict[str, Any]:
             "statement": row.claim.statement,
             "published": row.claim.published,
             "certainty": row.claim.certainty,
-            "measured": {item.arm: item.text for item in row.measured},
+            "measured": {item.arm: item.text for item in row.arms},
             "verdict": row.verdict.decision,
             "p_opposite": row.verdict.for_,
             "p_claim": row.verdict.against,
@@ -204,4 +204,4 @@ def fields(content: Report, page: Path) -> dict[str, Any]:
         }
         for row in content.rows
     ]
-    return {"paper": content.paper.name, "scale": content.record.scale, "claims": rows, "report": str(page)}
+    return {"paper": content.paper.name, "scale": content.measurements.scale, "claims": rows, "report": str(page)}

@@ -65,7 +65,7 @@ def report(
     if place is None:
         raise none_begun(study, home)
 
-    from longlag.analysis.kept import Kept
+    from longlag.analysis.cache import ReportCache
     from longlag.analysis.pictures import draw_all
     from longlag.cli.summary import print_study
     from longlag.parts import Parts
@@ -81,5 +81,5 @@ def report(
         return
     folder = pictures or place.home.reports / result.spec.name
     parts = Parts()
-    draw_all(result, store, folder, parts, Kept(folder) if pictures is None else None)
+    draw_all(result, store, folder, parts, ReportCache(folder) if pictures is None else None)
     print_study(result, place.home, parts, json, folder, importance, all_)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from longlag.analysis import relation
+from longlag.analysis import correlation
+from longlag.analysis.cache import ReportCache
 from longlag.analysis.importance import Importance, as_json, importances
-from longlag.analysis.kept import Kept
 from longlag.analysis.result import StudyResult
 from longlag.cli import display, terminal
 from longlag.parts import Parts
@@ -42,21 +42,21 @@ def print_study(
     """
     folder = pictures or home.reports / result.spec.name
     drawn = sorted(folder.glob("*.p??")) if folder.is_dir() else []
-    relations = parts.make("the rank correlations", lambda: relation.relate(result)) or []
+    correlations = parts.make("the rank correlations", lambda: correlation.correlations(result)) or []
     found: list[Importance] = []
     if importance is not False:
-        kept, quick = Kept(home.reports / result.spec.name), importance is None
-        found = parts.make("the importances of the axes", lambda: importances(result, kept, quick)) or []
+        cache, quick = ReportCache(home.reports / result.spec.name), importance is None
+        found = parts.make("the importances of the axes", lambda: importances(result, cache, quick)) or []
     if json:
         fields = {**result.model_dump(mode="json"), "remaining": result.remaining}
         fields["trials"] = [
             {**trial.model_dump(mode="json"), "runs": [run_fields(each) for each in trial.runs]}
             for trial in result.trials
         ]
-        fields |= {"relations": relation.as_json(relations), "pictures": [str(path) for path in drawn]}
+        fields |= {"relations": correlation.as_json(correlations), "pictures": [str(path) for path in drawn]}
         fields["missing"] = [*result.missing, *parts.failed]
         if importance is not False:
             fields["importance"] = as_json(found)
         terminal.print_json(fields)
         return
-    display.print_study(result, home, parts, relations, drawn, found, every)
+    display.print_study(result, home, parts, correlations, drawn, found, every)

@@ -8,37 +8,37 @@ from typing import Any
 
 from longlag import escape
 from longlag.figure import figure, save
+from longlag.horizons.measurements import CellMeasurements, HorizonMeasurements
 from longlag.horizons.psi import Threshold
-from longlag.horizons.record import CellRecord, Record
 
 SOLVED, FAILED, GRADIENT = "#1f77b4", "#d62728", "#7f7f7f"
 SPACE = 1.35  # how far the axis goes beyond the lags looked at, where censored values stand
 
 
-def draw(records: Sequence[Record], path: Path) -> Path:
+def draw(studies: Sequence[HorizonMeasurements], path: Path) -> Path:
     """All studies side by side, as a PNG; returns its path.
 
     Args:
-        records: one panel each.
+        studies: one panel each.
         path: of the picture.
     """
-    rows = max(len(record.cells) for record in records)
-    made = figure(1.4 + 5.4 * len(records), 1.9 + 0.42 * rows, dpi=120)
-    for axes, record in zip(made.subplots(1, len(records), squeeze=False)[0], records, strict=True):
-        _panel(axes, record)
+    rows = max(len(measurements.cells) for measurements in studies)
+    made = figure(1.4 + 5.4 * len(studies), 1.9 + 0.42 * rows, dpi=120)
+    for axes, measurements in zip(made.subplots(1, len(studies), squeeze=False)[0], studies, strict=True):
+        _panel(axes, measurements)
     made.legend(
-        handles=_legend(), loc="outside lower center", ncols=2 if len(records) == 1 else 5, fontsize=8, frameon=False
+        handles=_legend(), loc="outside lower center", ncols=2 if len(studies) == 1 else 5, fontsize=8, frameon=False
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     save(made, path)
     return path
 
 
-def _panel(axes: Any, record: Record) -> None:
+def _panel(axes: Any, measurements: HorizonMeasurements) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-    spec = record.spec
-    ordered = record.by_horizon()
+    spec = measurements.spec
+    ordered = measurements.by_horizon()
     for row, (cell, fit) in enumerate(reversed(ordered)):
         _row(axes, row, cell, fit, spec.shortest, spec.longest)
     axes.set_xscale("log")
@@ -53,12 +53,12 @@ def _panel(axes: Any, record: Record) -> None:
     axes.set_xlabel(f"lag T (steps), {escape.picture(spec.lag)}", fontsize=9)
     updates = spec.recorded_run().training.updates
     axes.set_title(
-        f"{escape.picture(record.task)}: {updates:,} updates, about {spec.parameters:,} parameters", fontsize=10
+        f"{escape.picture(measurements.task)}: {updates:,} updates, about {spec.parameters:,} parameters", fontsize=10
     )
     axes.grid(True, axis="x", alpha=0.25)
 
 
-def _row(axes: Any, row: int, cell: CellRecord, fit: Threshold, shortest: int, longest: int) -> None:
+def _row(axes: Any, row: int, cell: CellMeasurements, fit: Threshold, shortest: int, longest: int) -> None:
     """Runs below the line, the interval on it, the gradient horizon above."""
     bottom, top = shortest / SPACE**0.6, longest * SPACE**0.6
     runs = sorted(cell.counted, key=lambda run: (run.lag, not run.solved))

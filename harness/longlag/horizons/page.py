@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 
 from longlag import escape
+from longlag.horizons.correlation import agreement
+from longlag.horizons.measurements import CellMeasurements, HorizonMeasurements
 from longlag.horizons.psi import Threshold
-from longlag.horizons.record import CellRecord, Record
-from longlag.horizons.relation import agreement
 from longlag.parts import Parts
 
 HEAD = """# Horizons: the longest lag that a cell learns
@@ -67,20 +67,22 @@ COLUMNS = (
 )
 
 
-def write(records: Mapping[Path, Record], path: Path, chart: Path | None, parts: Parts) -> None:
+def write(studies: Mapping[Path, HorizonMeasurements], path: Path, chart: Path | None, parts: Parts) -> None:
     """Write the page.
 
     Args:
-        records: the studies by their data files, one section each.
+        studies: the studies by their data files, one section each.
         path: of the page.
         chart: the picture, which the page shows; None where there is none.
         parts: makes each section; what it could not make so far is said at the end of the page.
     """
     texts = [HEAD, f"![Longest lag learned by each cell]({_link(chart, path)})\n\n" if chart else ""]
-    for file, record in records.items():
-        texts.append(parts.make(f"the section on {record.task}", partial(_section, record, _link(file, path))) or "")
-    texts.append(parts.make("the section on the method", lambda: _method(next(iter(records.values())))) or "")
-    texts.append(parts.make("the section on machines", lambda: _environment(list(records.values()))) or "")
+    for file, measurements in studies.items():
+        texts.append(
+            parts.make(f"the section on {measurements.task}", partial(_section, measurements, _link(file, path))) or ""
+        )
+    texts.append(parts.make("the section on the method", lambda: _method(next(iter(studies.values())))) or "")
+    texts.append(parts.make("the section on machines", lambda: _environment(list(studies.values()))) or "")
     texts += [f"{line}\n" for line in parts.section()]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(texts).rstrip() + "\n", encoding="utf-8")
@@ -90,29 +92,29 @@ def _link(file: Path, page: Path) -> str:
     return Path(os.path.relpath(file.resolve(), page.resolve().parent)).as_posix()
 
 
-def _section(record: Record, data: str) -> str:
-    spec = record.spec
+def _section(measurements: HorizonMeasurements, data: str) -> str:
+    spec = measurements.spec
     first = spec.recorded_run()
-    counted = sum(len(cell.counted) for cell in record.cells)
-    diverged = sum(run.outcome == "diverged" for cell in record.cells for run in cell.counted)
-    seconds = sum(cell.seconds() for cell in record.cells)
+    counted = sum(len(cell.counted) for cell in measurements.cells)
+    diverged = sum(run.outcome == "diverged" for cell in measurements.cells for run in cell.counted)
+    seconds = sum(cell.seconds() for cell in measurements.cells)
     rates = ", ".join(f"{rate:g}" for rate in spec.rates)
     lines = [
-        f"## {escape.markdown(record.task)}",
+        f"## {escape.markdown(measurements.task)}",
         "",
         f"{first.training.updates:,} updates of {first.training.batch_size} sequences, about {spec.parameters:,} "
         f"parameters, {escape.markdown(first.optimizer.name)} with a learning rate of {rates}; lags of {spec.shortest} "
         f"to {spec.longest} steps ({escape.code(spec.lag)}). Solved, at the shortest lag: "
-        f"{escape.markdown(record.criterion)}. "
+        f"{escape.markdown(measurements.criterion)}. "
         f"{counted} counted runs, {diverged} of them diverged; {seconds / 60:.0f} minutes of processor time in all.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"|{' --- |' * len(COLUMNS)}",
     ]
-    lines += [_row(cell, fit, record) for cell, fit in record.by_horizon()]
+    lines += [_row(cell, fit, measurements) for cell, fit in measurements.by_horizon()]
     lines += [
         "",
-        f"{agreement(record)}",
+        f"{agreement(measurements)}",
         "",
         f"Data: [{Path(data).name}]({data}). The base of every run:",
         "",
@@ -123,12 +125,12 @@ def _section(record: Record, data: str) -> str:
     return "\n".join(lines)
 
 
-def _row(cell: CellRecord, fit: Threshold, record: Record) -> str:
+def _row(cell: CellMeasurements, fit: Threshold, measurements: HorizonMeasurements) -> str:
     updates = cell.updates_to_solve()
     cells = [
         escape.code(cell.cell),
-        t50(fit, record),
-        interval(fit, record),
+        t50(fit, measurements),
+        interval(fit, measurements),
         gradient(cell),
         f"{cell.rate:g}",
         f"{cell.hidden_size}",
@@ -141,16 +143,16 @@ def _row(cell: CellRecord, fit: Threshold, record: Record) -> str:
     return f"| {' | '.join(map(escape.cell, cells))} |"
 
 
-def t50(fit: Threshold, record: Record) -> str:
+def t50(fit: Threshold, measurements: HorizonMeasurements) -> str:
     """As the tables have it."""
     if fit.median is not None:
         return f"{fit.median:.0f}"
-    return f"> {record.spec.longest}" if fit.above > fit.below else f"< {record.spec.shortest}"
+    return f"> {measurements.spec.longest}" if fit.above > fit.below else f"< {measurements.spec.shortest}"
 
 
-def interval(fit: Threshold, record: Record) -> str:
+def interval(fit: Threshold, measurements: HorizonMeasurements) -> str:
     """As the tables have it: an open end is said in words of the lags looked at."""
-    shortest, longest = record.spec.shortest, record.spec.longest
+    shortest, longest = measurements.spec.shortest, measurements.spec.longest
     if fit.low is None and fit.high is None:
         return "open at both ends"
     if fit.low is None:
@@ -160,14 +162,14 @@ def interval(fit: Threshold, record: Record) -> str:
     return f"{fit.low:.0f} … {fit.high:.0f}"
 
 
-def gradient(cell: CellRecord) -> str:
+def gradient(cell: CellMeasurements) -> str:
     """As the tables have it."""
     reach = cell.gradient_horizon()
     return "–" if reach is None else f"{'≥ ' if reach[1] else ''}{reach[0]:.0f}"
 
 
-def _method(record: Record) -> str:
-    how = record.method
+def _method(measurements: HorizonMeasurements) -> str:
+    how = measurements.method
     return METHOD.format(
         lapse=how["lapse"],
         twice=2 * how["lapse"],
@@ -177,14 +179,14 @@ def _method(record: Record) -> str:
         level=how["level"],
         together=how["together"],
         climbing=how["climbing_seed"],
-        longest=record.spec.longest,
+        longest=measurements.spec.longest,
     )
 
 
-def _environment(records: Sequence[Record]) -> str:
+def _environment(studies: Sequence[HorizonMeasurements]) -> str:
     lines = ["## Where it was run", ""]
-    for record in records:
-        known = {key: ", ".join(values) for key, values in record.environment.items()}
+    for measurements in studies:
+        known = {key: ", ".join(values) for key, values in measurements.environment.items()}
         facts = escape.markdown("; ".join(f"{key} {value}" for key, value in known.items()))
-        lines += [f"{escape.code(record.task)}: study `{record.identity[:12]}`; {facts}.", ""]
+        lines += [f"{escape.code(measurements.task)}: study `{measurements.identity[:12]}`; {facts}.", ""]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import Any
 
 from longlag import escape
 from longlag.horizons import psi
-from longlag.horizons.record import CellRecord, Phase, Record, RunRecord, environment
+from longlag.horizons.measurements import CellMeasurements, HorizonMeasurements, HorizonRun, Phase, environment
 from longlag.horizons.spec import CLIMBING_SEED, GRADIENT_SEEDS, GRADIENTS, TOGETHER, HorizonSpec
 from longlag.study import queue
 from longlag.study.callback import SlotCallbacks, StudyCallback
@@ -28,7 +28,7 @@ def horizon(
     workers: Workers | None = None,
     *,
     callbacks: Sequence[StudyCallback] = (),
-) -> tuple[Record, Store]:
+) -> tuple[HorizonMeasurements, Store]:
     """Find the longest lag that each cell learns, or what remains to be found: the same call continues.
 
     Which runs are made depends on the results of the cell's earlier ones alone, never on how many workers there are or
@@ -41,7 +41,7 @@ def horizon(
         callbacks: receive the events of the runs.
 
     Returns:
-        The record, and the store that it is kept in.
+        The measurements, and the store that they are kept in.
 
     Raises:
         UserError: for a spec, home or server that is wrong.
@@ -60,16 +60,16 @@ def horizon(
         asking = GeneratorSearch([search(spec, name, cell) for name, cell in spec.labelled.items()])
         most = spec.runs * len(spec.labelled)
         queue.execute(asking, config, store, workers, SlotCallbacks(callbacks), most)
-        found = record(spec, asking.values)
+        found = collect(spec, asking.values)
         assert config.parent is not None
-        study_run.end(store, config.parent, "FINISHED", numbers(found))
+        study_run.end(store, config.parent, "FINISHED", metrics(found))
     return found, store
 
 
-def record(spec: HorizonSpec, found: Sequence[tuple[CellRecord, list[Execution]]]) -> Record:
+def collect(spec: HorizonSpec, found: Sequence[tuple[CellMeasurements, list[Execution]]]) -> HorizonMeasurements:
     """What was found, with the method and the environments of the runs."""
     first = spec.run(spec.cells[0], spec.shortest, spec.rates[0], 0)
-    return Record(
+    return HorizonMeasurements(
         spec=spec,
         identity=spec.identity(),
         criterion=first.task.build().criterion,
@@ -88,16 +88,16 @@ def record(spec: HorizonSpec, found: Sequence[tuple[CellRecord, list[Execution]]
     )
 
 
-def search(spec: HorizonSpec, name: str, cell: Any) -> Asking[tuple[CellRecord, list[Execution]]]:
+def search(spec: HorizonSpec, name: str, cell: Any) -> Asking[tuple[CellMeasurements, list[Execution]]]:
     """One cell: gradient flow before training, the learning rate, and then the lags that psi asks for.
 
-    Returns its record, and all executions that the record is made from.
+    Returns its measurements, and all executions that they are made from.
     """
     size = spec.hidden_size(cell)
     model = {**spec.base.get("model", {}), "hidden_size": size}
     training = spec.base.get("training", {})
     probe = {**spec.base.get("probe", {}), **GRADIENTS}
-    runs: list[RunRecord] = []
+    runs: list[HorizonRun] = []
     executions: list[Execution] = []
 
     def ask(phase: Phase, lag: int, rate: float, seed: int, **fields: Any) -> RunRequest:
@@ -105,11 +105,11 @@ def search(spec: HorizonSpec, name: str, cell: Any) -> Asking[tuple[CellRecord, 
         tags = {"longlag.study": spec.name, "horizon.phase": phase, "horizon.cell": name, "horizon.lag": str(lag)}
         return RunRequest(spec=run, name=f"{name} T={lag} {phase} lr={rate:g} seed {seed}", tags=tags)
 
-    def keep(phase: Phase, lags: Sequence[int], got: Sequence[Execution]) -> list[RunRecord]:
-        kept = [RunRecord.of(execution.result, phase, lag) for execution, lag in zip(got, lags, strict=True)]
-        runs.extend(kept)
+    def keep(phase: Phase, lags: Sequence[int], got: Sequence[Execution]) -> list[HorizonRun]:
+        made = [HorizonRun.of(execution.result, phase, lag) for execution, lag in zip(got, lags, strict=True)]
+        runs.extend(made)
         executions.extend(got)
-        return kept
+        return made
 
     once = {"training": {**training, "updates": 1, "eval_every": 1}, "probe": probe}
     got = yield [ask("gradient", spec.longest, spec.rates[0], seed, **once) for seed in GRADIENT_SEEDS]
@@ -130,7 +130,7 @@ def search(spec: HorizonSpec, name: str, cell: Any) -> Asking[tuple[CellRecord, 
         got = yield [ask("counted", lag, rate, len(trials) + place) for place, lag in enumerate(lags)]
         trials += [psi.Trial(run.lag, run.solved) for run in keep("counted", lags, got)]
     at_longest = spec.run(cell, spec.longest, rate, 0, model=model)
-    own = CellRecord(
+    own = CellMeasurements(
         cell=name,
         version=at_longest.cell.version,
         hidden_size=size,
@@ -141,7 +141,7 @@ def search(spec: HorizonSpec, name: str, cell: Any) -> Asking[tuple[CellRecord, 
     return own, executions
 
 
-def chosen(runs: Sequence[RunRecord]) -> float:
+def chosen(runs: Sequence[HorizonRun]) -> float:
     """The learning rate that climbs highest.
 
     With one seed a rate, the lag is doubled as long as the task is solved. Of two that come to the same lag, the one
@@ -157,10 +157,10 @@ def chosen(runs: Sequence[RunRecord]) -> float:
     return min({run.rate for run in runs}, key=rank)
 
 
-def numbers(record: Record) -> dict[str, float]:
+def metrics(measurements: HorizonMeasurements) -> dict[str, float]:
     """The metrics of the study's own run in the tracking store."""
     found: dict[str, float] = {}
-    for cell, fit in record.by_horizon():
+    for cell, fit in measurements.by_horizon():
         values = {"horizon": fit.median, "horizon_low": fit.low, "horizon_high": fit.high}
         values["horizon_above_longest"] = fit.above
         reach = cell.gradient_horizon()

@@ -14,10 +14,10 @@ from torch import Tensor
 from longlag.kernels import plain, targets
 from longlag.kernels.compiled import ANY, CompiledCell, compiled_cell
 from longlag.kernels.derived import Adjoint, Derived
-from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Gate, Layout, Named, Product, Recurrence, State, Weights
 from longlag.kernels.scan import Axes, Scan
 from longlag.kernels.scan_function import CompiledScan
+from longlag.kernels.state_gradients import StateGradients
 from longlag.log import log
 
 __all__ = [

@@ -15,10 +15,10 @@ from longlag.kernels.compiler.plan import Plan, make_plan
 from longlag.kernels.compiler.scan_plan import ScanPlan, make_scan_plan
 from longlag.kernels.compiler.trace import Untraceable
 from longlag.kernels.function import Loop, Unroll, infer
-from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Recurrence, State, Weights
 from longlag.kernels.scan import Scan
 from longlag.kernels.scan_function import CompiledScan, unfit
+from longlag.kernels.state_gradients import StateGradients
 from longlag.kernels.targets import CannotBuild, Kernel, Maybe, Target
 
 ANY = "compiled"

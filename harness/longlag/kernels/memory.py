@@ -21,7 +21,7 @@ SMALLEST = 1 << 22
 """Bytes below which the C library's own heap serves, see `keep`."""
 LARGEST = 1 << 25
 """Bytes from which on the C library maps new memory for every block: the most that glibc allows."""
-KEPT = 1 << 29
+POOL_BYTES = 1 << 29
 """Bytes of free blocks that are kept at most."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -49,9 +49,9 @@ def buffer_type(size: int) -> Any:
     """A type of buffers of `size` bytes that free their block when they are deleted."""
 
     def release_block(self: Any, free: deque[Any] = _free) -> None:
-        if size <= KEPT:
+        if size <= POOL_BYTES:
             free.append(self.block)
-            while sum(len(block) for block in list(free)) > KEPT:
+            while sum(len(block) for block in list(free)) > POOL_BYTES:
                 free.popleft()
 
     return type("Buffer", (ctypes.c_char * size,), {"__del__": release_block})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import Layout, Named, Recurrence, State, Weights
 from longlag.kernels.scan import Scan, check, narrowed, widened
+from longlag.kernels.state_gradients import StateGradients
 
 
 def project(layout: Layout, weights: Weights, x: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:

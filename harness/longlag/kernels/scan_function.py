@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.derived import once_differentiable
-from longlag.kernels.record import StateGradients
 from longlag.kernels.recurrence import State
 from longlag.kernels.scan import check
+from longlag.kernels.state_gradients import StateGradients
 from longlag.kernels.targets.target import PLAIN, Maybe, ScanKernel, ScanPass, Target
 
 

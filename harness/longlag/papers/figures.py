@@ -12,7 +12,7 @@ import numpy as np
 
 from longlag import escape
 from longlag.figure import figure, legend, save
-from longlag.papers.record import Record, RunRecord
+from longlag.papers.measurements import PaperMeasurements, PaperRun
 from longlag.papers.spec import PaperSpec
 from longlag.papers.statistics import rate_interval
 from longlag.parts import Parts
@@ -24,7 +24,7 @@ VANISHED = 1e-12
 Drawer = Callable[[Any, Sequence[str]], None]
 
 
-def draw(paper: PaperSpec, record: Record, folder: Path, prefix: str, parts: Parts) -> dict[str, str]:
+def draw(paper: PaperSpec, measurements: PaperMeasurements, folder: Path, prefix: str, parts: Parts) -> dict[str, str]:
     """Every picture that there is something to show in; title -> file name. `parts` makes each."""
     result = {}
     for title, name, picture in (
@@ -33,16 +33,16 @@ def draw(paper: PaperSpec, record: Record, folder: Path, prefix: str, parts: Par
         ("Gradient flow", "gradient", _gradient),
     ):
         file = f"{prefix}-{name}.png"
-        if parts.make(f"the picture {file}", partial(picture, paper, record, folder / file)):
+        if parts.make(f"the picture {file}", partial(picture, paper, measurements, folder / file)):
             result[title] = file
     return result
 
 
-def panels(paper: PaperSpec, record: Record) -> dict[str, list[str]]:
+def panels(paper: PaperSpec, measurements: PaperMeasurements) -> dict[str, list[str]]:
     """Arms by what they are compared on: their task, in words."""
     result: dict[str, list[str]] = {}
-    scale = paper.scales[record.scale]
-    for arm in dict.fromkeys(run.arm for run in record.runs):
+    scale = paper.scales[measurements.scale]
+    for arm in dict.fromkeys(run.arm for run in measurements.runs):
         task = paper.fields(arm, scale)["task"]  # as the study's file has it: the task itself may not be installed
         options = {"name": task} if isinstance(task, str) else dict(task)
         name = options.pop("name")
@@ -77,15 +77,15 @@ def _figure(count: int, height: float = 3.4) -> tuple[Any, list[Any]]:
     return made, axes
 
 
-def _learning(paper: PaperSpec, record: Record, path: Path) -> bool:
+def _learning(paper: PaperSpec, measurements: PaperMeasurements, path: Path) -> bool:
     """Validation score over updates: median over seeds, and a band from the least to the greatest."""
-    by_task = panels(paper, record)
-    tint = colours(paper, [run.arm for run in record.runs])
+    by_task = panels(paper, measurements)
+    tint = colours(paper, [run.arm for run in measurements.runs])
     made, axes = _figure(len(by_task))
     lowest, highest = 0.5, 1.5
     for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
         for arm in arms:
-            updates, low, middle, high = band(record.of(arm))
+            updates, low, middle, high = band(measurements.of(arm))
             if len(updates):
                 axis.fill_between(updates, low, high, color=tint[arm], alpha=0.18, linewidth=0)
                 axis.plot(updates, middle, color=tint[arm], label=label(paper, arm), linewidth=1.6)
@@ -102,7 +102,7 @@ def _learning(paper: PaperSpec, record: Record, path: Path) -> bool:
     return True
 
 
-def band(runs: Sequence[RunRecord]) -> tuple[Any, Any, Any, Any]:
+def band(runs: Sequence[PaperRun]) -> tuple[Any, Any, Any, Any]:
     """Updates, least, median and greatest score there; a run that has ended keeps its last score."""
     updates = sorted({update for run in runs for update, _ in run.curve})
     rows = []
@@ -123,10 +123,10 @@ def band(runs: Sequence[RunRecord]) -> tuple[Any, Any, Any, Any]:
     return np.array(updates)[use], table.min(0), np.median(table, 0), table.max(0)
 
 
-def _success(paper: PaperSpec, record: Record, path: Path) -> bool:
+def _success(paper: PaperSpec, measurements: PaperMeasurements, path: Path) -> bool:
     """Share of runs that solved the task over the parameter, with exact intervals."""
     series: dict[str, list[tuple[float, str]]] = {}
-    for arm in dict.fromkeys(run.arm for run in record.runs):
+    for arm in dict.fromkeys(run.arm for run in measurements.runs):
         own = paper.arms[arm]
         if own.series and own.at is not None:
             series.setdefault(own.series, []).append((own.at, arm))
@@ -137,7 +137,7 @@ def _success(paper: PaperSpec, record: Record, path: Path) -> bool:
     for index, (name, points) in enumerate(series.items()):
         x, middle, low, high = [], [], [], []
         for at, arm in sorted(points):
-            runs = record.of(arm)
+            runs = measurements.of(arm)
             met = sum(run.solved for run in runs)
             interval = rate_interval(met, len(runs))
             x.append(at * (1 + 0.02 * (index - (len(names) - 1) / 2)))  # side by side
@@ -153,19 +153,21 @@ def _success(paper: PaperSpec, record: Record, path: Path) -> bool:
     return True
 
 
-def _gradient(paper: PaperSpec, record: Record, path: Path) -> bool:
+def _gradient(paper: PaperSpec, measurements: PaperMeasurements, path: Path) -> bool:
     """Gradient norm over the lag, relative to lag 0: before training dashed, after it drawn through."""
     by_task = {
-        task: kept for task, arms in panels(paper, record).items() if (kept := [a for a in arms if record.flow.get(a)])
+        task: drawn
+        for task, arms in panels(paper, measurements).items()
+        if (drawn := [a for a in arms if measurements.flow.get(a)])
     }
     if not by_task:
         return False
-    tint = colours(paper, [run.arm for run in record.runs])
+    tint = colours(paper, [run.arm for run in measurements.runs])
     made, axes = _figure(len(by_task))
     lowest = 1.0
     for axis, (task, arms) in zip(axes, by_task.items(), strict=True):
         for arm in arms:
-            flow: Mapping[str, list[tuple[int, float]]] = record.flow[arm]
+            flow: Mapping[str, list[tuple[int, float]]] = measurements.flow[arm]
             for when, style in (("before", "--"), ("after", "-")):
                 if flow.get(when):
                     lags, norms = zip(*flow[when], strict=True)

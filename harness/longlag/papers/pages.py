@@ -8,8 +8,8 @@ from pathlib import Path
 
 from longlag import escape, reading
 from longlag.errors import UserError, clipped
-from longlag.papers import figures, record, report, report_html, report_markdown
-from longlag.papers.record import Record
+from longlag.papers import figures, measurements, report, report_html, report_markdown
+from longlag.papers.measurements import PaperMeasurements
 from longlag.papers.report import Report
 from longlag.papers.spec import PaperSpec, load_paper
 from longlag.parts import Parts
@@ -33,7 +33,7 @@ def stem(paper: PaperSpec, scale: str) -> str:
     return paper.name if scale == "cpu" else f"{paper.name}-{scale}"
 
 
-def keep(measured: Record, paper: PaperSpec, folder: Path) -> Path:
+def keep(measured: PaperMeasurements, paper: PaperSpec, folder: Path) -> Path:
     """Write the measurements into a folder, from which everything else can be made; returns the file.
 
     Raises:
@@ -54,11 +54,11 @@ def write(content: Report, folder: Path, html: bool = True) -> Pages:
     Raises:
         UserError: when the measurements or the page cannot be written.
     """
-    name, parts = stem(content.paper, content.record.scale), Parts(content.missing)
-    data = keep(content.record, content.paper, folder)
+    name, parts = stem(content.paper, content.measurements.scale), Parts(content.missing)
+    data = keep(content.measurements, content.paper, folder)
     pages = Pages(data, folder / f"{name}.md", folder / f"{name}.html")
     try:
-        pictures = figures.draw(content.paper, content.record, folder, name, parts)
+        pictures = figures.draw(content.paper, content.measurements, folder, name, parts)
         text = report_markdown.markdown(content, pictures, parts)
         pages.markdown.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -81,9 +81,9 @@ def again(data: Path, simulate: bool = True) -> tuple[PaperSpec, Report]:
     Raises:
         UserError: when the file is none, or lacks what today's claims need.
     """
-    kept: Record = record.read(data)
-    paper = load_paper(kept.paper, check_runs=False)
-    return paper, report.build(paper, kept, simulate)
+    measured = measurements.read(data)
+    paper = load_paper(measured.paper, check_runs=False)
+    return paper, report.build(paper, measured, simulate)
 
 
 def summary(folder: Path, link: str) -> str:
@@ -93,10 +93,15 @@ def summary(folder: Path, link: str) -> str:
         paper, content = again(data, simulate=False)
         by_verdict = {name: [i for i, verdict in content.decisions.items() if verdict == name] for name in DECISIONS}
         who = f"[{escape.markdown(paper.citation.authors)} ({paper.citation.year})]({link}{data.stem}.md)"
-        seeds = sorted({len(content.record.of(run.arm)) for run in content.record.runs})
-        told = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+        seeds = sorted({len(content.measurements.of(run.arm)) for run in content.measurements.runs})
+        count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
         rows.append(
-            [who, content.record.scale, told, *(escape.markdown(", ".join(ids)) or "–" for ids in by_verdict.values())]
+            [
+                who,
+                content.measurements.scale,
+                count,
+                *(escape.markdown(", ".join(ids)) or "–" for ids in by_verdict.values()),
+            ]
         )
     if not rows:
         return "None is kept so far.\n"

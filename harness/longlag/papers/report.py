@@ -10,7 +10,7 @@ from functools import partial
 from longlag.errors import UserError
 from longlag.papers import statistics
 from longlag.papers.claims import Claim, Condition, Importance, MoreOften, MostRuns, Similar, Within
-from longlag.papers.record import Record, spec_hash
+from longlag.papers.measurements import PaperMeasurements, spec_hash
 from longlag.papers.relations import Sample, count
 from longlag.papers.spec import PaperSpec, Scale
 from longlag.papers.verdict import Verdict, judge
@@ -20,7 +20,7 @@ NOT_JUDGED = Verdict("not judged")
 
 
 @dataclass(frozen=True)
-class Measured:
+class ArmResult:
     """What one arm has to do with one claim.
 
     Args:
@@ -39,7 +39,7 @@ class Row:
     """A claim beside what was measured."""
 
     claim: Claim
-    measured: tuple[Measured, ...]
+    arms: tuple[ArmResult, ...]
     verdict: Verdict
 
 
@@ -48,50 +48,52 @@ class Report:
     """All that a page shows.
 
     Args:
-        paper, record: of what.
+        paper, measurements: of what.
         rows: one a claim, in the study's order; those that the scale does not judge have no measurements.
         changed: the study's file is another one than when it was measured.
         missing: what could not be computed, a sentence each.
     """
 
     paper: PaperSpec
-    record: Record
+    measurements: PaperMeasurements
     rows: tuple[Row, ...]
     changed: bool
     missing: tuple[str, ...] = ()
 
     @property
     def scale(self) -> Scale:
-        return self.paper.scales[self.record.scale]
+        return self.paper.scales[self.measurements.scale]
 
     @property
     def decisions(self) -> dict[str, str]:
         return {row.claim.id: row.verdict.decision for row in self.rows}
 
 
-def build(paper: PaperSpec, record: Record, simulate: bool = True) -> Report:
+def build(paper: PaperSpec, measurements: PaperMeasurements, simulate: bool = True) -> Report:
     """The report on what was measured.
 
     Raises:
         UserError: when the measurements are another paper's, or lack what a claim needs.
     """
-    if record.paper != paper.name or record.scale not in paper.scales:
-        raise UserError(f"the measurements are of {record.paper} at scale {record.scale}, not of {paper.name}")
-    samples = record.samples(paper)
-    judged = paper.judged(record.scale)
+    if measurements.paper != paper.name or measurements.scale not in paper.scales:
+        raise UserError(
+            f"the measurements are of {measurements.paper} at scale {measurements.scale}, not of {paper.name}"
+        )
+    samples = measurements.samples(paper)
+    judged = paper.judged(measurements.scale)
     parts = Parts()
     verdicts = parts.make("the verdicts", lambda: judge(judged, samples, paper.rule, simulate) if judged else {}) or {}
     rows = []
     for claim in paper.claims:
         if claim.id in verdicts:
-            figures = parts.make(f"what was measured for claim {claim.id}", partial(measured, claim, samples))
+            figures = parts.make(f"what was measured for claim {claim.id}", partial(arm_results, claim, samples))
             rows.append(Row(claim, figures or (), verdicts[claim.id]))
         else:
             rows.append(Row(claim, (), NOT_JUDGED))
-    return Report(paper, record, tuple(rows), record.spec_hash != spec_hash(paper), tuple(parts.failed))
+    return Report(paper, measurements, tuple(rows), measurements.spec_hash != spec_hash(paper), tuple(parts.failed))
 
 
-def measured(claim: Claim, samples: dict[tuple[str, str], Sample]) -> tuple[Measured, ...]:
+def arm_results(claim: Claim, samples: dict[tuple[str, str], Sample]) -> tuple[ArmResult, ...]:
     """Each arm's part in a claim."""
     relation = claim.relation
     result = []
@@ -99,12 +101,12 @@ def measured(claim: Claim, samples: dict[tuple[str, str], Sample]) -> tuple[Meas
         for item in relation.all_of:
             for arm in item.arms:
                 sample = samples[(arm, str(item.quantity))]
-                result.append(Measured(arm, rate(item, sample), len(sample.values)))
+                result.append(ArmResult(arm, rate(item, sample), len(sample.values)))
         return tuple(result)
     for arm, quantity in relation.uses():
         sample = samples[(arm, str(quantity))]
         if isinstance(relation, Importance):
-            result.append(Measured(arm, shares(relation, sample), len(sample.values)))
+            result.append(ArmResult(arm, shares(relation, sample), len(sample.values)))
             continue
         if isinstance(relation, MoreOften):
             text = rate(relation, sample)
@@ -114,7 +116,7 @@ def measured(claim: Claim, samples: dict[tuple[str, str], Sample]) -> tuple[Meas
             text = mean(sample)
         else:
             text = median(sample)
-        result.append(Measured(arm, text if quantity.kind == "solved" else f"{quantity} {text}", len(sample.values)))
+        result.append(ArmResult(arm, text if quantity.kind == "solved" else f"{quantity} {text}", len(sample.values)))
     return tuple(result)
 
 

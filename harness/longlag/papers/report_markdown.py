@@ -10,7 +10,7 @@ import yaml
 
 from longlag import escape
 from longlag.papers.claims import CERTAINTIES
-from longlag.papers.record import RunRecord
+from longlag.papers.measurements import PaperRun
 from longlag.papers.relations import Sample
 from longlag.papers.report import Report, Row, further, median
 from longlag.parts import Parts
@@ -57,11 +57,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _head(report: Report) -> list[str]:
-    paper, record = report.paper, report.record
-    command = f"longlag reproduce {paper.name} --scale {record.scale}"
+    paper, measurements = report.paper, report.measurements
+    command = f"longlag reproduce {paper.name} --scale {measurements.scale}"
     made = f"<!-- Written by `{command}`; not edited by hand. -->"
     who = f"{escape.markdown(paper.citation.authors)} ({paper.citation.year})"
-    lines = [made, f"# {who}, scale {record.scale}", ""]
+    lines = [made, f"# {who}, scale {measurements.scale}", ""]
     lines += [escape.markdown(paper.citation.text), "", escape.markdown(paper.summary), ""]
     if report.changed:
         lines += [
@@ -99,11 +99,11 @@ def published(row: Row) -> str:
 
 
 def measured(row: Row) -> str:
-    return "<br>".join(f"{escape.code(item.arm)} {item.text}" for item in row.measured) or "–"
+    return "<br>".join(f"{escape.code(item.arm)} {item.text}" for item in row.arms) or "–"
 
 
 def seeds(row: Row) -> str:
-    numbers = sorted({item.seeds for item in row.measured})
+    numbers = sorted({item.seeds for item in row.arms})
     return "–".join(map(str, (numbers[0], numbers[-1]) if len(numbers) > 1 else numbers)) or "–"
 
 
@@ -124,8 +124,8 @@ def _pictures(pictures: Mapping[str, str]) -> list[str]:
 
 def _runs(report: Report) -> list[str]:
     rows = []
-    for arm in dict.fromkeys(run.arm for run in report.record.runs):
-        runs = report.record.of(arm)
+    for arm in dict.fromkeys(run.arm for run in report.measurements.runs):
+        runs = report.measurements.of(arm)
         rows.append([
             escape.code(arm), escape.markdown(report.paper.arms[arm].label or arm), len(runs),
             f"{runs[0].parameters:,}",
@@ -144,7 +144,7 @@ def _runs(report: Report) -> list[str]:
 def _searched(report: Report) -> list[str]:
     """What the searches took, and whether it stands at the end of what was searched."""
     lines = []
-    for arm, chosen in report.record.chosen.items():
+    for arm, chosen in report.measurements.chosen.items():
         search = report.paper.arms[arm].search if arm in report.paper.arms else None
         told = []
         for path, value in chosen.items():
@@ -156,7 +156,7 @@ def _searched(report: Report) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def solved(runs: Sequence[RunRecord]) -> str:
+def solved(runs: Sequence[PaperRun]) -> str:
     """How many solved their task, and the median update of those."""
     updates = [run.solved_at for run in runs if run.solved and run.solved_at is not None]
     if not updates:
@@ -165,7 +165,7 @@ def solved(runs: Sequence[RunRecord]) -> str:
 
 
 def _deviations(report: Report) -> list[str]:
-    own = [item for item in report.paper.deviations if report.record.scale in item.scales]
+    own = [item for item in report.paper.deviations if report.measurements.scale in item.scales]
     if not own:
         return []
     return [
@@ -197,27 +197,31 @@ def _tests(report: Report) -> list[str]:
 
 
 def _study(report: Report) -> list[str]:
-    record = report.record
+    measurements = report.measurements
     fields = report.paper.model_dump(mode="json", exclude_defaults=True)
-    kept = {
+    shown = {
         "base": fields["base"],
-        "arms": {arm: fields["arms"][arm] for arm in dict.fromkeys(r.arm for r in record.runs)},
+        "arms": {arm: fields["arms"][arm] for arm in dict.fromkeys(r.arm for r in measurements.runs)},
     }
-    kept["scale"] = fields["scales"][record.scale]
-    if record.chosen:
-        kept["chosen by search"] = record.chosen
-    text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    shown["scale"] = fields["scales"][measurements.scale]
+    if measurements.chosen:
+        shown["chosen by search"] = measurements.chosen
+    text = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     return ["## Study", "", escape.fenced(text, "yaml"), ""]
 
 
 def _environment(report: Report) -> list[str]:
-    record = report.record
+    measurements = report.measurements
     rows = [
-        ["study", f"`{record.spec_hash[:WIDTH]}`"],
-        ["runs", f"{len(record.runs)}" + (f", and {record.search_runs} of searches" if record.search_runs else "")],
-        ["run keys", " ".join(f"`{run.run_key[:8]}`" for run in record.runs)],
-        ["measured", record.date],
-        ["time", f"{record.seconds / 60:.1f} minutes of training, all runs together"],
-        *([escape.markdown(name), escape.markdown(value)] for name, value in record.environment.items()),
+        ["study", f"`{measurements.spec_hash[:WIDTH]}`"],
+        [
+            "runs",
+            f"{len(measurements.runs)}"
+            + (f", and {measurements.search_runs} of searches" if measurements.search_runs else ""),
+        ],
+        ["run keys", " ".join(f"`{run.run_key[:8]}`" for run in measurements.runs)],
+        ["measured", measurements.date],
+        ["time", f"{measurements.seconds / 60:.1f} minutes of training, all runs together"],
+        *([escape.markdown(name), escape.markdown(value)] for name, value in measurements.environment.items()),
     ]
     return ["## Environment", "", *table(["", ""], rows)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
-from longlag.papers import cost, pages, plan, record, report
+from longlag.papers import cost, measurements, pages, plan, report
 from longlag.papers.claims import ScaleName
 from longlag.papers.cost import Cost
 from longlag.papers.pages import Pages
@@ -79,10 +79,10 @@ def run(
     spec = plan.study(paper, scale, entries)
     result = _sweep(spec, workspace, workers, callback)
     store = workspace.store()
-    kept = record.collect(paper, scale, entries, result, store, chosen, len(searches))
+    measured = measurements.collect(paper, scale, entries, result, store, chosen, len(searches))
     folder = workspace.home.reports / f"{paper.name}-{scale}"
-    pages.keep(kept, paper, folder)
-    content = report.build(paper, kept)
+    pages.keep(measured, paper, folder)
+    content = report.build(paper, measured)
     written = pages.write(content, folder)
     tags = {f"verdict.{claim}": decision for claim, decision in content.decisions.items()}
     parts = Parts()

@@ -7,8 +7,8 @@ from contextlib import closing, suppress
 
 from longlag.analysis import pictures
 from longlag.analysis.best import best_run
+from longlag.analysis.cache import ReportCache
 from longlag.analysis.importance import importances
-from longlag.analysis.kept import Kept
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
 from longlag.parts import Parts
@@ -129,10 +129,10 @@ def conclude(study_store: StudyStore, config: WorkerConfig, store: Store) -> Stu
     parts = Parts()
     parts.make("the study's best model", lambda: _log_best(study_store, config, store, result))
     folder = store.home.reports / study_store.spec.name
-    kept = Kept(folder)
-    drawn = pictures.draw_all(result, store, folder, parts, kept)
+    cache = ReportCache(folder)
+    drawn = pictures.draw_all(result, store, folder, parts, cache)
     parts.make("the copy of the pictures in the tracking store", lambda: study_run.add_files(store, own, drawn))
-    parts.make("the importances of the axes", lambda: importances(result, kept))  # the report has them from there
+    parts.make("the importances of the axes", lambda: importances(result, cache))  # the report has them from there
     return result.model_copy(update={"missing": tuple(parts.failed)})
 
 

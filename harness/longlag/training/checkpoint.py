@@ -26,7 +26,7 @@ from longlag.log import log
 
 FORMAT = 3
 SECONDS = 30.0
-KEPT = 2
+STATES_ON_DISK = 2
 HARMLESS = ("longlag", "python", "cores", "git_commit")
 """Parts of the environment that may differ. A run's bits depend on all others: where one differs, it starts again."""
 UNUSABLE = (OSError, ValueError, KeyError, TypeError)
@@ -80,7 +80,7 @@ class Checkpoints:
         body = {**checkpoint.body, "format": FORMAT, "update": checkpoint.update, "tensors": files.digest(data)}
         files.write(self.folder / f"{stem}.safetensors", data)
         files.write(self.folder / f"{stem}.json", json.dumps(files.sealed(body)).encode())
-        for old in self._stems()[:-KEPT]:
+        for old in self._stems()[:-STATES_ON_DISK]:
             self.remove(old)
         for left in self.folder.glob(".*"):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)

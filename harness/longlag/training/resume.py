@@ -17,7 +17,7 @@ from longlag.training import checkpoint
 from longlag.training.checkpoint import Checkpoint
 from longlag.training.result import RunCallback
 
-KEPT = ("update", "losses", "clipped", "solved_at", "validation", "probed")
+FIELDS = ("update", "losses", "clipped", "solved_at", "validation", "probed")
 """What a run remembers besides its network and generators."""
 
 
@@ -49,7 +49,7 @@ def snapshot(run: Resumable) -> Checkpoint:
         "data": run.data.bit_generator.state,
         "callbacks": callbacks,
         "seconds": [time.perf_counter() - run.wall, time.process_time() - run.cpu],
-        **{name: getattr(run, name) for name in KEPT},
+        **{name: getattr(run, name) for name in FIELDS},
     }
     return Checkpoint(run.update, body, tensors)
 
@@ -63,7 +63,7 @@ def restore(run: Resumable, saved: Checkpoint) -> None:
     """
     checkpoint.put(run.network, run.optimizer, saved.tensors, saved.body["optimizer"])
     run.data.bit_generator.state = saved.body["data"]
-    for name in KEPT:
+    for name in FIELDS:
         setattr(run, name, saved.body[name])
     wall, cpu = saved.body["seconds"]
     run.wall, run.cpu = run.wall - wall, run.cpu - cpu

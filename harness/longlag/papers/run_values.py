@@ -13,7 +13,7 @@ Curve = Sequence[tuple[int, float]]
 """Update and validation score, at every evaluation."""
 
 
-def measure(run: RunResult, quantity: Quantity, curve: Curve) -> float:
+def value_of(run: RunResult, quantity: Quantity, curve: Curve) -> float:
     """A quantity of a run; infinity for a number of updates beyond the budget, and the worst there is if it diverged.
 
     Args:

@@ -17,10 +17,10 @@ from longlag import files
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError, explain
 from longlag.papers.claims import ScaleName
-from longlag.papers.measure import Curve, measure
 from longlag.papers.plan import Chosen, Entry
 from longlag.papers.quantity import parse
 from longlag.papers.relations import Sample
+from longlag.papers.run_values import Curve, value_of
 from longlag.papers.spec import NAME, PaperSpec
 from longlag.probes.flow import by_layer
 from longlag.tracking.store import Store
@@ -31,11 +31,11 @@ POINTS = 60
 FORMAT = 1
 
 
-class _Kept(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class RunRecord(_Kept):
+class PaperRun(_Frozen):
     """One run.
 
     Attributes:
@@ -69,7 +69,7 @@ class RunRecord(_Kept):
         return is_solved(self.outcome, self.solved_at)
 
 
-class Record(_Kept):
+class PaperMeasurements(_Frozen):
     """A paper study at one scale, as it was run.
 
     Attributes:
@@ -94,9 +94,9 @@ class Record(_Kept):
     chosen: dict[str, dict[str, Any]] = {}
     search_runs: int = 0
     flow: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    runs: list[RunRecord]
+    runs: list[PaperRun]
 
-    def of(self, arm: str) -> list[RunRecord]:
+    def of(self, arm: str) -> list[PaperRun]:
         return [run for run in self.runs if run.arm == arm]
 
     def samples(self, paper: PaperSpec) -> dict[tuple[str, str], Sample]:
@@ -128,18 +128,18 @@ class Record(_Kept):
         files.write(path, f'{{\n{head} "runs": [\n{runs}\n ]\n}}\n'.encode())
 
 
-def read(path: Path) -> Record:
-    """The record in a file.
+def read(path: Path) -> PaperMeasurements:
+    """The measurements in a file.
 
     Raises:
         UserError: when it cannot be read, was changed since it was written, or holds something else.
     """
     what = "holds no measurements of a paper study"
-    fields = files.read_record(path, what)
+    fields = files.read_measurements(path, what)
     try:
-        return Record.model_validate(fields)
+        return PaperMeasurements.model_validate(fields)
     except ValidationError as error:
-        raise UserError(explain(error, f"{path} {what}", Record)) from error
+        raise UserError(explain(error, f"{path} {what}", PaperMeasurements)) from error
 
 
 def spec_hash(paper: PaperSpec) -> str:
@@ -156,7 +156,7 @@ def collect(
     store: Store,
     chosen: Chosen,
     search_runs: int,
-) -> Record:
+) -> PaperMeasurements:
     """Everything that the page needs, from a finished study.
 
     Raises:
@@ -178,11 +178,11 @@ def collect(
     for entry in entries:
         run, run_id = found[entry.spec.run_key]
         curve = store.series(run_id, "validation/score")
-        values = {text: measure(run, quantity, curve) for text, quantity in wanted.get(entry.arm, {}).items()}
+        values = {text: value_of(run, quantity, curve) for text, quantity in wanted.get(entry.arm, {}).items()}
         runs.append(_run(entry, run, curve, values))
         for when, points in flow(store, run_id).items():
             flows.setdefault(entry.arm, {}).setdefault(when, []).append(points)
-    return Record(
+    return PaperMeasurements(
         paper=paper.name,
         scale=scale,
         spec_hash=spec_hash(paper),
@@ -196,8 +196,8 @@ def collect(
     )
 
 
-def _run(entry: Entry, run: RunResult, curve: Curve, values: Mapping[str, float]) -> RunRecord:
-    return RunRecord(
+def _run(entry: Entry, run: RunResult, curve: Curve, values: Mapping[str, float]) -> PaperRun:
+    return PaperRun(
         arm=entry.arm,
         seed=entry.seed,
         run_key=run.run_key,
@@ -206,7 +206,7 @@ def _run(entry: Entry, run: RunResult, curve: Curve, values: Mapping[str, float]
         updates=run.updates,
         budget=run.spec.training.updates,
         solved_at=run.solved_at,
-        values={"score": measure(run, parse("score"), curve), **values},
+        values={"score": value_of(run, parse("score"), curve), **values},
         gradient={name: _round(value) for name, value in run.gradient.items()},
         parameters=run.parameters,
         seconds=round(run.wall_seconds, 2),
@@ -254,8 +254,8 @@ def flow(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
 def thin_lags(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     if len(points) <= POINTS:
         return points
-    kept = np.unique(np.geomspace(1, len(points), POINTS).round().astype(int)) - 1
-    return [points[i] for i in kept]
+    index = np.unique(np.geomspace(1, len(points), POINTS).round().astype(int)) - 1
+    return [points[i] for i in index]
 
 
 def _mean(seeds: Sequence[list[tuple[int, float]]]) -> list[tuple[int, float]]:

@@ -28,7 +28,7 @@ PREDICTORS = {
 
 
 @dataclass(frozen=True)
-class Relation:
+class RankCorrelation:
     """How one number of gradient flow goes with learning, over runs.
 
     Args:
@@ -85,7 +85,7 @@ def outcome(run: RunResult, name: str) -> float:
     return -run.validation_score
 
 
-def relate(result: StudyResult) -> list[Relation]:
+def correlations(result: StudyResult) -> list[RankCorrelation]:
     """Every predictor with every outcome, over all runs of the study; diverged ones count."""
     runs = runs_of(result)
     return [
@@ -95,18 +95,18 @@ def relate(result: StudyResult) -> list[Relation]:
     ]
 
 
-def correlate(x_name: str, y_name: str, x: Values, y: Values) -> Relation:
+def correlate(x_name: str, y_name: str, x: Values, y: Values) -> RankCorrelation:
     """Spearman's correlation of two numbers of each run and its interval."""
     known = ~(np.isnan(x) | np.isnan(y))
     x, y = x[known], y[known]
     if len(x) < FEWEST or len(set(x)) < 2 or len(set(y)) < 2:
-        return Relation(x_name, y_name, len(x), None, None, None)
+        return RankCorrelation(x_name, y_name, len(x), None, None, None)
     low, high = np.nanquantile(bootstrap(x, y, RESAMPLES), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Relation(x_name, y_name, len(x), spearman(x, y), float(low), float(high))
+    return RankCorrelation(x_name, y_name, len(x), spearman(x, y), float(low), float(high))
 
 
-def as_json(relations: Sequence[Relation]) -> list[dict[str, Any]]:
-    return [asdict(relation) for relation in relations]
+def as_json(correlations: Sequence[RankCorrelation]) -> list[dict[str, Any]]:
+    return [asdict(correlation) for correlation in correlations]
 
 
 Panels = Mapping[str, Mapping[str, list[tuple[float, float, bool]]]]

@@ -9,20 +9,20 @@ import pytest
 
 from longlag.errors import UserError
 from longlag.papers import figures, pages, plan, report_markdown
-from longlag.papers.record import read
+from longlag.papers.measurements import read
 from longlag.papers.spec import load_paper
 from longlag.parts import Parts
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "papers"
-KEPT = sorted(FOLDER.glob("*.json"))
+COMMITTED = sorted(FOLDER.glob("*.json"))
 
 
-@pytest.mark.parametrize("data", KEPT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("data", COMMITTED, ids=lambda path: path.stem)
 def test_the_page_is_what_the_measurements_give(data: Path, tmp_path: Path) -> None:
     _, content = pages.again(data)
     parts = Parts()
-    pictures = figures.draw(content.paper, content.record, tmp_path, data.stem, parts)
+    pictures = figures.draw(content.paper, content.measurements, tmp_path, data.stem, parts)
     assert all((FOLDER / file).exists() for file in pictures.values())
     made = report_markdown.markdown(content, pictures, parts)
     assert not parts.failed
@@ -30,17 +30,17 @@ def test_the_page_is_what_the_measurements_give(data: Path, tmp_path: Path) -> N
     assert data.with_suffix(".md").read_text() == made, f"write it again: {command}"
 
 
-@pytest.mark.parametrize("data", KEPT, ids=lambda path: path.stem)
+@pytest.mark.parametrize("data", COMMITTED, ids=lambda path: path.stem)
 def test_the_run_keys_are_what_the_paper_study_gives(data: Path) -> None:
     """A run key that changes makes every finished run unfindable, and the committed numbers without a source."""
-    kept = read(data)
-    paper = load_paper(kept.paper)
-    found = {(entry.arm, entry.seed): entry.spec.run_key for entry in plan.entries(paper, kept.scale, kept.chosen)}
-    assert found == {(run.arm, run.seed): run.run_key for run in kept.runs}
+    stored = read(data)
+    paper = load_paper(stored.paper)
+    found = {(entry.arm, entry.seed): entry.spec.run_key for entry in plan.entries(paper, stored.scale, stored.chosen)}
+    assert found == {(run.arm, run.seed): run.run_key for run in stored.runs}
 
 
 def test_the_command_makes_the_pages_again(longlag: Any, tmp_path: Path) -> None:
-    data = KEPT[0]
+    data = COMMITTED[0]
     answer = longlag("report", str(data), "--pictures", str(tmp_path))
     assert answer.code == 0 and f"{data.stem}.html" in answer.out, answer.err
     assert (tmp_path / f"{data.stem}.md").read_text() == data.with_suffix(".md").read_text()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata, spearmanr
 
+from longlag.analysis.correlation import correlate
 from longlag.analysis.ranks import bootstrap, ranks, spearman
-from longlag.analysis.relation import correlate
 
 
 def test_it_is_spearmans_correlation_with_an_interval_around_it() -> None:

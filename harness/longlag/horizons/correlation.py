@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from longlag.horizons.record import Record
+from longlag.horizons.measurements import HorizonMeasurements
 
 FEWEST = 5
 """Cells below which nothing is said."""
 RESAMPLES = 20_000
 
 
-def agreement(record: Record) -> str:
+def agreement(measurements: HorizonMeasurements) -> str:
     """Kendall's tau-b of gradient horizon and T50 over the cells, and its permutation test, in a sentence.
 
     What lies beyond the lags looked at is tied there, on either side.
@@ -21,7 +21,7 @@ def agreement(record: Record) -> str:
     from scipy.stats import permutation_test, rankdata
 
     found = []
-    for cell, fit in record.by_horizon():
+    for cell, fit in measurements.by_horizon():
         reach = cell.gradient_horizon()
         if reach is not None:
             longest = fit.median or (math.inf if fit.above > fit.below else 0.0)

@@ -21,7 +21,7 @@ from longlag.training import RunResult, is_solved
 Phase = Literal["rate", "gradient", "counted"]
 
 
-class RunRecord(BaseModel):
+class HorizonRun(BaseModel):
     """One run.
 
     Attributes:
@@ -56,7 +56,7 @@ class RunRecord(BaseModel):
     gradient: dict[str, float] = {}
 
     @classmethod
-    def of(cls, result: RunResult, phase: Phase, lag: int) -> RunRecord:
+    def of(cls, result: RunResult, phase: Phase, lag: int) -> HorizonRun:
         before = {key: value for key, value in result.gradient.items() if key.startswith("initial_")}
         return cls(
             phase=phase,
@@ -79,7 +79,7 @@ class RunRecord(BaseModel):
         return is_solved(self.outcome, self.solved_at)
 
 
-class CellRecord(BaseModel):
+class CellMeasurements(BaseModel):
     """One cell's search.
 
     Attributes:
@@ -98,13 +98,13 @@ class CellRecord(BaseModel):
     hidden_size: int
     parameters: int
     rate: float
-    runs: tuple[RunRecord, ...]
+    runs: tuple[HorizonRun, ...]
 
-    def of_phase(self, phase: Phase) -> list[RunRecord]:
+    def of_phase(self, phase: Phase) -> list[HorizonRun]:
         return [run for run in self.runs if run.phase == phase]
 
     @property
-    def counted(self) -> list[RunRecord]:
+    def counted(self) -> list[HorizonRun]:
         return self.of_phase("counted")
 
     def threshold(self, spec: HorizonSpec) -> Threshold:
@@ -137,7 +137,7 @@ class CellRecord(BaseModel):
         return sum(run.cpu_seconds for run in self.runs if not phases or run.phase in phases)
 
 
-class Record(BaseModel):
+class HorizonMeasurements(BaseModel):
     """A horizon study as it stands in its data file.
 
     Attributes:
@@ -160,7 +160,7 @@ class Record(BaseModel):
     task_version: int
     method: dict[str, Any]
     environment: dict[str, list[str]]
-    cells: tuple[CellRecord, ...]
+    cells: tuple[CellMeasurements, ...]
 
     @property
     def task(self) -> str:
@@ -168,11 +168,11 @@ class Record(BaseModel):
         given = self.spec.base["task"]
         return str(given["name"] if isinstance(given, dict) else given)
 
-    def by_horizon(self) -> list[tuple[CellRecord, Threshold]]:
+    def by_horizon(self) -> list[tuple[CellMeasurements, Threshold]]:
         """Cells from the longest T50 to the shortest; what is beyond the longest lag by its probability."""
         fits = [(cell, cell.threshold(self.spec)) for cell in self.cells]
 
-        def key(entry: tuple[CellRecord, Threshold]) -> tuple[float, float, str]:
+        def key(entry: tuple[CellMeasurements, Threshold]) -> tuple[float, float, str]:
             cell, fit = entry
             if fit.median is not None:
                 return -fit.median, 0.0, cell.cell
@@ -194,16 +194,16 @@ class Record(BaseModel):
         files.write(path, text.encode())
 
 
-def read(path: Path) -> Record:
+def read(path: Path) -> HorizonMeasurements:
     """A study from its data file.
 
     Raises:
         UserError: when there is none, it was changed since it was written, or it is no such file.
     """
     what = "holds no measurements of a horizon study"
-    fields = files.read_record(path, what)
+    fields = files.read_measurements(path, what)
     try:
-        return Record.model_validate(fields)
+        return HorizonMeasurements.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -16,7 +16,7 @@ from longlag.log import log
 NAME = ".made.json"
 
 
-class Kept:
+class ReportCache:
     """Values by name, each with a digest of what it was made from.
 
     Args:
