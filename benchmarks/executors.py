@@ -41,7 +41,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rates", type=int, default=len(RATES), help="learning rates; each makes eight trials")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     expected: dict[str, str] | None = None
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -54,14 +54,14 @@ def main() -> None:
         }
         for name, how in ways.items():
             began = time.perf_counter()
-            result = longlag.sweep(study(asked.rates), home=Path(folder) / name.replace(" ", "-"), **how)
+            result = longlag.sweep(study(arguments.rates), home=Path(folder) / name.replace(" ", "-"), **how)
             seconds = time.perf_counter() - began
             found = figures(result)
             expected = expected or found
             same = "the same results" if found == expected else "OTHER RESULTS"
             complete = sum(trial.state == "complete" for trial in result.trials)
             print(f"{name:18} {complete} trials complete, {len(found)} runs, {same}, {seconds:.0f} s", flush=True)
-            if found != expected or complete != 8 * asked.rates:
+            if found != expected or complete != 8 * arguments.rates:
                 raise SystemExit(1)
 
 

@@ -54,8 +54,8 @@ def measure(name: str, cell: Cell, size: Size, repeats: int) -> dict[str, Any]:
     x, seed = torch.randn(steps, batch, INPUTS), torch.randn(steps, batch, layer.output_size)
     chunk = min(CHUNK, steps // 2)
 
-    def step(kept: int | None) -> None:
-        layer.checkpoint_steps = kept
+    def step(checkpoint_steps: int | None) -> None:
+        layer.checkpoint_steps = checkpoint_steps
         training_step(layer, x, seed)
 
     layer.checkpoint_steps = None

@@ -62,7 +62,7 @@ def measure(cell: str, size: Size, repeats: int, cheap: bool) -> dict[str, Any]:
     def alone() -> None:
         loss(model.signature, model(tensors), tensors).backward()
 
-    def watched() -> None:
+    def probed() -> None:
         records = model.records()
         loss(model.signature, model(tensors, records), tensors).backward()
         curves(records, model.lengths(batch), made_of)
@@ -77,12 +77,12 @@ def measure(cell: str, size: Size, repeats: int, cheap: bool) -> dict[str, Any]:
         return call
 
     slow = {} if cheap else {kind: costly(kind) for kind in COSTLY}
-    watched()  # also builds the kernel
+    probed()  # also builds the kernel
     peaks = {}
-    for name, function in {"peak MB": alone, "with MB": watched, **slow}.items():
+    for name, function in {"peak MB": alone, "with MB": probed, **slow}.items():
         memory.release()
         peaks[name] = peak_megabytes(function)
-    times = rounds({"ms": alone, "with curve": watched}, slow, repeats, time.process_time)
+    times = rounds({"ms": alone, "with curve": probed}, slow, repeats, time.process_time)
     middle = {kind: statistics.median(values) for kind, values in times.items()}
     added = 100 * (ratio(times, "with curve", "ms") - 1)
     records = model.records()

@@ -247,7 +247,7 @@ class Parts:
             patch.object(StudySearch, "ask", self.wrap("storage", StudySearch.ask)),
             patch.object(StudySearch, "tell", self.wrap("storage", StudySearch.tell)),
             patch.object(StudySearch, "finished", self.wrap("storage", StudySearch.finished)),
-            patch.object(Supervisor, "listen", self.wrap("idle", Supervisor.listen)),
+            patch.object(Supervisor, "receive", self.wrap("idle", Supervisor.receive)),
         ):
             yield
 

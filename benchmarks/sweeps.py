@@ -45,8 +45,10 @@ LONGER: dict[str, Any] = {
     "model": {"hidden_size": 64, "depth": 1},
     "training": {"batch_size": 50, "updates": 2000, "eval_every": 200, "stop_when_solved": False},
 }
-LISTENED = ("started", "measured", "evaluated", "flow", "training_flow", "lag", "weights", "predicted", "finished",
-            "saved", "restored")  # fmt: skip
+CALLBACK_METHODS = (
+    "started", "measured", "evaluated", "flow", "training_flow", "lag", "weights",
+    "predicted", "finished", "saved", "restored",
+)  # fmt: skip
 
 
 def study(name: str, base: dict[str, Any], trials: int) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def report_workers(base: dict[str, Any], trials: int) -> None:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[dict[str, float]]:
+def timed() -> Iterator[dict[str, float]]:
     """Seconds in each part of a sweep, inner parts not counted in outer ones."""
     from longlag.tracking.callback import MlflowCallback
     from longlag.training import loop, resume
@@ -130,7 +132,7 @@ def watched() -> Iterator[dict[str, float]]:
         setattr(owner, name, call)
         return owner, name, original
 
-    changed = [part(MlflowCallback, name, "logging") for name in LISTENED]
+    changed = [part(MlflowCallback, name, "logging") for name in CALLBACK_METHODS]
     changed += [part(Checkpoints, name, "checkpoints") for name in ("write", "read")]
     changed += [part(resume, "snapshot", "checkpoints"), part(runner, "train", "training")]
     assert loop.train is changed[-1][2]
@@ -153,7 +155,7 @@ def report_overhead(sizes: dict[str, tuple[dict[str, Any], int]]) -> None:
             home = Path(made)
             sweep(study("before", short, 1), home=home)
             before = size_of(home)
-            with watched() as spent:
+            with timed() as spent:
                 start = time.perf_counter()
                 sweep(study("bench", base, trials), home=home)
                 whole = time.perf_counter() - start
@@ -208,10 +210,10 @@ def report_store(runs: int) -> None:
                     "order_by": ["attributes.start_time DESC"]}  # fmt: skip
 
             def page(token: str = "") -> Any:
-                asked = json.dumps({**body, **({"page_token": token} if token else {})}).encode()
+                body_bytes = json.dumps({**body, **({"page_token": token} if token else {})}).encode()
                 headers = {"Content-Type": "application/json"}
                 url = f"{address}/ajax-api/2.0/mlflow/runs/search"
-                with urllib.request.urlopen(urllib.request.Request(url, asked, headers)) as reply:
+                with urllib.request.urlopen(urllib.request.Request(url, body_bytes, headers)) as reply:
                     return json.loads(reply.read())
 
             first = timed("the experiment's page in MLflow: its first 100 runs", page)

@@ -62,7 +62,7 @@ class Tape(RunCallback):
     def __init__(self) -> None:
         self.splits: Mapping[str, Split] = {}
         self.environment: Mapping[str, str] = {}
-        self.told: dict[int, list[tuple[str, Any]]] = {}
+        self.calls: dict[int, list[tuple[str, Any]]] = {}
         self.result: RunResult | None = None
 
     def started(
@@ -71,19 +71,19 @@ class Tape(RunCallback):
         self.splits, self.environment = splits, environment
 
     def measured(self, update: int, values: Mapping[str, float]) -> None:
-        self.told.setdefault(update, []).append(("measured", values))
+        self.calls.setdefault(update, []).append(("measured", values))
 
     def flow(self, update: int, curves: Sequence[Curve]) -> None:
-        self.told.setdefault(update, []).append(("flow", curves))
+        self.calls.setdefault(update, []).append(("flow", curves))
 
     def lag(self, update: int, curves: Sequence[Curve]) -> None:
-        self.told.setdefault(update, []).append(("lag", curves))
+        self.calls.setdefault(update, []).append(("lag", curves))
 
     def training_flow(self, update: int, curves: Sequence[Curve]) -> None:
-        self.told.setdefault(update, []).append(("training_flow", curves))
+        self.calls.setdefault(update, []).append(("training_flow", curves))
 
     def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
-        self.told.setdefault(update, []).append(("measured", {"validation/score": score}))
+        self.calls.setdefault(update, []).append(("measured", {"validation/score": score}))
 
     def finished(self, result: RunResult) -> None:
         self.result = result
@@ -113,17 +113,17 @@ def replay(tape: Tape, store: Store, study: str, parent: str, spec: RunSpec, num
     updates = spec.training.updates
     for update in (0, 1, *range(LOG, updates + 1, LOG)):
         like = update if update < LOG else SHORT if update == updates else 40 if update % EVALUATE == 0 else LOG
-        for method, told in tape.told.get(like, ()):
-            getattr(callback, method)(update, _varied(told, random))
+        for method, values in tape.calls.get(like, ()):
+            getattr(callback, method)(update, _varied(values, random))
     fields = {"spec": spec, "run_key": spec.run_key, "updates": updates, "score": random.uniform()}
     callback.finished(tape.result.model_copy(update=fields))
 
 
-def _varied(told: Any, random: np.random.Generator) -> Any:
+def _varied(values: Any, random: np.random.Generator) -> Any:
     factor = float(np.exp(random.normal()))
-    if isinstance(told, Mapping):
-        return {name: value * factor for name, value in told.items()}
-    return [replace(curve, norms=curve.norms * factor, by_lag=curve.by_lag * factor) for curve in told]
+    if isinstance(values, Mapping):
+        return {name: value * factor for name, value in values.items()}
+    return [replace(curve, norms=curve.norms * factor, by_lag=curve.by_lag * factor) for curve in values]
 
 
 def fill(home: Home, runs: int, updates: int, studies: int) -> None:
@@ -171,12 +171,12 @@ def load(page: Page, url: str, ready: Callable[[Page], None]) -> tuple[float, fl
     seconds = time.perf_counter() - start
     page.remove_listener("requestfinished", note)
     slowest = max((r.timing["responseEnd"] - r.timing["requestStart"] for r in done), default=0.0) / 1e3
-    asked = sorted(
+    spans = sorted(
         (r.timing["startTime"], r.timing["startTime"] + r.timing["responseEnd"])
         for r in done
         if "/ajax-api/" in r.url or r.url.endswith("/graphql")
     )
-    return seconds, covered(asked) / 1e3, slowest, sum(r.sizes()["responseBodySize"] for r in done) / 1e6
+    return seconds, covered(spans) / 1e3, slowest, sum(r.sizes()["responseBodySize"] for r in done) / 1e6
 
 
 def covered(spans: Sequence[tuple[float, float]]) -> float:

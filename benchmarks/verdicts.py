@@ -165,23 +165,21 @@ def _sample(case: Case, draw: Draw, rng: np.random.Generator, seeds: int) -> Sam
     return Sample(tuple(case.effect(x, y, noise).tolist()), case.budget, drawn)
 
 
-KEPT = ("kind", "quantity", "of", "over")
+WITHOUT_ARMS = ("kind", "quantity", "of", "over")
 """Fields of a relation that name no arm."""
 
 
 def _renamed(of: Claim, case: Case, rename: dict[str, str]) -> Claim:
     """The claim with arms of its own, so that claims of one family do not share runs."""
 
-    def walk(value: Any) -> Any:
+    def renamed(value: Any) -> Any:
         if isinstance(value, dict):
-            return {
-                key: item if key in ("kind", "quantity", "of", "over") else walk(item) for key, item in value.items()
-            }
+            return {key: item if key in WITHOUT_ARMS else renamed(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [walk(item) for item in value]
+            return [renamed(item) for item in value]
         return rename.get(value, value) if isinstance(value, str) else value
 
-    return claim(walk(case.relation), of.id)
+    return claim(renamed(case.relation), of.id)
 
 
 def false(case: Case, reproduced: float, against: float) -> float:

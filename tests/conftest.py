@@ -38,7 +38,7 @@ CREATE_TABLES = mlflow_private.create_tables
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """What longlag says in a test of a fault is noted for the report at the end."""
-    with fault_report.listening(item) if item.get_closest_marker("fault") else nullcontext():
+    with fault_report.collecting(item) if item.get_closest_marker("fault") else nullcontext():
         return (yield)
 
 

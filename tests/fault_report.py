@@ -30,7 +30,7 @@ class _Warnings(logging.Handler):
 
 
 @contextmanager
-def listening(test: pytest.Item) -> Iterator[None]:
+def collecting(test: pytest.Item) -> Iterator[None]:
     """Note on a test the last sentence that longlag says in this process: a refusal, or a warning."""
     sentences: list[str] = []
     begin = UserError.__init__

@@ -106,7 +106,7 @@ for _name, _constructor, _pattern, _first in SCALARS:
     _Loader.add_constructor(f"{TAG}{_name}", _constructor)
 
 
-def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], path: frozenset[int]) -> tuple[int, int]:
+def _expanded_size(node: yaml.Node, known: dict[int, tuple[int, int]], path: frozenset[int]) -> tuple[int, int]:
     """Nodes and levels after all aliases are expanded, counted without expanding them."""
     if id(node) in path:
         raise UserError("an alias refers to itself")
@@ -117,7 +117,7 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int]], path: frozenset
             children = [child for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
             children = list(node.value)
-        below = [_measure(child, known, inner) for child in children]
+        below = [_expanded_size(child, known, inner) for child in children]
         known[id(node)] = 1 + sum(size for size, _ in below), 1 + max((levels for _, levels in below), default=0)
         _shallow(known[id(node)][1])
     return known[id(node)]
@@ -140,7 +140,7 @@ def parse(text: str, where: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        if _measure(node, {}, frozenset())[0] > MAX_NODES:
+        if _expanded_size(node, {}, frozenset())[0] > MAX_NODES:
             raise UserError(f"more than {MAX_NODES:,} values after its aliases are expanded")
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:

@@ -44,9 +44,9 @@ def say(jobs: Sequence[tuple[str, int, str]]) -> Iterator[Said]:
         DataError: where the package is missing, or eSpeak knows no such voice.
     """
     loader = ESPEAK.load()
-    asked = {"library": loader.get_library_path(), "data": loader.get_data_path(), "jobs": jobs}
+    request = {"library": loader.get_library_path(), "data": loader.get_data_path(), "jobs": jobs}
     with TemporaryFile() as question, TemporaryFile() as complaint:
-        question.write(json.dumps(asked).encode())
+        question.write(json.dumps(request).encode())
         question.seek(0)
         command = [sys.executable, "-P", str(WORKER)]
         process = subprocess.Popen(command, stdin=question, stdout=subprocess.PIPE, stderr=complaint)
@@ -55,15 +55,15 @@ def say(jobs: Sequence[tuple[str, int, str]]) -> Iterator[Said]:
             for _ in jobs:
                 line = process.stdout.readline()
                 ended = not line.endswith(b"\n")
-                told: dict[str, Any] = {"error": _ended(process, complaint)} if ended else json.loads(line)
-                if "error" in told:
-                    raise DataError(told["error"])
-                data = process.stdout.read(2 * told["samples"])
-                if len(data) != 2 * told["samples"]:
+                reply: dict[str, Any] = {"error": _ended(process, complaint)} if ended else json.loads(line)
+                if "error" in reply:
+                    raise DataError(reply["error"])
+                data = process.stdout.read(2 * reply["samples"])
+                if len(data) != 2 * reply["samples"]:
                     raise DataError(_ended(process, complaint))
                 samples = np.frombuffer(data, np.int16).astype(np.float32) / 32768
-                phonemes = tuple((first, _plain(name)) for first, name in told["phonemes"])
-                yield Said(samples, told["rate"], phonemes)
+                phonemes = tuple((first, _plain(name)) for first, name in reply["phonemes"])
+                yield Said(samples, reply["rate"], phonemes)
         finally:
             process.stdout.close()
             process.kill()

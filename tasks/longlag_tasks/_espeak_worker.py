@@ -48,16 +48,16 @@ CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 def main() -> None:
-    asked = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     out = sys.stdout.buffer
 
     def tell(line: dict[str, Any]) -> None:
         out.write(json.dumps(line).encode() + b"\n")
 
-    library = ctypes.CDLL(asked["library"])
-    rate = library.espeak_Initialize(RETRIEVAL, 500, str(Path(asked["data"]).parent).encode(), OPTIONS)
+    library = ctypes.CDLL(request["library"])
+    rate = library.espeak_Initialize(RETRIEVAL, 500, str(Path(request["data"]).parent).encode(), OPTIONS)
     if rate <= 0:
-        return tell({"error": f"eSpeak NG does not start with the data in {asked['data']}"})
+        return tell({"error": f"eSpeak NG does not start with the data in {request['data']}"})
     audio: list[bytes] = []
     phonemes: list[tuple[int, str]] = []
 
@@ -75,7 +75,7 @@ def main() -> None:
     library.espeak_SetSynthCallback(callback)
     seed = library.espeak_ng_SetRandSeed
     seed.argtypes = [ctypes.c_long]
-    for number, (voice, words, text) in enumerate(asked["jobs"]):
+    for number, (voice, words, text) in enumerate(request["jobs"]):
         seed(number + 1)  # breath and flutter are random; by default, seeded by the clock
         audio.clear()
         phonemes.clear()

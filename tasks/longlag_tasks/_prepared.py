@@ -28,9 +28,9 @@ def prepared(mark: str, columns: dict[str, str], rows: Callable[[], Iterator[dic
     import pyarrow as pa
 
     path = cache_folder() / f"{mark}.arrow"
-    if not _whole(path, told=False):
+    if not _whole(path, log_damage=False):
         with exclusive(path.with_suffix(".lock")):
-            if not _whole(path, told=True):  # another process may have made it meanwhile
+            if not _whole(path, log_damage=True):  # another process may have made it meanwhile
                 kinds = {name: pa.type_for_alias(kind.strip("[]")) for name, kind in columns.items()}
                 schema = pa.schema({n: pa.list_(kinds[n]) if columns[n].startswith("[") else kinds[n] for n in kinds})
                 with writing_with_checksum(path) as draft, pa.ipc.new_stream(draft, schema) as stream:
@@ -40,14 +40,14 @@ def prepared(mark: str, columns: dict[str, str], rows: Callable[[], Iterator[dic
     return datasets.Dataset.from_file(str(path))
 
 
-def _whole(path: Path, told: bool) -> bool:
+def _whole(path: Path, log_damage: bool) -> bool:
     """Whether a table is there as it was written."""
     try:
         verify(path)
     except FileNotFoundError:
         return False
     except (OSError, Damaged) as error:
-        if told:
+        if log_damage:
             log.warning("%s is prepared again: %s", path, error, exc_info=True)
         return False
     return True

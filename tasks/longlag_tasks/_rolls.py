@@ -155,21 +155,21 @@ def from_music21() -> Rolls:
     Parsing takes minutes; the rolls are kept in the user's cache folder.
     """
     music21 = MUSIC21.load()
-    kept = cache_folder() / f"chorales-music21-{music21.__version__}-{STEPS_A_QUARTER}.npz"
+    path = cache_folder() / f"chorales-music21-{music21.__version__}-{STEPS_A_QUARTER}.npz"
     try:
-        return _unpacked(read_with_checksum(kept), kept)
+        return _unpacked(read_with_checksum(path), path)
     except FileNotFoundError:
         pass  # they are parsed for the first time, or were not written to their end
     except (OSError, Damaged) as error:
-        log.warning("%s is made again, which takes minutes: %s", kept, error, exc_info=True)
+        log.warning("%s is made again, which takes minutes: %s", path, error, exc_info=True)
     pieces = [parsed(score) for score in music21.corpus.chorales.Iterator()]
     order, held = np.random.RandomState(0).permutation(len(pieces)), round(SHARE * len(pieces))
     rows = {"training": order[2 * held :], "validation": order[:held], "test": order[held : 2 * held]}
     rolls: Rolls = {split: [pieces[n] for n in rows[split]] for split in SPLITS}
     try:
-        write_with_checksum(kept, packed(rolls))
+        write_with_checksum(path, packed(rolls))
     except OSError as error:
-        log.warning("%s cannot be kept, and will be made again: %s", kept, error, exc_info=True)
+        log.warning("%s cannot be kept, and will be made again: %s", path, error, exc_info=True)
     return rolls
 
 

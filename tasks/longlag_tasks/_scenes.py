@@ -161,10 +161,10 @@ def judged(caption: str, claims: Sequence[Claim], relations: Array) -> tuple[boo
     if len(claims) == 1:
         return objects, colours, name is None and len(known) == 1
     kinds = [(colour, shape) for _, colour, shape in claims]
-    told = [(colour, shape) for _, colour, shape in known]
-    if name is None or sorted(told) != sorted(kinds):
+    kinds_named = [(colour, shape) for _, colour, shape in known]
+    if name is None or sorted(kinds_named) != sorted(kinds):
         return objects, colours, False
-    stated = name if told == kinds else OPPOSITE[name]
+    stated = name if kinds_named == kinds else OPPOSITE[name]
     return objects, colours, bool(relations[RELATIONS.index(stated)])
 
 

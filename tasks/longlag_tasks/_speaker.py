@@ -112,11 +112,11 @@ class Plan:
         return pack(self.phones, (self.frames > 0) & (self.phones != SILENCE))
 
 
-def pack(values: Array, kept: Array) -> tuple[Array, Array]:
-    """The kept values of every column moved to its top, ``[U, B]`` padded with 0, and how many, ``[B]``."""
-    counts = kept.sum(0)
-    order = np.argsort(~kept, axis=0, kind="stable")
-    top = np.take_along_axis(np.where(kept, values, 0), order, 0)[: max(int(counts.max()), 1)]
+def pack(values: Array, chosen: Array) -> tuple[Array, Array]:
+    """The chosen values of every column moved to its top, ``[U, B]`` padded with 0, and how many, ``[B]``."""
+    counts = chosen.sum(0)
+    order = np.argsort(~chosen, axis=0, kind="stable")
+    top = np.take_along_axis(np.where(chosen, values, 0), order, 0)[: max(int(counts.max()), 1)]
     return top.astype(np.int64), counts.astype(np.int64)
 
 

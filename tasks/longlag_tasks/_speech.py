@@ -168,8 +168,8 @@ class SpeechTask(Task[SpeechOptionsT_co]):
         if not self.by_frame:
             return "\n".join([*shown, *wrapped("says     ", self.text(spoken(batch)[index]))])
         labels = batch.targets[:length, index]
-        told = " ".join(f"{self.names[k]}×{stop - start}" for start, stop, k in spans(labels))
-        return "\n".join([*shown, *wrapped("targets  ", told)])
+        text = " ".join(f"{self.names[k]}×{stop - start}" for start, stop, k in spans(labels))
+        return "\n".join([*shown, *wrapped("targets  ", text)])
 
 
 def delayed(inputs: Array, labels: Array, lengths: Array, delay: int, opening: Array | int = 0) -> Batch:

@@ -127,10 +127,10 @@ class Arithmetic(Task[ArithmeticOptions]):
         """The question as it is read, without its distractors, and the result."""
         assert batch.lengths is not None and batch.counted is not None
         inputs = batch.inputs[: int(batch.lengths[index]), index]
-        asked = "".join(SYMBOLS[symbol] for symbol in inputs[: int((inputs == EQUALS).argmax()) + 1])
+        program = "".join(SYMBOLS[symbol] for symbol in inputs[: int((inputs == EQUALS).argmax()) + 1])
         result = "".join(SYMBOLS[symbol] for symbol in batch.targets[batch.counted[:, index], index])
-        plain = "".join(symbol for symbol in asked if not symbol.isalpha())
-        rows = [asked[start : start + 90] for start in range(0, len(asked), 90)]
+        plain = "".join(symbol for symbol in program if not symbol.isalpha())
+        rows = [program[start : start + 90] for start in range(0, len(program), 90)]
         shown = [f"{'reads' if number == 0 else '':7}{row}" for number, row in enumerate(rows)]
         return "\n".join([*shown, f"means  {plain}", f"writes {result}"])
 

@@ -161,5 +161,5 @@ class NoiseFreeLag(Task[NoiseFreeLagOptions]):
         words = [names.get(int(symbol), f"{int(symbol) + 1}") for symbol in batch.inputs[:length, index]]
         last = "xy"[int(batch.targets[index])] if late else names[int(batch.targets[-1, index])]
         rows = [f"inputs   {' '.join(words[start : start + 20])}" for start in range(0, length, 20)]
-        asked = "after the last step" if late else "after the last step; before it, the next input"
-        return "\n".join([*rows, f"targets  {last} {asked}"])
+        when = "after the last step" if late else "after the last step; before it, the next input"
+        return "\n".join([*rows, f"targets  {last} {when}"])

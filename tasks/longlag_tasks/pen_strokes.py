@@ -140,8 +140,8 @@ class PenStrokes(Task[PenStrokesOptions]):
             return _shifted(points, lengths)
         low, high = np.array([letters.SLANT, letters.WIDTH, letters.SIZE]).T
         context = [np.eye(len(letters.ALPHABET))[words].reshape(size, -1), 2 * (hands - low) / (high - low) - 1]
-        nothing = np.zeros((0, size, 0), np.float32)
-        return Batch(nothing, points, context=np.concatenate(context, 1, dtype=np.float32), target_lengths=lengths)
+        no_inputs = np.zeros((0, size, 0), np.float32)
+        return Batch(no_inputs, points, context=np.concatenate(context, 1, dtype=np.float32), target_lengths=lengths)
 
     def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
         if self.options.path is None:
@@ -228,8 +228,8 @@ class PenStrokes(Task[PenStrokesOptions]):
         """The strokes, drawn with characters."""
         length = int(_lengths(batch)[index])
         true = self._scale.unscaled(batch.targets[:length, index])
-        asked = f"write {self.word(batch, index)!r}" if self._synthesis else "after every point: the next"
-        return "\n".join([*pen.sketch(true), f"asked for  {asked} ({length} points)"])
+        aim = f"write {self.word(batch, index)!r}" if self._synthesis else "after every point: the next"
+        return "\n".join([*pen.sketch(true), f"asked for  {aim} ({length} points)"])
 
 
 def _lengths(batch: Batch) -> Array:

@@ -84,10 +84,10 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
         voice = np.concatenate([said.tract[:, None], said.loudness], 1).astype(np.float32)
         lasts = (said.frames / TENTHS).astype(np.float32)
         if self.options.source == "phones":
-            kept = said.frames > 0
-            phones, lengths = pack(said.phones, kept)
-            frames = pack(said.frames, kept)[0]
-            told = Batch(
+            present = said.frames > 0
+            phones, lengths = pack(said.phones, present)
+            frames = pack(said.frames, present)[0]
+            batch = Batch(
                 (frames / TENTHS).astype(np.float32)[..., None], phones, lengths, tokens=phones, context=voice
             )  # fmt: skip
         else:
@@ -95,10 +95,10 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
             slots = np.eye(len(NAMES) + 1, dtype=np.float32).take(classes.T, 0)
             slots[..., -1] = lasts.T
             context = np.concatenate([slots.reshape(size, -1), voice], 1)
-            told = Batch(np.zeros((0, size, 0), np.float32), said.phones, context=context)
+            batch = Batch(np.zeros((0, size, 0), np.float32), said.phones, context=context)
         heard = voice.astype(np.float64)  # as exactly as it is told
         targets = render(replace(said, tract=heard[:, 0], loudness=heard[:, 1:]), self.options.bands)
-        return Batch(told.inputs, targets, told.lengths, None, told.tokens, told.context, said.lengths)
+        return Batch(batch.inputs, targets, batch.lengths, None, batch.tokens, batch.context, said.lengths)
 
     def read(self, batch: Batch) -> Plan:
         """What the inputs tell to say."""
@@ -152,7 +152,7 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
         return {"distortion": float(sqrt(square) * DECIBELS)}
 
     def table(self, outputs: Array, answer: Answer | None, batch: Batch) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = {"asked": [self._asked(batch, b) for b in range(batch.size)]}
+        columns: dict[str, list[Any]] = {"asked": [self._request(batch, b) for b in range(batch.size)]}
         if answer is not None and batch.target_lengths is not None:
             apart = [
                 float(np.sqrt(np.mean((answer.values[:n, b] - batch.targets[:n, b]) ** 2)) * DECIBELS)
@@ -171,10 +171,10 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
         axes.set_aspect("auto")
         axes.set_yticks([self.options.bands / 2, self.options.bands * 1.5], ["target", "answer"])
         axes.set_xlabel("frame of 10 ms")
-        axes.set_title(self._asked(batch, index), fontsize="small")
+        axes.set_title(self._request(batch, index), fontsize="small")
         return True
 
-    def _asked(self, batch: Batch, index: int) -> str:
+    def _request(self, batch: Batch, index: int) -> str:
         said = self.read(batch)
         lasting = zip(said.phones[:, index], said.frames[:, index], strict=True)
         return " ".join(f"{NAMES[phone]}×{frames}" for phone, frames in lasting if frames)
@@ -184,7 +184,7 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
         tract, gain, slope = batch.context[index, -VOICE:]
         return "\n".join(
             [
-                *wrapped("asked    ", self._asked(batch, index)),
+                *wrapped("asked    ", self._request(batch, index)),
                 f"voice    formants × {exp(tract):.2f}, loudness {gain:+.2f}, slope {slope:+.2f}",
                 *sketch(batch.targets[: batch.target_lengths[index], index]),
             ]

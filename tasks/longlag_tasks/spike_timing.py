@@ -75,15 +75,15 @@ class SpikeTiming(Task[SpikeTimingOptions]):
         every = self.options.delays == "range"
         drawn = rng.integers(0, longest + 1, shape) if every else longest * rng.integers(0, 2, shape)
         times, columns = (self.options.interval + drawn).cumsum(0), np.arange(size)
-        spikes, asked = np.zeros((2, self.steps, size), dtype=np.float32)
+        spikes, values = np.zeros((2, self.steps, size), dtype=np.float32)
         spikes[times, columns] = 1
         lengths = times[-1] + 1
         if self.options.variant == "measure":
-            asked[times, columns] = drawn
-            return Batch(spikes[..., None], asked[..., None], lengths, spikes == 1)
-        asked[0] = drawn[0]
-        asked[times[:-1], columns] = drawn[1:]
-        return Batch(asked[..., None], spikes[..., None], lengths)
+            values[times, columns] = drawn
+            return Batch(spikes[..., None], values[..., None], lengths, spikes == 1)
+        values[0] = drawn[0]
+        values[times[:-1], columns] = drawn[1:]
+        return Batch(values[..., None], spikes[..., None], lengths)
 
     def _constant(self) -> float:
         """The best constant: the mean delay, or the share of steps with a spike."""
@@ -140,7 +140,9 @@ class SpikeTiming(Task[SpikeTimingOptions]):
         times = np.flatnonzero(spikes)
         line = "".join("|" if spike else "·" for spike in spikes)
         rows = [f"step {start:>6}  {line[start : start + 50]}" for start in range(0, length, 50)]
-        told = [f"{int(delay)}" for delay in delays[times if measure else [0, *times[:-1]]]]
-        rows += [f"delays       {' '.join(told[start : start + 20])}" for start in range(0, len(told), 20)]
+        delay_texts = [f"{int(delay)}" for delay in delays[times if measure else [0, *times[:-1]]]]
+        rows += [
+            f"delays       {' '.join(delay_texts[start : start + 20])}" for start in range(0, len(delay_texts), 20)
+        ]
         given = "spikes; targets are the delays" if measure else "delays, each at the spike before; targets are spikes"
         return "\n".join([*rows, f"inputs       {given}"])

@@ -127,9 +127,9 @@ def _drawn(options: TranslationOptions, rng: np.random.Generator, size: int, buc
         said = _meanings(options, rng, 8 + missing * BUCKETS // len(buckets))
         pair = (*_source(said), *_target(said))
         bucket = _hash(pair[0]) % BUCKETS
-        kept = np.flatnonzero((bucket >= buckets.start) & (bucket < buckets.stop))[:missing]
-        parts.append((pair[0][:, kept], pair[1][kept], pair[2][:, kept], pair[3][kept]))
-        missing -= len(kept)
+        rows = np.flatnonzero((bucket >= buckets.start) & (bucket < buckets.stop))[:missing]
+        parts.append((pair[0][:, rows], pair[1][rows], pair[2][:, rows], pair[3][rows]))
+        missing -= len(rows)
     inputs, lengths, targets, target_lengths = (np.concatenate(each, -1) for each in zip(*parts, strict=True))
     return Batch(inputs[: lengths.max()], targets[: target_lengths.max()], lengths, target_lengths=target_lengths)
 

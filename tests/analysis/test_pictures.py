@@ -11,7 +11,7 @@ import pytest
 
 import longlag
 from longlag import report
-from longlag.analysis.pictures import Seed, curves, gather, legend, scores, watched
+from longlag.analysis.pictures import Seed, curves, gather, legend, main_output, scores
 from longlag.tracking import figures, throughtime
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
@@ -105,5 +105,5 @@ def test_a_picture_is_drawn_of_whatever_there_is(score: dict[int, float], tmp_pa
         (["layer1.h", "layer10.h"], 10, "layer10.h"),
     ],
 )
-def test_the_output_of_the_watched_part_is_shown(names: list[str], depth: int, chosen: str) -> None:
-    assert watched(names, depth) == chosen
+def test_the_output_of_the_main_part_is_shown(names: list[str], depth: int, chosen: str) -> None:
+    assert main_output(names, depth) == chosen

@@ -76,7 +76,7 @@ def test_half_life_is_the_forget_gates_of_the_mixed_memory() -> None:
     layer.weight_hh.zero_()
     found = gates(CapturedInputs(layer, torch.zeros(1, 1, I).double(), layer.initial_state(1), None))
     assert found is not None and {"f", "i", "o", "tau"} == set(found.sigmoid)
-    _, middle, _ = found.kept["c"]
+    _, middle, _ = found.retention["c"]
     assert -1 / np.log2(1 - 1 / middle) == pytest.approx(81**0.5, rel=1e-4)
     for options, message in (
         ({"half_life": 81}, "half_life sets a forget gate: it needs mixed_memory: true"),

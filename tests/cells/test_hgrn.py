@@ -103,8 +103,8 @@ def test_half_life_is_seen_by_the_probe_of_gates(cell: HGRN | RGLRU, gate: str) 
     captured = CapturedInputs(layer, torch.zeros(2, 1, I).double(), layer.initial_state(1), None)
     assert Saturation().applies(captured)
     found = gates(captured)
-    assert found is not None and gate in found.sigmoid and set(found.kept) == {"s"}
-    _, middle, late = found.kept["s"]
+    assert found is not None and gate in found.sigmoid and set(found.retention) == {"s"}
+    _, middle, late = found.retention["s"]
     assert [-1 / np.log2(1 - 1 / value) for value in (middle, late)] == pytest.approx([200 ** (1 / 3), 200])
     assert "memory/s_time_constant_median" in Saturation().measure(captured)
 

@@ -42,7 +42,7 @@ def test_half_life_is_seen_by_the_probe_of_gates() -> None:
     found = gates(CapturedInputs(layer, torch.zeros(2, 1, I).double(), layer.initial_state(1), None))
     assert found is not None and set(found.sigmoid) == {"p", "q"} and set(found.tanh) == {"z", "y"}
     for state in "yz":
-        _, middle, _ = found.kept[state]
+        _, middle, _ = found.retention[state]
         assert -1 / np.log2(1 - 1 / middle) == pytest.approx(400**0.5, rel=1e-5)
     with pytest.raises(ValueError, match="dt has no effect with half_life"):
         LEMOptions(dt=0.1, half_life=3)

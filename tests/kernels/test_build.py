@@ -47,7 +47,7 @@ def text():
 
 def test_built_once_and_found_again(folder, text, monkeypatch):
     announced: list[Path] = []
-    with loads.listening(announced.append):
+    with loads.on_load(announced.append):
         build.load(text)
     path = build.library_path(text)
     assert announced == [path]

@@ -239,7 +239,7 @@ def test_records_of_every_part() -> None:
         assert set(records) == parts
         loss(WORDS, model(batch, records), batch).backward()
         assert all((record.squares["h"] > 0).any() for record in records.values())
-        assert model.watched in parts
+        assert model.main_part in parts
 
 
 @pytest.mark.parametrize(

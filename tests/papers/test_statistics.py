@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from longlag.papers import statistics
+from longlag.papers import intervals, statistics
 
 INF = math.inf
 
@@ -17,7 +17,7 @@ INF = math.inf
 def test_rates() -> None:
     assert statistics.rate_above(5, 5, 1 / 3) == pytest.approx(3**-5)
     assert statistics.rate_below(0, 5, 2 / 3) == pytest.approx(3**-5)
-    interval = statistics.rate_interval(5, 5)  # closed form: the lower end is (alpha/2)^(1/n)
+    interval = intervals.rate_interval(5, 5)  # closed form: the lower end is (alpha/2)^(1/n)
     assert interval.low == pytest.approx(0.025 ** (1 / 5)) and interval.high == 1
     assert statistics.more_often((3, 3), (0, 3)) == pytest.approx(1 / 20)
 
@@ -121,15 +121,15 @@ def test_means() -> None:
     ("n", "low", "coverage"), [(3, 0, 0.75), (5, 0, 0.9375), (6, 0, 1 - 2 / 64), (9, 1, 1 - 20 / 512)]
 )
 def test_median_interval(n: int, low: int, coverage: float) -> None:
-    interval = statistics.median_interval([float(i) for i in reversed(range(n))])
+    interval = intervals.median_interval([float(i) for i in reversed(range(n))])
     assert (interval.low, interval.high) == (low, n - 1 - low)
     assert interval.level == pytest.approx(coverage)
 
 
 def test_mean_interval() -> None:
-    interval = statistics.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    interval = intervals.mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
     assert 1 < interval.low < 3 < interval.high < 5 and interval.method.startswith("bootstrap")
-    assert statistics.mean_interval([2.0, 2.0]).low == 2.0
+    assert intervals.mean_interval([2.0, 2.0]).low == 2.0
 
 
 def test_holm() -> None:

@@ -41,9 +41,9 @@ def test_gates_of_an_lstm(name: str) -> None:
     assert found.sigmoid["i"] == pytest.approx((0, 0, 0.2))
     assert found.sigmoid["o"] == pytest.approx((0.75, 0.25, 0.2525))
     assert found.tanh["z"] == 0
-    mean, middle, late = found.kept["c"]
+    mean, middle, late = found.retention["c"]
     assert (mean, middle, late) == pytest.approx((0.615, 2, 100))
-    assert "h" not in found.kept
+    assert "h" not in found.retention
 
 
 def test_what_other_cells_keep() -> None:
@@ -55,13 +55,13 @@ def test_what_other_cells_keep() -> None:
     )
     assert gru is not None and before is not None and mgu is not None
     assert gru.sigmoid["z"] == before.sigmoid["z"] == mgu.sigmoid["f"]
-    assert gru.kept["h"][0] == pytest.approx(0.615) and before.kept["h"][0] == pytest.approx(0.615)
-    assert mgu.kept["h"][0] == pytest.approx(1 - 0.615)
+    assert gru.retention["h"][0] == pytest.approx(0.615) and before.retention["h"][0] == pytest.approx(0.615)
+    assert mgu.retention["h"][0] == pytest.approx(1 - 0.615)
     assert set(gru.tanh) == set(mgu.tanh) == {"n"}
     carousel = gates(captured("lstm-1997", {}))
-    assert carousel is not None and carousel.kept["c"] == (1, math.inf, math.inf)
+    assert carousel is not None and carousel.retention["c"] == (1, math.inf, math.inf)
     leaky = gates(captured("rnn", {}, leak=0.25))
-    assert leaky is not None and leaky.kept["h"] == pytest.approx((0.75, 4, 4))
+    assert leaky is not None and leaky.retention["h"] == pytest.approx((0.75, 4, 4))
 
 
 def test_padding_does_not_count() -> None:

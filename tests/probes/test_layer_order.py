@@ -37,7 +37,7 @@ class Logged:
 @pytest.mark.parametrize("prefix", ["", "encoder."])
 def test_the_page_of_a_paper_shows_the_top_layer(prefix: str) -> None:
     store: Any = Logged(prefix)
-    found = measurements.flow(store, "run")
+    found = measurements.gradient_curves(store, "run")
     assert {norm for points in found.values() for _, norm in points} == {DEPTH} and set(found) == {"before", "after"}
 
 

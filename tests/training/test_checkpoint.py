@@ -215,7 +215,7 @@ class Remembers(RunCallback):
         self.count, self.norms = state["count"], state["norms"]
 
 
-def test_a_listener_goes_on_from_its_own_state(tmp_path: Path) -> None:
+def test_a_callback_goes_on_from_its_own_state(tmp_path: Path) -> None:
     spec, whole, resumed = load_run(TINY), Remembers(), Remembers()
     train(spec, [whole])
     with pytest.raises(Killed):

@@ -164,7 +164,7 @@ def test_the_test_score_is_the_one_measured_on_the_test_split() -> None:
     assert result.baseline == pytest.approx(1 / 6)
 
 
-def test_a_listener_may_prune() -> None:
+def test_a_callback_may_prune() -> None:
     class Pruner(RunCallback):
         def evaluated(self, update: int, metrics: Mapping[str, float], score: float) -> None:
             raise Pruned(f"no better than others at update {update}")

@@ -73,7 +73,7 @@ def test_omega_and_its_immediate_derivative(task: dict[str, Any], padded: bool) 
     network.zero_grad()
     term = module.build(RegulariserSpec(name="omega", weight=2.0), network)
     assert term is not None
-    with term.listening():
+    with term.capturing():
         term.backward(loss(law.signature, network(batch), batch))
     assert term.value == pytest.approx(expected, rel=1e-9)
     for name, p in network.named_parameters():

@@ -55,7 +55,7 @@ PLACES = {
     "result": lambda run: run.solved,
     "summary of a study": lambda run: summary(study(run))["runs/solved"] == 1,
     "table of a study": lambda run: display.solved_at([run]) == "2",
-    "objective": lambda run: objectives.measure("updates_to_solved", run) == 2,
+    "objective": lambda run: objectives.objective_value("updates_to_solved", run) == 2,
     "rank correlation": lambda run: correlation.outcome(run, "solved") == 1,
     "picture of a study": lambda run: "1 solved" in pictures.legend(
         "lstm", [pictures.Seed(run, "total", None, None, {})]  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from longlag.analysis.result import StudyResult, TrialResult
-from longlag.objectives import measure
+from longlag.objectives import objective_value
 from longlag.training import RunResult
 
 
@@ -30,6 +30,6 @@ def best_run(study: StudyResult) -> Best | None:
     trial = study.best
     if trial is None or trial.objective is None or not math.isfinite(trial.objective) or not trial.runs:
         return None
-    scores = [measure("score", run) for run in trial.runs]
+    scores = [objective_value("score", run) for run in trial.runs]
     index = scores.index(min(scores))
     return Best(trial, trial.run_ids[index], trial.runs[index])

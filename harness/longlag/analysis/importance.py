@@ -148,13 +148,13 @@ def _of(
     objective: str,
     direction: Direction,
     method: Method,
-    asked: list[str],
+    axes: list[str],
     where: str,
 ) -> list[Importance]:
-    """The importance of the axes `asked` for, by one method, over trials in which they are looked at together."""
+    """The importance of some axes, by one method, over trials in which they are looked at together."""
 
     def silent(reason: str) -> list[Importance]:
-        return [Importance(objective, method, path, where, len(trials), reason=reason) for path in asked]
+        return [Importance(objective, method, path, where, len(trials), reason=reason) for path in axes]
 
     if len(trials) < FEWEST[method]:
         return silent(f"{len(trials)} trials; {NAMES[method]} needs {FEWEST[method]}")
@@ -173,7 +173,7 @@ def _of(
         again = evaluate(random.integers(0, len(trials), len(trials)), seed)
         drawn += [] if again is None else [again]
     result = []
-    for path in asked:
+    for path in axes:
         values = [each[path] for each in drawn if path in each]
         share = float(point.get(path, 0.0))
         error = float(np.std(values, ddof=1)) if len(values) > 1 else 1.0

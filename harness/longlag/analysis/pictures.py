@@ -37,7 +37,7 @@ class Seed:
     Args:
         run: its result.
         kind: ``lag`` or ``total``, which gradient the curves are of.
-        before, after: norms by lag of the watched output before training and when last measured.
+        before, after: norms by lag of the main output before training and when last measured.
         score: update -> validation score.
     """
 
@@ -138,13 +138,13 @@ def _seeds(trial: TrialResult, store: Store) -> Iterator[Seed]:
                         "run %s is not in the picture of curves: %s.safetensors cannot be used, %s", run_id, name, error
                     )
                     break
-                chosen = by_lag[watched(list(by_lag), run.spec.model.depth)]
+                chosen = by_lag[main_output(list(by_lag), run.spec.model.depth)]
                 score = dict(store.series(run_id, "validation/score"))
                 yield Seed(run, kind, _known(chosen[0]), _known(chosen[-1]), score)
                 break
 
 
-def watched(names: Sequence[str], depth: int) -> str:
+def main_output(names: Sequence[str], depth: int) -> str:
     """Of curves ``layer1.h``, ``encoder.layer2.c`` ..., in this order: the output of what stands for the network."""
     part = f"encoder.layer{depth}." if any(name.startswith("encoder.") for name in names) else f"layer{depth}."
     return next(name for name in names if name.startswith(part))
@@ -174,9 +174,9 @@ def legend(label: str, seeds: Sequence[Seed]) -> str:
         "solved": sum(seed.run.solved for seed in seeds),
         "diverged": sum(seed.run.outcome == "diverged" for seed in seeds),
     }
-    told = [f"{count} {what}" for what, count in counts.items() if count]
+    outcomes = [f"{count} {what}" for what, count in counts.items() if count]
     many = f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
-    return f"{label} ({', '.join([many, *told])})"
+    return f"{label} ({', '.join([many, *outcomes])})"
 
 
 # -- how it is drawn --------------------------------------------------------------------------------------------------

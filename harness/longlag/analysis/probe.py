@@ -19,7 +19,7 @@ from longlag.specfile import assign
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training.environment import torch_threads
-from longlag.training.probing import DTYPES, Flow, dynamics, flow
+from longlag.training.probing import DTYPES, NetworkFlow, dynamics, network_flow
 
 Dtype = Literal["float64", "float32", "bfloat16", "float16"]
 FORMATS = (".png", ".pdf", ".svg")
@@ -43,7 +43,7 @@ class ProbedNetwork:
     point: Mapping[str, Any]
     dtype: str
     specs: tuple[RunSpec, ...]
-    flows: tuple[Flow, ...] = ()
+    flows: tuple[NetworkFlow, ...] = ()
     dynamics: tuple[Mapping[str, float], ...] = ()
     error: str = ""
 
@@ -181,7 +181,7 @@ def probe(
             if base is None:
                 raise UserError("which task and cell? Give a run's fields, or the id of a finished run")
             title, networks = _points(base, space or {}, seeds, dtypes)
-            measured = [_measure(network, None, batch_size, dynamics) for network in networks]
+            measured = [_probed(network, None, batch_size, dynamics) for network in networks]
         else:
             if base is not None or space:
                 raise UserError("run: the run says which task and network; leave out the fields and the space")
@@ -191,7 +191,7 @@ def probe(
             for dtype in dtypes:
                 for when, values in (("initially", None), ("trained", weights)):
                     network = ProbedNetwork({"when": when}, dtype, (spec,))
-                    measured.append(_measure(network, values, batch_size, dynamics))
+                    measured.append(_probed(network, values, batch_size, dynamics))
     if all(network.error for network in measured):
         raise UserError(measured[0].error)
     return ProbeResult(title, tuple(measured))
@@ -216,12 +216,12 @@ def _points(
     return (found[0].specs[0].task.name if found else ""), found
 
 
-def _measure(
+def _probed(
     network: ProbedNetwork, weights: Mapping[str, Tensor] | None, batch_size: int, dynamic: bool
 ) -> ProbedNetwork:
     """The network with what was measured, or with why it was not."""
     try:
-        flows = tuple(flow(spec, network.dtype, batch_size, weights) for spec in network.specs)
+        flows = tuple(network_flow(spec, network.dtype, batch_size, weights) for spec in network.specs)
         more = tuple(dynamics(spec, weights, batch_size) for spec in network.specs) if dynamic else ()
     except UserError:
         raise

@@ -45,9 +45,9 @@ def _counts(size: int, resamples: int) -> NDArray[np.int64]:
 def _weighted(x: Values, y: Values, counts: NDArray[np.int64]) -> Values:
     """The correlation in each resample: a pair that was drawn twice counts twice, in the ranks of all as well."""
     a, b = (_ranks_in(values, counts) - (len(x) + 1) / 2 for values in (x, y))
-    both, first, second = (np.einsum("ri,ri,ri->r", counts, *pair) for pair in ((a, b), (a, a), (b, b)))
+    covariance, first, second = (np.einsum("ri,ri,ri->r", counts, *pair) for pair in ((a, b), (a, a), (b, b)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Values = both / np.sqrt(first * second)
+        found: Values = covariance / np.sqrt(first * second)
     return found
 
 

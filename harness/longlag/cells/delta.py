@@ -118,8 +118,8 @@ class GatedDeltaNet(HeadsCell[GatedDeltaOptions]):
         return f"{self.around} + {self.options.heads}*(2*H + 2)"
 
     def core(self, x: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
-        kept = x.alpha * s.S
-        S = kept + x.beta * (x.v - self.sum(kept * x.k, "k")) * x.k
+        decayed = x.alpha * s.S
+        S = decayed + x.beta * (x.v - self.sum(decayed * x.k, "k")) * x.k
         return {"S": S, "y": self.sum(S * x.q, "k")}
 
     def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> GatedDeltaLayer:

@@ -168,19 +168,19 @@ class RetNetLayer(HeadsLayer):
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         exists = x.new_ones(x.shape[:2], dtype=torch.int64) if mask is None else mask.to(torch.int64)
-        self.numbers = state["t"] + exists.cumsum(0) - 1
+        self.positions = state["t"] + exists.cumsum(0) - 1
         y, final = super().run(x, state, mask, record)
         return y, {**final, "t": state["t"] + exists.sum(0)}
 
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
-        return {"q": turned(q, self.numbers) / math.sqrt(q.shape[-1]), "k": turned(k, self.numbers), "v": v}
+        return {"q": rotated(q, self.positions) / math.sqrt(q.shape[-1]), "k": rotated(k, self.positions), "v": v}
 
 
-def turned(x: Tensor, numbers: Tensor) -> Tensor:
-    """``x [T, B, n, d]``, pair e turned by number * 10000^(-2 e / d) radians; ``numbers [T, B]`` of the steps."""
+def rotated(x: Tensor, positions: Tensor) -> Tensor:
+    """``x [T, B, n, d]``, pair e rotated by position * 10000^(-2 e / d) radians; ``positions [T, B]`` of the steps."""
     size = x.shape[-1]
     rates = 10000 ** (-torch.arange(0, size, 2, dtype=torch.float64, device=x.device) / size)
-    angles = numbers.unsqueeze(-1) * rates
+    angles = positions.unsqueeze(-1) * rates
     cos, sin = (f(angles).to(x.dtype).unsqueeze(2) for f in (torch.cos, torch.sin))
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)

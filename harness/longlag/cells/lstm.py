@@ -150,8 +150,8 @@ class LSTM(GatedCell[LSTMOptionsT_co]):
         if o.forget_gate == "none":
             c = s.c + new
         else:
-            kept = gate("f", g.f, s.c) if o.forget_gate == "own" else 1 - gates["i"]
-            c = kept * s.c + new
+            forget = gate("f", g.f, s.c) if o.forget_gate == "own" else 1 - gates["i"]
+            c = forget * s.c + new
         h = SQUASHING[o.output_activation](c)
         if o.output_gate:
             h = gate("o", g.o, c) * h

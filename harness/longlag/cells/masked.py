@@ -96,10 +96,10 @@ class MaskedStack(Layer):
         late = self.depth - 1
         padded = torch.cat([x, x.new_zeros(late, batch, self.input_size)])
         exists = x.new_ones(steps, batch, dtype=torch.bool) if mask is None else mask
-        nothing = exists.new_zeros(1, batch)
+        absent = exists.new_zeros(1, batch)
         # block k at step t stands where the stack's layer k stands at step t - k
         shifted = [
-            torch.cat([nothing.expand(k, batch), exists, nothing.expand(late - k, batch)]) for k in range(late + 1)
+            torch.cat([absent.expand(k, batch), exists, absent.expand(late - k, batch)]) for k in range(late + 1)
         ]
         runs = torch.stack(shifted, -1).repeat_interleave(self.hidden_size, -1)
         projected, biases = project(self.layout, weights, padded)

@@ -84,7 +84,7 @@ def newest(window: Tensor, length: int, counts: Tensor | None) -> Tensor:
     return pick(window, torch.arange(length, device=counts.device).unsqueeze(1) + counts)
 
 
-def watch(record: StateGradients | None, outputs: Tensor) -> None:
+def record_outputs(record: StateGradients | None, outputs: Tensor) -> None:
     """Record the gradient at ``outputs [T, B, F]``, step by step, as that of the state ``h``."""
     if record is None:
         return

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.base import GatedLayer, Layer
-from longlag.cells.padding import Prefix, existing_steps, hold, silence, watch
+from longlag.cells.padding import Prefix, existing_steps, hold, record_outputs, silence
 from longlag.kernels import State, StateGradients, unroll
 
 Mix = Literal["none", "gelu", "glu"]
@@ -130,7 +130,7 @@ class ReadoutLayer(Layer):
             part = None if record is None else Prefix(record, len(x))
             y, final = self.run(silence(x, mask)[:steps], state, mask[:steps], part)
         outputs = hold(y, mask, state["h"])
-        watch(record, outputs)
+        record_outputs(record, outputs)
         return outputs, {"h": outputs[-1], **final}
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -40,7 +40,7 @@ from longlag.cells.readout import ReadoutLayer
 from longlag.kernels import Axes, Named, State, StateGradients, run_scan
 from longlag.options import OptionsT_co
 
-NOTHING: Mapping[str, Axes] = MappingProxyType({})
+NO_PARAMETERS: Mapping[str, Axes] = MappingProxyType({})
 
 
 class ScanCell(Cell[OptionsT_co]):
@@ -72,7 +72,7 @@ class ScanCell(Cell[OptionsT_co]):
     axes: Axes = ("v", "k")
     states: Mapping[str, Axes] = MappingProxyType({"S": ("v", "k")})
     inputs: Mapping[str, Axes]
-    parameters: Mapping[str, Axes] = NOTHING
+    parameters: Mapping[str, Axes] = NO_PARAMETERS
     outputs: Mapping[str, Axes] = MappingProxyType({"y": ("v",)})
 
     @abstractmethod

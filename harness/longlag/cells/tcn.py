@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from longlag.cells.base import Cell, Layer
 from longlag.cells.compose import Dropout
-from longlag.cells.padding import front, newest, spread, watch
+from longlag.cells.padding import front, newest, record_outputs, spread
 from longlag.kernels import State, StateGradients
 from longlag.options import Options
 
@@ -162,11 +162,11 @@ class TCNLayer(Layer):
             names = (f"level{k}.first", f"level{k}.second")
             a, windows = level(a, (state[names[0]].mT, state[names[1]].mT))
             for name, window in zip(names, windows, strict=True):
-                kept = newest(window.permute(2, 0, 1), state[name].shape[1], counts)
-                final[name] = kept.transpose(0, 1).contiguous()
+                newest_inputs = newest(window.permute(2, 0, 1), state[name].shape[1], counts)
+                final[name] = newest_inputs.transpose(0, 1).contiguous()
         outputs = a.permute(2, 0, 1)
         outputs = outputs.contiguous() if mask is None else spread(outputs, mask, state["h"])
-        watch(record, outputs)
+        record_outputs(record, outputs)
         return outputs, {"h": outputs[-1], **final}
 
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:

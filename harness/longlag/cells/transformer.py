@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from longlag.cells.base import Cell, Layer
 from longlag.cells.compose import Dropout
-from longlag.cells.padding import front, newest, spread, watch
+from longlag.cells.padding import front, newest, record_outputs, spread
 from longlag.cells.readout import linear
 from longlag.kernels import State, StateGradients
 from longlag.options import Options
@@ -131,7 +131,7 @@ class TransformerLayer(Layer):
         a = u + self._drop(0, self.out(self._attend(q, windows[0], windows[1], state["seen"])))
         outputs = a + self._drop(1, self.narrow(F.gelu(self.widen(self.norms[1](a)))))
         outputs = outputs if mask is None else spread(outputs, mask, state["h"])
-        watch(record, outputs)
+        record_outputs(record, outputs)
         context = self.options.context
         final = {n: newest(w, context, counts).transpose(0, 1) for n, w in zip(("k", "v"), windows, strict=True)}
         seen = (state["seen"] + (len(x) if counts is None else counts)).clamp(max=context)

@@ -106,9 +106,9 @@ class Reflection:
         return of_matrix, torch.cat([of_v.real, of_v.imag])
 
 
-def turning(gradient: Tensor, turned: Tensor, dim: int) -> Tensor:
-    """The gradient of the angles that turned the rows (`dim` 1) or columns (0) of `turned`."""
-    return (gradient * turned.conj()).imag.sum(dim)
+def rotation_gradient(gradient: Tensor, rotated: Tensor, dim: int) -> Tensor:
+    """The gradient of the angles that rotated the rows (`dim` 1) or columns (0) of `rotated`."""
+    return (gradient * rotated.conj()).imag.sum(dim)
 
 
 def unitary(permutation: Tensor, theta: Tensor, reflection: Tensor) -> tuple[Tensor, Adjoint]:
@@ -132,15 +132,15 @@ def unitary(permutation: Tensor, theta: Tensor, reflection: Tensor) -> tuple[Ten
     def adjoint(gradient: Tensor) -> tuple[Tensor, Tensor]:
         above, below = gradient.double().split(size)
         found = torch.complex(above[:, :size] + below[:, size:], below[:, :size] - above[:, size:])
-        turns = [turning(found, matrix, 1)]
+        of_angles = [rotation_gradient(found, matrix, 1)]
         found, of_second = two.adjoint(found * third.conj().unsqueeze(1))
         found = torch.fft.fft(found, dim=0, norm="ortho")
-        turns.append(turning(found, middle, 1))
+        of_angles.append(rotation_gradient(found, middle, 1))
         back = torch.empty_like(found)
         back[permutation] = found.mul_(second.conj().unsqueeze(1))
         found, of_first = one.adjoint(back)
-        turns.append(turning(found, one.matrix, 0))
-        of_theta, of_reflection = torch.stack(turns[::-1]), torch.stack([of_first, of_second])
+        of_angles.append(rotation_gradient(found, one.matrix, 0))
+        of_theta, of_reflection = torch.stack(of_angles[::-1]), torch.stack([of_first, of_second])
         return of_theta.to(theta.dtype), of_reflection.to(theta.dtype)
 
     return result, adjoint

@@ -156,11 +156,11 @@ def _trials(url: str, repair: bool, study_stores: dict[StudyStore, set[int]]) ->
         with study_store.lock():
             dead = study_store.recover_orphans() if repair else study_store.dead()
         study_stores[study_store] = set(dead)
-        about = f"{study_store.standing()} finished"
+        about = f"{study_store.progress_text()} finished"
         if dead:
-            numbers = ", ".join(map(str, dead))
+            trials = ", ".join(map(str, dead))
             what = "were left running by a dead process" + ("; they are queued again" if repair else "")
-            about += f"; {numbers} {what}"
+            about += f"; {trials} {what}"
         state: State = "ok" if not dead else "repaired" if repair else "wrong"
         yield Finding(what=f"study {name}", state=state, about=about)
 

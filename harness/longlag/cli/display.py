@@ -102,7 +102,7 @@ def print_study(
         out.print(escape.line(sentence), soft_wrap=True)
     if not result.finished or result.failed:
         out.print(
-            f"done so far: {standing(result)}; "
+            f"done so far: {done_so_far(result)}; "
             f"continue with: longlag sweep {result.spec.name}{_options(home, result.tracking_uri)}",
             soft_wrap=True,
         )
@@ -127,7 +127,7 @@ def study_table(result: StudyResult, trials: Sequence[TrialResult]) -> Table:
     caption = None
     if len(result.spec.objectives) > 1:
         caption = f"● the Pareto front: no other trial is better in all of {', '.join(result.spec.objectives)}"
-    title = f"{result.spec.name}: {standing(result)}"
+    title = f"{result.spec.name}: {done_so_far(result)}"
     table = Table(
         title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
@@ -149,7 +149,7 @@ def study_table(result: StudyResult, trials: Sequence[TrialResult]) -> Table:
     return table
 
 
-def standing(result: StudyResult) -> str:
+def done_so_far(result: StudyResult) -> str:
     """How much of what ends a study is done."""
     spec = result.spec
     parts = [f"{result.done} trials" if result.total is None else f"{result.done} of {result.total} trials"]

@@ -40,7 +40,7 @@ def export(
     store = Store.open(opened, tracking_uri)
     found = find(run, store)
     folder = to or Path(f"{found.tags['task']}-{found.tags['cell']}-{found.tags['run_key'][:8]}")
-    done = write(found, store, folder, asked=run, force=force)
+    done = write(found, store, folder, requested_as=run, force=force)
     if json:
         onnx = None if done.onnx is None else {"difference": done.onnx.difference, "sequences": done.onnx.sequences}
         fields = {"run_id": found.run_id, "run_key": found.tags["run_key"], "folder": str(done.folder)}

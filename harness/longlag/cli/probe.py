@@ -78,7 +78,7 @@ def probe(
     from longlag.cli import probing
 
     axes = {"cell": cell, "init": init, "depth": depth, "hidden_size": hidden_size, "length": length}
-    asked = probing.Asked(
+    given = probing.ProbeOptions(
         axes={key: text for key, text in axes.items() if text is not None},
         dtypes=dtype,
         seeds=seeds,
@@ -90,5 +90,5 @@ def probe(
     )
     if plot is not None:
         check_picture(plot)
-    result = probing.of_task(task, asked) if run is None else probing.of_run(run, task, asked, home, tracking_uri)
-    probing.show(result, asked, plot, json=json)
+    result = probing.of_task(task, given) if run is None else probing.of_run(run, task, given, home, tracking_uri)
+    probing.show(result, given, plot, json=json)

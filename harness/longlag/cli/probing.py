@@ -33,7 +33,7 @@ POINTS = 200
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbeOptions:
     """The command line: texts of the axes by option, and what else was said."""
 
     axes: Mapping[str, str]
@@ -53,46 +53,48 @@ def _values(text: str, option: str) -> list[Any]:
     return values
 
 
-def of_task(task: str | None, asked: Asked) -> ProbeResult:
+def of_task(task: str | None, options: ProbeOptions) -> ProbeResult:
     """Every combination of the axes."""
     base: dict[str, Any] = {} if task is None else {"task": task}
-    base = specfile.override(base, asked.settings)
+    base = specfile.override(base, options.settings)
     if "task" not in base:
         raise UserError("which task? For example: longlag probe copy-memory --cell rnn,lstm (`longlag list tasks`)")
-    if "cell" not in asked.axes and "cell" not in base:
+    if "cell" not in options.axes and "cell" not in base:
         raise UserError(f"which cells? For example: longlag probe {task} --cell rnn,lstm (`longlag list cells`)")
-    space = {PATHS[key]: _values(text, key) for key, text in asked.axes.items()}
-    return measured(base, space, seeds=_values(asked.seeds, "seeds"), **_how(asked))
+    space = {PATHS[key]: _values(text, key) for key, text in options.axes.items()}
+    return measured(base, space, seeds=_values(options.seeds, "seeds"), **_how(options))
 
 
-def of_run(run: str, task: str | None, asked: Asked, home: Path | None, tracking_uri: str | None) -> ProbeResult:
+def of_run(
+    run: str, task: str | None, options: ProbeOptions, home: Path | None, tracking_uri: str | None
+) -> ProbeResult:
     """The network of a finished run, before and after training."""
     from longlag.cli.homes import existing, none_begun
 
-    if task is not None or asked.axes or asked.settings:
+    if task is not None or options.axes or options.settings:
         raise UserError("--run: the run says which task and network; leave out the task, --cell, --set and the like")
     opened = existing(home)
     if opened is None:
         raise none_begun(None, home)
-    return measured(run=run, home=opened, tracking_uri=tracking_uri, **_how(asked))
+    return measured(run=run, home=opened, tracking_uri=tracking_uri, **_how(options))
 
 
-def _how(asked: Asked) -> dict[str, Any]:
-    dtypes = [str(name) for name in _values(asked.dtypes, "dtype")]
-    return {"dtypes": dtypes, "batch_size": asked.size, "dynamics": asked.dynamics, "threads": asked.threads}
+def _how(options: ProbeOptions) -> dict[str, Any]:
+    dtypes = [str(name) for name in _values(options.dtypes, "dtype")]
+    return {"dtypes": dtypes, "batch_size": options.size, "dynamics": options.dynamics, "threads": options.threads}
 
 
-def show(result: ProbeResult, asked: Asked, plot: Path | None, *, json: bool) -> None:
+def show(result: ProbeResult, options: ProbeOptions, plot: Path | None, *, json: bool) -> None:
     """The table or JSON, and the picture if one was asked for."""
-    picture = None if plot is None else result.draw(plot, asked.state or "")
+    picture = None if plot is None else result.draw(plot, options.state or "")
     if json:
         rows = [_as_json(network) for network in result.networks]
-        told = {"task": result.title, "kind": result.kind, "picture": picture and str(picture), "rows": rows}
-        print_json(told)
+        fields = {"task": result.title, "kind": result.kind, "picture": picture and str(picture), "rows": rows}
+        print_json(fields)
         return
     out = console()
     out.print(_table(result))
-    if asked.dynamics:
+    if options.dynamics:
         out.print(_dynamics_table(result))
     for network in result.networks:
         if network.error:

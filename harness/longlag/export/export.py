@@ -42,14 +42,14 @@ class Exported:
     why_not: str
 
 
-def export(run: Recorded, store: Store, folder: Path, asked: str = "", force: bool = False) -> Exported:
+def export(run: Recorded, store: Store, folder: Path, requested_as: str = "", force: bool = False) -> Exported:
     """Write the folder of a run; either all of it is there afterwards, or what was there before.
 
     Args:
         run: which one.
         store: where it is recorded.
         folder: made; an earlier export there is replaced with `force`.
-        asked: how the run was named, for the README.
+        requested_as: how the run was named, for the README.
         force: replace an earlier export.
 
     Raises:
@@ -76,7 +76,7 @@ def export(run: Recorded, store: Store, folder: Path, asked: str = "", force: bo
             _write_json(here / "environment.json", {**run.result.environment, **_versions(run)})
             if made is not None:
                 (here / "model.onnx").write_bytes(made.data)
-            text = readme.text(run, trained, made, why_not, asked)
+            text = readme.text(run, trained, made, why_not, requested_as)
             (here / "README.md").write_text(text, encoding="utf-8")
             place.mark(here, spec.run_key)
             names = tuple(sorted(path.name for path in here.iterdir()))

@@ -170,7 +170,7 @@ class _Graph:
 
     def layer(self, layer: Layer, x: str, lengths: str, start: Mapping[str, Tensor] | None) -> str:
         """One recurrent operator over time: ``[T, B, output_size]``."""
-        both = isinstance(layer, Bidirectional)
+        bidirectional = isinstance(layer, Bidirectional)
         parts = [("forward.", layer.ahead), ("backward.", layer.back)] if isinstance(layer, Bidirectional) else []
         forms = [(prefix, of_layer(part)) for prefix, part in parts] or [("", of_layer(layer))]
         first = forms[0][1]
@@ -184,7 +184,7 @@ class _Graph:
             for name, field in (("activations",) * 2, ("activation_alpha", "alphas"), ("activation_beta", "betas"))
         }
         given = {name: values for name, values in lists.items() if values} | dict(first.attributes)
-        given |= {"direction": "bidirectional" if both else "forward", "hidden_size": layer.hidden_size}
+        given |= {"direction": "bidirectional" if bidirectional else "forward", "hidden_size": layer.hidden_size}
         y = self.node(first.kind, inputs, **given)  # [T, directions, B, H]
         side_by_side = self.node("Transpose", [y], perm=[0, 2, 1, 3])
         return self.node("Reshape", [side_by_side, self.whole(0, 0, layer.output_size)])

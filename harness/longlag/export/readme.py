@@ -15,12 +15,12 @@ mean over seeds that `longlag report` shows, not this one seed.
 """
 
 
-def text(run: Recorded, trained: Trained, onnx: Onnx | None, why_not: str, asked: str) -> str:
+def text(run: Recorded, trained: Trained, onnx: Onnx | None, why_not: str, requested_as: str) -> str:
     """The whole README (Markdown)."""
     result, spec = run.result, trained.spec
     assert result is not None
     title = escape.markdown(f"{spec.cell.name} on {spec.task.name}, seed {spec.seed}")
-    chosen = BEST.format(escape.code(asked.removesuffix(":best"))) if asked.endswith(":best") else ""
+    chosen = BEST.format(escape.code(requested_as.removesuffix(":best"))) if requested_as.endswith(":best") else ""
     test = ", ".join(f"{escape.markdown(name)} {value:.6g}" for name, value in (result.test or {}).items())
     return f"""# {title}
 

@@ -15,7 +15,7 @@ from longlag import files
 from longlag.errors import UserError
 from longlag.horizons.psi import Psi, Threshold, Trial
 from longlag.horizons.spec import HorizonSpec
-from longlag.objectives import measure
+from longlag.objectives import objective_value
 from longlag.training import RunResult, is_solved
 
 Phase = Literal["rate", "gradient", "counted"]
@@ -67,7 +67,7 @@ class HorizonRun(BaseModel):
             outcome=result.outcome,
             updates=result.updates,
             solved_at=result.solved_at,
-            score=measure("score", result),
+            score=objective_value("score", result),
             cpu_seconds=round(result.cpu_seconds, 2),
             wall_seconds=round(result.wall_seconds, 2),
             gradient=before if phase == "gradient" else {},

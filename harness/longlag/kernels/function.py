@@ -57,8 +57,8 @@ class Unroll(torch.autograd.Function):
         weights, ctx.adjoints = loop.derive(tensors[:n])
         ctx.loop = loop
         ctx.set_materialize_grads(False)
-        outputs, final, kept = loop.run.forward(x, weights, initial, True)  # type: ignore[arg-type]
-        ctx.save_for_backward(x, *weights, *initial, *sources, *kept)
+        outputs, final, saved = loop.run.forward(x, weights, initial, True)  # type: ignore[arg-type]
+        ctx.save_for_backward(x, *weights, *initial, *sources, *saved)
         return (outputs, *final)
 
     @staticmethod
@@ -67,14 +67,14 @@ class Unroll(torch.autograd.Function):
         loop: Loop = ctx.loop
         n, m = loop.kernel.n_weights, loop.kernel.n_weights + loop.kernel.n_states
         x, *rest = ctx.saved_tensors
-        kept = rest[len(ctx.needs_input_grad) - 2 :]  # behind the sources, which are saved so that torch guards them
+        saved = rest[len(ctx.needs_input_grad) - 2 :]  # behind the sources, which are saved so that torch guards them
         by_outputs, *by_final = [None if g is None else g.contiguous() for g in grads]
         need_x, need = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
         if loop.derived:
             indices = {index for index, _ in loop.derived}
             need = [index in indices or needed for index, needed in enumerate(need)]
         by_x, by_weights, by_initial = loop.run.backward(
-            x, rest[:n], rest[n:m], kept, by_outputs, by_final, need_x, need[:m]
+            x, rest[:n], rest[n:m], saved, by_outputs, by_final, need_x, need[:m]
         )
         if need_x and by_x is None:
             by_x = torch.zeros_like(x)

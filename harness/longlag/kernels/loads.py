@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_listeners: list[Callable[[Path], None]] = []
+_callbacks: list[Callable[[Path], None]] = []
 
 
 def announce(path: Path) -> None:
     """Say that a library is about to be loaded; a kernel target calls this."""
-    for listener in _listeners:
-        listener(path)
+    for callback in _callbacks:
+        callback(path)
 
 
 @contextmanager
-def listening(listener: Callable[[Path], None]) -> Iterator[None]:
+def on_load(callback: Callable[[Path], None]) -> Iterator[None]:
     """Call a function with the path of every library before it is loaded."""
-    _listeners.append(listener)
+    _callbacks.append(callback)
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        _callbacks.remove(callback)

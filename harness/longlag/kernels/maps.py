@@ -30,7 +30,7 @@ class Maps(Protocol):
     def exponential(self, above: Tensor, size: int, scheme: Tensor, limit: float) -> tuple[Tensor, Tensor, int]:
         """exp(S), what the adjoint reads of the forward pass, and how often S was halved to get below `limit`."""
 
-    def exponential_adjoint(self, kept: Tensor, halvings: int, scheme: Tensor, gradient: Tensor) -> Tensor: ...
+    def exponential_adjoint(self, saved: Tensor, halvings: int, scheme: Tensor, gradient: Tensor) -> Tensor: ...
 
     def embedded(self, packed: Tensor, embedding: Tensor, before: int) -> Tensor:
         """The rows of packed E, and E itself from row `before` on; packed ``[m, H]``, E ``[H, I]``."""

@@ -106,20 +106,20 @@ class RunScan(torch.autograd.Function):
         inputs, parameters, initial = loop.split(tensors)
         ctx.loop = loop
         ctx.set_materialize_grads(False)
-        outputs, final, kept = loop.run.forward(inputs, parameters, initial, True)
-        ctx.save_for_backward(*inputs, *parameters, *kept)
+        outputs, final, saved = loop.run.forward(inputs, parameters, initial, True)
+        ctx.save_for_backward(*inputs, *parameters, *saved)
         return (*outputs, *final)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Maybe) -> tuple[Maybe, ...]:
         loop: ScanLoop = ctx.loop
-        inputs, parameters, kept = loop.split(ctx.saved_tensors)
+        inputs, parameters, saved = loop.split(ctx.saved_tensors)
         need = ctx.needs_input_grad[1:]
         arrived = [None if g is None else g.contiguous() for g in grads]
         count = len(loop.kernel.plan.outputs)
         by_inputs, by_parameters, by_initial = loop.run.backward(
-            inputs, parameters, kept, arrived[:count], arrived[count:], need[: len(inputs) + len(parameters)]
+            inputs, parameters, saved, arrived[:count], arrived[count:], need[: len(inputs) + len(parameters)]
         )
         wanted = need[len(inputs) + len(parameters) :]
         return (None, *by_inputs, *by_parameters, *(g if w else None for g, w in zip(by_initial, wanted, strict=True)))

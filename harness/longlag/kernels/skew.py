@@ -49,7 +49,7 @@ class SkewMap(ABC):
         """f(S) ``[n, n]``, and what `adjoint` reads; S may be overwritten."""
 
     @abstractmethod
-    def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
+    def adjoint(self, saved: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
         """A matrix G with <gradient, df(S)[E]> = <G, E> for every skew-symmetric E; its symmetric part is ignored."""
 
     @abstractmethod
@@ -58,12 +58,12 @@ class SkewMap(ABC):
 
     def plain(self, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         """The same by `value` and `adjoint`."""
-        matrix, kept = self.value(skew(above, size))
+        matrix, saved = self.value(skew(above, size))
 
         def adjoint(gradient: Tensor) -> Tensor:
-            found = self.adjoint(kept, gradient)
-            both = torch.sub(found, found.T, out=found.new_empty(size, size))  # row by row, however `found` lies
-            return both.view(-1).index_select(0, places(size, found.device))
+            found = self.adjoint(saved, gradient)
+            difference = torch.sub(found, found.T, out=found.new_empty(size, size))  # row by row, however `found` lies
+            return difference.view(-1).index_select(0, places(size, found.device))
 
         return matrix, adjoint
 
@@ -95,7 +95,7 @@ class Damped(SkewMap):
         skewed.diagonal().sub_(self.diffusion)
         return skewed, ()
 
-    def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
+    def adjoint(self, saved: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
         return gradient
 
     def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
@@ -177,8 +177,8 @@ class Exponential(SkewMap):
             result = result @ result
         return result, (powers, first, fifth, third, ninth, *squared)
 
-    def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
-        powers, first, fifth, third, ninth, *squared = kept
+    def adjoint(self, saved: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
+        powers, first, fifth, third, ninth, *squared = saved
         for root in reversed(squared):  # of X X: X' G + G X'
             gradient = torch.mm(root.T, gradient).addmm_(gradient, root.T)
         by_sums = torch.empty_like(powers)
@@ -201,8 +201,8 @@ class Exponential(SkewMap):
 
     def compiled(self, maps: Maps, above: Tensor, size: int) -> tuple[Tensor, Pull]:
         scheme = self.scheme(above.dtype, above.device)
-        matrix, kept, halvings = maps.exponential(above, size, scheme, self.limit(above.dtype))
-        return matrix, partial(maps.exponential_adjoint, kept, halvings, scheme)
+        matrix, saved, halvings = maps.exponential(above, size, scheme, self.limit(above.dtype))
+        return matrix, partial(maps.exponential_adjoint, saved, halvings, scheme)
 
 
 class Cayley(SkewMap):
@@ -224,8 +224,8 @@ class Cayley(SkewMap):
         matrix.diagonal().sub_(diagonal)
         return matrix, (inverse,)
 
-    def adjoint(self, kept: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
-        (inverse,) = kept
+    def adjoint(self, saved: tuple[Tensor, ...], gradient: Tensor) -> Tensor:
+        (inverse,) = saved
         diagonal = signs(len(inverse), self.negative_ones, inverse.dtype, inverse.device)
         return inverse.T @ (gradient * (-2 * diagonal)) @ inverse.T
 

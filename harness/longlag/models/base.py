@@ -67,10 +67,10 @@ class Model(nn.Module, ABC):
 
     Attributes:
         signature: the task's.
-        watched: the part whose top state the gradient-flow scalars are taken from.
+        main_part: the part whose top state the gradient-flow scalars are taken from.
     """
 
-    watched: str
+    main_part: str
 
     def __init__(self, signature: Signature) -> None:
         super().__init__()

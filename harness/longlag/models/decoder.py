@@ -114,7 +114,7 @@ class Decoder(nn.Module):
         if memory.context is not None:
             inputs = torch.cat([history, memory.context.expand(len(history), *memory.context.shape)], -1)
         outputs, _ = self.stack(inputs, state, mask, records)
-        return self._numbers(outputs, memory)
+        return self._read_out(outputs, memory)
 
     def step(
         self, previous: Tensor, memory: Memory, state: StackState | None, output: Tensor | None
@@ -137,9 +137,9 @@ class Decoder(nn.Module):
             query = previous.new_zeros(len(previous), self.stack.output_size) if output is None else output
             parts.append(self._seen(query.unsqueeze(0), memory)[0])
         output, state = self.stack.step(torch.cat(parts, -1), state)
-        return self._numbers(output.unsqueeze(0), memory)[0], state, output
+        return self._read_out(output.unsqueeze(0), memory)[0], state, output
 
-    def _numbers(self, outputs: Tensor, memory: Memory) -> Tensor:
+    def _read_out(self, outputs: Tensor, memory: Memory) -> Tensor:
         if self.merge is not None:
             outputs = torch.tanh(self.merge(torch.cat([outputs, self._seen(outputs, memory)], -1)))
         result: Tensor = self.readout(outputs)

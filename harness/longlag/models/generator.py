@@ -11,12 +11,12 @@ from longlag.cells import Cell, Stack
 from longlag.models.base import Records, Tensors
 from longlag.models.decoder import Decoder, Memory
 from longlag.models.decoding import run_freely
-from longlag.models.teaching import Answering, outputs_of
+from longlag.models.teaching import AutoregressiveModel, outputs_of
 from longlag.spec import ModelSpec
 from longlag.task import Answer, Batch, Signature
 
 
-class Generator(Answering):
+class Generator(AutoregressiveModel):
     """A decoder that sees the context vector at every step (Vinyals et al. 2015 show it once, as the first input).
 
     Args:
@@ -29,7 +29,7 @@ class Generator(Answering):
     def __init__(self, signature: Signature, cell: Cell, model: ModelSpec, generator: torch.Generator) -> None:
         super().__init__(signature, model.decoder)
         self.decoder = Decoder(signature, cell, model, generator)
-        self.watched = f"layer{self.decoder.stack.depth}"
+        self.main_part = f"layer{self.decoder.stack.depth}"
         self.seed_sampling(generator)
 
     def forward(self, batch: Tensors, records: Records | None = None) -> Tensor:

@@ -25,7 +25,7 @@ class Labeller(Model):
         super().__init__(signature)
         self.stack = stack_of(cell, signature.input.size, model, generator)
         self.readout = readout_of(self.stack.output_size, signature.values, model, generator)
-        self.watched = f"layer{self.stack.depth}"
+        self.main_part = f"layer{self.stack.depth}"
 
     def forward(self, batch: Tensors, records: Records | None = None) -> Tensor:
         inputs = features(self.signature, batch, self.dtype)

@@ -13,7 +13,7 @@ from longlag.spec import DecoderSpec
 from longlag.task import Signature
 
 
-class Answering(Model):
+class AutoregressiveModel(Model):
     """A model with a decoder: what the three kinds share.
 
     Args:
@@ -64,21 +64,21 @@ def outputs_of(
     """
     like = next(decoder.parameters())
     start = decoder.start(batch.batch, like)
-    told = list(records.values()) if records is not None else None
+    in_order = list(records.values()) if records is not None else None
     if fraction >= 1 and not decoder.early:
         history = torch.cat([start.unsqueeze(0), decoder.encode(batch.targets[:-1], like.dtype)])
-        return decoder.whole(history, memory, state, batch.answered, told)
+        return decoder.whole(history, memory, state, batch.answered, in_order)
     taught = (torch.rand(batch.batch, generator=sampling) < fraction).to(start.device).unsqueeze(-1)
     if not decoder.early and not decoder.stack.composition.dropout:
         history = mixed(decoder, batch, memory, state, taught)
-        return decoder.whole(history, memory, state, batch.answered, told)
+        return decoder.whole(history, memory, state, batch.answered, in_order)
     previous, output, values = start, None, []
-    for record, layer in zip(told or [], decoder.stack.initial_state(1), strict=False):
+    for record, layer in zip(in_order or [], decoder.stack.initial_state(1), strict=False):
         record.allocate(tuple(layer), len(batch.targets), batch.batch)
     for step, target in enumerate(batch.targets):
         now, state, output = decoder.step(previous, memory, state, output)
-        for layer, record in zip(state, told or [], strict=False):
-            watch(layer, record, step)
+        for layer, record in zip(state, in_order or [], strict=False):
+            record_states(layer, record, step)
         values.append(now)
         true = decoder.encode(target, like.dtype)
         own = decoder.encode(decoder.likeliest(now.detach()), like.dtype)
@@ -105,7 +105,7 @@ def mixed(decoder: Decoder, batch: Tensors, memory: Memory, state: StackState | 
     return torch.stack(history)
 
 
-def watch(state: dict[str, Tensor], record: StateGradients, step: int) -> None:
+def record_states(state: dict[str, Tensor], record: StateGradients, step: int) -> None:
     """Fill `record` with the gradient norms of one layer's states after one step."""
     for name, value in state.items():
         if value.requires_grad:

@@ -14,12 +14,12 @@ from longlag.errors import UserError
 from longlag.models.base import Records, Tensors, features, stack_of
 from longlag.models.decoder import Decoder, Memory
 from longlag.models.decoding import run_freely
-from longlag.models.teaching import Answering, outputs_of
+from longlag.models.teaching import AutoregressiveModel, outputs_of
 from longlag.spec import ModelSpec
 from longlag.task import Answer, Batch, Signature
 
 
-class Translator(Answering):
+class Translator(AutoregressiveModel):
     """Two networks (Sutskever et al. 2014, Cho et al. 2014): the encoder's last state starts the decoder.
 
     With attention the decoder also looks at all outputs of the encoder's top layer. ``decoder.reverse_source`` feeds
@@ -39,7 +39,7 @@ class Translator(Answering):
         self.encoder = stack_of(cell, signature.input.size, model, generator)
         attended = self.encoder.output_size if model.decoder.attention != "none" else 0
         self.decoder = Decoder(signature, cell, model, generator, attended)
-        self.watched = f"encoder.layer{self.encoder.depth}"
+        self.main_part = f"encoder.layer{self.encoder.depth}"
         self.seed_sampling(generator)
 
     def forward(self, batch: Tensors, records: Records | None = None) -> Tensor:
@@ -95,7 +95,7 @@ class OneNetwork(Decoder):
         return special
 
 
-class Interpreter(Answering):
+class Interpreter(AutoregressiveModel):
     """One network: it reads the source, then a special symbol, then its own outputs, and answers from there on.
 
     A step of its input is a source symbol, the special symbol, or an answered symbol: ``I + 1 + O`` features, one-hot.
@@ -116,7 +116,7 @@ class Interpreter(Answering):
                 "model.decoder.network: one network reads and answers in one direction, without attention or context"
             )
         self.decoder = OneNetwork(signature, cell, model, generator)
-        self.watched = f"layer{self.decoder.stack.depth}"
+        self.main_part = f"layer{self.decoder.stack.depth}"
         self.seed_sampling(generator)
 
     def forward(self, batch: Tensors, records: Records | None = None) -> Tensor:
@@ -133,8 +133,8 @@ class Interpreter(Answering):
         inputs = features(self.signature, batch, self.dtype)
         if self.spec.reverse_source:
             inputs = reverse(inputs, batch.exists)
-        told = None if records is None else list(records.values())
-        _, state = self.decoder.stack(self.decoder.read(inputs), None, batch.exists, told)
+        in_order = None if records is None else list(records.values())
+        _, state = self.decoder.stack(self.decoder.read(inputs), None, batch.exists, in_order)
         return state  # type: ignore[no-any-return]
 
     def stacks(self) -> dict[str, Stack]:

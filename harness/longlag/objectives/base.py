@@ -49,11 +49,11 @@ def load(name: str) -> Objective:
     return definition()
 
 
-def measure(name: str, run: RunResult) -> float:
+def objective_value(name: str, run: RunResult) -> float:
     """One objective of one run."""
     return load(name).of(run)
 
 
 def mean(name: str, runs: Sequence[RunResult]) -> float:
     """The mean over the runs of a trial, one a seed; the worst when one of them is."""
-    return sum(measure(name, run) for run in runs) / len(runs)
+    return sum(objective_value(name, run) for run in runs) / len(runs)

@@ -12,9 +12,9 @@ import numpy as np
 
 from longlag import escape
 from longlag.figure import figure, legend, save
+from longlag.papers.intervals import rate_interval
 from longlag.papers.measurements import PaperMeasurements, PaperRun
 from longlag.papers.spec import PaperSpec
-from longlag.papers.statistics import rate_interval
 from longlag.parts import Parts
 
 COLUMNS = 3
@@ -46,10 +46,10 @@ def panels(paper: PaperSpec, measurements: PaperMeasurements) -> dict[str, list[
         task = paper.fields(arm, scale)["task"]  # as the study's file has it: the task itself may not be installed
         options = {"name": task} if isinstance(task, str) else dict(task)
         name = options.pop("name")
-        told = ", ".join(
+        options_text = ", ".join(
             f"{key} {value}" for key, value in options.items() if value is not None and not key.startswith("solved")
         )
-        result.setdefault(f"{name}{f': {told}' if told else ''}", []).append(arm)
+        result.setdefault(f"{name}{f': {options_text}' if options_text else ''}", []).append(arm)
     return result
 
 

@@ -180,7 +180,7 @@ def collect(
         curve = store.series(run_id, "validation/score")
         values = {text: value_of(run, quantity, curve) for text, quantity in wanted.get(entry.arm, {}).items()}
         runs.append(_run(entry, run, curve, values))
-        for when, points in flow(store, run_id).items():
+        for when, points in gradient_curves(store, run_id).items():
             flows.setdefault(entry.arm, {}).setdefault(when, []).append(points)
     return PaperMeasurements(
         paper=paper.name,
@@ -231,7 +231,7 @@ def thin(curve: Curve) -> list[tuple[int, float]]:
     return [curve[i] for i in np.unique(np.linspace(0, len(curve) - 1, POINTS).round().astype(int))]
 
 
-def flow(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
+def gradient_curves(store: Store, run_id: str) -> dict[str, list[tuple[int, float]]]:
     """Of the top layer's output before and after training, by lag: of the loss at one step where there is one."""
     result: dict[str, list[tuple[int, float]]] = {}
     names = store.series_names(run_id)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from longlag.errors import UserError
-from longlag.objectives import measure
+from longlag.objectives import objective_value
 from longlag.papers.claims import ScaleName
 from longlag.papers.spec import SEARCH_SEED, DrawSpec, PaperSpec
 from longlag.spec import Range, RunSpec, SamplerSpec, StudySpec, read_by_run
@@ -116,7 +116,7 @@ def choose(found: list[Entry], results: Mapping[str, RunResult]) -> dict[str, di
 
     Of equals the first in the study's file is taken. `results` are by run key.
     """
-    scores = {key: measure("score", run) for key, run in results.items()}
+    scores = {key: objective_value("score", run) for key, run in results.items()}
     points: dict[str, list[tuple[dict[str, Any], list[float]]]] = {}
     for entry in found:
         of_arm = points.setdefault(entry.arm, [])

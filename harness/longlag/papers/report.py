@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from longlag.errors import UserError
-from longlag.papers import statistics
+from longlag.papers import intervals, statistics
 from longlag.papers.claims import Claim, Condition, Importance, MoreOften, MostRuns, Similar, Within
 from longlag.papers.measurements import PaperMeasurements, spec_hash
 from longlag.papers.relations import Sample, count
@@ -122,24 +122,24 @@ def arm_results(claim: Claim, samples: dict[tuple[str, str], Sample]) -> tuple[A
 
 def shares(relation: Importance, sample: Sample) -> str:
     """``variance explained: lr 71 %, hidden_size 9 %``; both of ranks."""
-    told = (
+    fractions = (
         f"{path.rpartition('.')[2]} {100 * statistics.explained(sample.values, sample.column(path)):.0f} %"
         for path in (relation.of, relation.over)
     )
-    return f"{relation.quantity}, variance explained: {', '.join(told)}"
+    return f"{relation.quantity}, variance explained: {', '.join(fractions)}"
 
 
 def rate(condition: Condition, sample: Sample) -> str:
     """``5 of 5 [48–100 %] with score < 0.1, median 0.02``."""
     met, runs = count(condition, sample)
-    interval = statistics.rate_interval(met, runs)
+    interval = intervals.rate_interval(met, runs)
     text = f"{condition.text}: {met} of {runs} [{100 * interval.low:.0f}–{100 * interval.high:.0f} %]"
     return text if condition.quantity.kind == "solved" else f"{text}; median {median(sample)}"
 
 
 def median(sample: Sample) -> str:
     """``0.02 [0.01–0.05]``, infinity and what is above the budget said in words."""
-    interval = statistics.median_interval(sample.values)
+    interval = intervals.median_interval(sample.values)
     middle = number(averages.median(sample.values), sample)
     low, high = number(interval.low, sample), number(interval.high, sample)
     return middle if low == middle == high else f"{middle} [{low}–{high}]"
@@ -148,7 +148,7 @@ def median(sample: Sample) -> str:
 def mean(sample: Sample) -> str:
     if not all(map(math.isfinite, sample.values)):
         return f"∞ (of {len(sample.values)} runs, some diverged)"
-    interval = statistics.mean_interval(sample.values)
+    interval = intervals.mean_interval(sample.values)
     return f"{averages.fmean(sample.values):.4g} [{interval.low:.4g}–{interval.high:.4g}]"
 
 

@@ -70,9 +70,9 @@ def _head(report: Report) -> list[str]:
         ]
     counts = list(report.decisions.values())
     judged = len(counts) - counts.count("not judged")
-    told = ", ".join(f"{counts.count(name)} {name}" for name in ("reproduced", "not reproduced", "inconclusive"))
+    decisions = ", ".join(f"{counts.count(name)} {name}" for name in ("reproduced", "not reproduced", "inconclusive"))
     left = counts.count("not judged")
-    about = f"Of {judged} claims judged at this scale: {told}." if judged else "No claim is judged at this scale."
+    about = f"Of {judged} claims judged at this scale: {decisions}." if judged else "No claim is judged at this scale."
     lines += [about + (f" {left} not judged." if left and judged else ""), ""]
     if report.scale.reduced:
         lines += [f"**Reduced at this scale.** {escape.markdown(report.scale.reduced)}", ""]
@@ -103,8 +103,8 @@ def measured(row: Row) -> str:
 
 
 def seeds(row: Row) -> str:
-    numbers = sorted({item.seeds for item in row.arms})
-    return "–".join(map(str, (numbers[0], numbers[-1]) if len(numbers) > 1 else numbers)) or "–"
+    counts = sorted({item.seeds for item in row.arms})
+    return "–".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts)) or "–"
 
 
 def decision(row: Row) -> str:
@@ -146,13 +146,13 @@ def _searched(report: Report) -> list[str]:
     lines = []
     for arm, chosen in report.measurements.chosen.items():
         search = report.paper.arms[arm].search if arm in report.paper.arms else None
-        told = []
+        taken = []
         for path, value in chosen.items():
             values = search.space.get(path, []) if search else []
             end = len(values) > 2 and value in (values[0], values[-1])
             where = " (at an end of what was searched)" if end else ""
-            told.append(f"{escape.markdown(path)} = {escape.markdown(value)}{where}")
-        lines.append(f"- Searched first, with seeds of its own: {escape.code(arm)}, {', '.join(told)}.")
+            taken.append(f"{escape.markdown(path)} = {escape.markdown(value)}{where}")
+        lines.append(f"- Searched first, with seeds of its own: {escape.code(arm)}, {', '.join(taken)}.")
     return [*lines, ""] if lines else []
 
 

@@ -1,4 +1,4 @@
-"""The tests and intervals behind the verdicts: exact where the samples are small, from SciPy where it has them.
+"""The tests behind the verdicts: exact where the samples are small, from SciPy where it has them.
 
 Every test here is one-sided and returns a p-value: the probability, at the boundary of its null hypothesis, of data
 that speak at least as strongly against it. Samples hold one value a run; infinity is a value like any other to the
@@ -8,9 +8,7 @@ tests by ranks (a run that diverged, an update that never came).
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
@@ -19,36 +17,11 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
-LEVEL = 0.95
 EXACT = 20_000
 """Rearrangements up to which a permutation test visits all of them; beyond, it draws so many."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A confidence interval.
-
-    Args:
-        low, high: its ends.
-        level: the coverage it has.
-        method: how it was found.
-    """
-
-    low: float
-    high: float
-    level: float
-    method: str
-
-
 # -- rates ------------------------------------------------------------------------------------------------------------
-
-
-def rate_interval(successes: int, runs: int, level: float = LEVEL) -> Interval:
-    """Clopper and Pearson (1934): exact, at least `level`."""
-    from scipy.stats import binomtest
-
-    found = binomtest(successes, runs).proportion_ci(level, method="exact")
-    return Interval(float(found.low), float(found.high), level, "Clopper–Pearson")
 
 
 def rate_above(successes: int, runs: int, rate: float) -> float:
@@ -100,11 +73,11 @@ def lower(first: Sequence[float], second: Sequence[float]) -> float:
     """
     from scipy.stats import rankdata
 
-    both = np.array([*first, *second], dtype=np.float64)
-    ranks = rankdata(both)
+    pooled = np.array([*first, *second], dtype=np.float64)
+    ranks = rankdata(pooled)
     n = len(first)
-    sums = -ranks[_choices(len(both), n)].sum(1)
-    return _at_least(sums, -float(ranks[:n].sum()), len(both), n)
+    sums = -ranks[_choices(len(pooled), n)].sum(1)
+    return _at_least(sums, -float(ranks[:n].sum()), len(pooled), n)
 
 
 def faster(first: Sequence[float], second: Sequence[float], horizon: float) -> float:
@@ -115,13 +88,13 @@ def faster(first: Sequence[float], second: Sequence[float], horizon: float) -> f
         horizon: time up to which every run was watched. One horizon for both samples makes the runs exchangeable
             when there is no difference, and the test exact; the usual normal approximation is not, with few runs.
     """
-    both = np.array([*first, *second], dtype=np.float64)
-    seen = both <= horizon
-    times = np.where(seen, both, np.inf)
+    pooled = np.array([*first, *second], dtype=np.float64)
+    seen = pooled <= horizon
+    times = np.where(seen, pooled, np.inf)
     n = len(first)
     scores = _logrank_scores(times, seen)
-    sums = scores[_choices(len(both), n)].sum(1)
-    return _at_least(sums, float(scores[:n].sum()), len(both), n)
+    sums = scores[_choices(len(pooled), n)].sum(1)
+    return _at_least(sums, float(scores[:n].sum()), len(pooled), n)
 
 
 def _logrank_scores(times: Values, seen: NDArray[np.bool_]) -> Values:
@@ -247,47 +220,6 @@ def difference_below(first: Sequence[float], second: Sequence[float], margin: fl
     from scipy.stats import ttest_ind
 
     return float(ttest_ind(a - margin, b, equal_var=False, alternative="less").pvalue)
-
-
-# -- intervals --------------------------------------------------------------------------------------------------------
-
-
-def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Between two of the ordered values, so that it holds for any distribution, infinite values included.
-
-    The narrowest symmetric one with at least `level`; with fewer than six runs there is none of 95 %, and it is the
-    whole range with the level that this has, 1 - 2^(1-n).
-    """
-    from scipy.stats import binom
-
-    ordered = np.sort(np.array(values, dtype=np.float64))
-    n = len(ordered)
-    best, coverage = 0, 1 - 2.0 ** (1 - n)
-    for k in range(1, n // 2):
-        inside = float(1 - 2 * binom.cdf(k, n, 0.5))
-        if inside < level:
-            break
-        best, coverage = k, inside
-    return Interval(float(ordered[best]), float(ordered[n - 1 - best]), coverage, "order statistics")
-
-
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Bootstrap of the mean: BCa (Efron 1987), or percentiles where that fails, as it does for very few runs."""
-    from scipy.stats import bootstrap
-
-    given = np.array(values, dtype=np.float64)
-    if len(given) < 2 or np.ptp(given) == 0 or not np.all(np.isfinite(given)):
-        return Interval(float(given.min()), float(given.max()), math.nan, "range")
-    for method, name in (("BCa", "bootstrap, BCa"), ("percentile", "bootstrap, percentile")):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # degenerate resamples: answered by the other method
-            found = bootstrap(
-                (given,), np.mean, confidence_level=level, n_resamples=2000, method=method,
-                rng=np.random.default_rng(0),
-            ).confidence_interval  # fmt: skip
-        if math.isfinite(found.low) and math.isfinite(found.high):
-            return Interval(float(found.low), float(found.high), level, name)
-    return Interval(float(given.min()), float(given.max()), math.nan, "range")
 
 
 # -- many claims ------------------------------------------------------------------------------------------------------

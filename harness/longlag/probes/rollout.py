@@ -83,13 +83,13 @@ def captured_inputs(model: Model, batch: Tensors, examples: int) -> dict[str, Ca
     return {name: found[name] for name in names.values() if name in found}
 
 
-def stepper(layer: Layer, watch: Callable[[Recurrence], Recurrence] = lambda cell: cell) -> Step:
-    """The step of a layer, its effective weights composed once; `watch` may stand around a gated layer's cell."""
+def stepper(layer: Layer, wrap: Callable[[Recurrence], Recurrence] = lambda cell: cell) -> Step:
+    """The step of a layer, its effective weights composed once; `wrap` may replace a gated layer's cell."""
     if not isinstance(layer, GatedLayer):
         return lambda x_t, state: layer.step(x_t, state)[1]
     with torch.no_grad():
         weights = layer.weights()
-    cell = watch(layer.cell)
+    cell = wrap(layer.cell)
 
     def step(x_t: Tensor, state: State) -> State:
         projected, biases = project(layer.layout, weights, x_t)

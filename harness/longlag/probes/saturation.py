@@ -37,12 +37,12 @@ class Gates:
     Args:
         sigmoid: gate -> (share below 0.1, share above 0.9, mean).
         tanh: unit -> share whose magnitude is above 0.9.
-        kept: state -> (mean factor, median time constant in steps, its 90% quantile), for states that keep anything.
+        retention: state -> (mean factor, median time constant in steps, its 90% quantile), of states that keep any.
     """
 
     sigmoid: Mapping[str, tuple[float, float, float]]
     tanh: Mapping[str, float]
-    kept: Mapping[str, tuple[float, float, float]]
+    retention: Mapping[str, tuple[float, float, float]]
 
 
 class Marks(TorchFunctionMode):
@@ -78,7 +78,7 @@ class Instrumented:
         self.split = {f"{g.name}_{part}": g.name for g in cell.gates if g.split for part in "xh"}
         self.sigmoid: dict[str, Tensor] = {}
         self.tanh: dict[str, Tensor] = {}
-        self.kept: dict[str, Tensor] = {}
+        self.retention: dict[str, Tensor] = {}
 
     def first_stage(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
         with self._marks(g) as marks:
@@ -91,7 +91,7 @@ class Instrumented:
             result = self.cell.core(g, s, p)
         self._note(marks)
         for name in self.states:
-            self.kept[name] = self._derivative(name, g, s, p)
+            self.retention[name] = self._derivative(name, g, s, p)
         return result
 
     def _marks(self, g: Named) -> Marks:
@@ -146,23 +146,23 @@ def _gates(captured: CapturedInputs) -> Gates:
     seen: dict[tuple[str, str], list[NDArray[np.float64]]] = defaultdict(list)
     for t, _, _ in rollout(captured, step):
         rows = slice(None) if captured.mask is None else captured.mask[t]
-        for kind in ("sigmoid", "tanh", "kept"):
+        for kind in ("sigmoid", "tanh", "retention"):
             for name, value in getattr(instrumented, kind).items():
                 seen[kind, name].append(value[rows].numpy().ravel())
     values = {key: np.concatenate(parts) for key, parts in seen.items()}
-    kept = {name: v for (kind, name), v in values.items() if kind == "kept" and np.any(v != 0)}
+    retention = {name: v for (kind, name), v in values.items() if kind == "retention" and np.any(v != 0)}
     return Gates(
         {n: (float((v < SHUT).mean()), float((v > OPEN).mean()), float(v.mean()))
          for (kind, n), v in values.items() if kind == "sigmoid"},
         {n: float((np.abs(v) > OPEN).mean()) for (kind, n), v in values.items() if kind == "tanh"},
-        {n: (float(v.mean()), *time_constants(v)) for n, v in kept.items()},
+        {n: (float(v.mean()), *time_constants(v)) for n, v in retention.items()},
     )  # fmt: skip
 
 
-def time_constants(kept: NDArray[np.float64]) -> tuple[float, float]:
+def time_constants(retention: NDArray[np.float64]) -> tuple[float, float]:
     """Median and 90% quantile of 1 / (1 - k) in steps; infinite where everything is kept, or more."""
     with np.errstate(divide="ignore"):
-        steps = np.where(kept < 1, 1 / (1 - np.minimum(kept, 1)), np.inf)
+        steps = np.where(retention < 1, 1 / (1 - np.minimum(retention, 1)), np.inf)
     middle, late = np.quantile(steps, [0.5, 0.9], method="lower")
     return float(middle), float(late)
 
@@ -185,7 +185,7 @@ class Saturation(Probe):
             found |= {f"gates/{name}_below_0.1": shut, f"gates/{name}_above_0.9": opened, f"gates/{name}_mean": mean}
         for name, fraction in seen.tanh.items():
             found[f"gates/{name}_tanh_above_0.9"] = fraction
-        for name, (mean, middle, late) in seen.kept.items():
+        for name, (mean, middle, late) in seen.retention.items():
             found |= {f"memory/{name}_kept": mean, f"memory/{name}_time_constant_median": middle}
             found[f"memory/{name}_time_constant_q90"] = late
         return found

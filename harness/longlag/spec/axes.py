@@ -231,12 +231,12 @@ def stored(given: Axis, value: Any) -> Label:
     return values.index(value) if is_long(given) else label(value)
 
 
-def restored(path: str, given: Axis, kept: Any) -> Any:
+def restored(path: str, given: Axis, stored_as: Any) -> Any:
     """The reverse: the value that a trial was stored with."""
     if isinstance(given, Range):
-        return given.exact(kept)
+        return given.exact(stored_as)
     values = choices(given) or []
-    return values[kept] if is_long(given) else labels(path, values)[kept]
+    return values[stored_as] if is_long(given) else labels(path, values)[stored_as]
 
 
 class Finder:

@@ -214,12 +214,12 @@ def _count(space: Space, group: list[str]) -> int | None:
     hang = {path: [other for other in group if path in condition(space[other])] for path in group}
     kinds = {path: _kinds(space, path, hang[path]) for path in group}
     done: set[str] = set()
-    kept: list[str] = []
+    open_axes: list[str] = []
     counts: dict[tuple[Kind | None, ...], int] = {(): 1}
 
     def after(path: str) -> list[str]:
         """What others hang on once this axis is decided."""
-        return [each for each in (*kept, path) if any(other not in done and other != path for other in hang[each])]
+        return [each for each in (*open_axes, path) if any(other not in done and other != path for other in hang[each])]
 
     def combinations(path: str) -> int:
         return math.prod(len(kinds[each] or ()) + 1 for each in after(path))
@@ -229,7 +229,7 @@ def _count(space: Space, group: list[str]) -> int | None:
         path = min(ready, key=combinations)
         keep, found = after(path), Counter[tuple[Kind | None, ...]]()
         for state, count in counts.items():
-            at = dict(zip(kept, state, strict=True))
+            at = dict(zip(open_axes, state, strict=True))
             exists = all(path in (at[other] or ()) for other in condition(space[path]))
             here = kinds[path] if exists else {None: 1}
             if here is None:
@@ -240,7 +240,7 @@ def _count(space: Space, group: list[str]) -> int | None:
             if len(found) > MANY:
                 return None
         done.add(path)
-        kept, counts = keep, found
+        open_axes, counts = keep, found
     return counts[()]
 
 

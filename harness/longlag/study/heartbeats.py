@@ -73,7 +73,7 @@ class Heartbeat:
 
 
 @dataclass
-class _Watched:
+class _Observed:
     """A trial of another process, as this one sees it.
 
     Args:
@@ -87,11 +87,11 @@ class _Watched:
     missed: int = 0
 
 
-class Watch:
+class HeartbeatMonitor:
     """Finds the running trials whose heartbeat stopped."""
 
     def __init__(self) -> None:
-        self.watched: dict[int, _Watched] = {}
+        self.observed: dict[int, _Observed] = {}
 
     def silent(self, storage: Storage, study: optuna.Study, unseen: set[int]) -> set[int]:
         """The numbers of running trials that missed `MISSED` heartbeats.
@@ -107,15 +107,15 @@ class Watch:
         """
         now, interval = time.monotonic(), storage.get_heartbeat_interval() or HEARTBEAT
         found = heartbeats(storage, study)
-        self.watched = {number: self._look(number, beat, now, interval) for number, (beat, _) in found.items()}
+        self.observed = {number: self._look(number, beat, now, interval) for number, (beat, _) in found.items()}
         old = timedelta(seconds=MISSED * interval)
         overdue = {n for n, (_, age) in found.items() if n in unseen and storage.has_clock and age > old}
-        return overdue | {number for number, watched in self.watched.items() if watched.missed >= MISSED}
+        return overdue | {number for number, trial in self.observed.items() if trial.missed >= MISSED}
 
-    def _look(self, number: int, heartbeat: datetime, now: float, interval: float) -> _Watched:
-        before = self.watched.get(number)
+    def _look(self, number: int, heartbeat: datetime, now: float, interval: float) -> _Observed:
+        before = self.observed.get(number)
         if before is None or before.heartbeat != heartbeat:
-            return _Watched(heartbeat, now)
+            return _Observed(heartbeat, now)
         if now - before.looked >= interval:
-            return _Watched(heartbeat, now, before.missed + 1)
+            return _Observed(heartbeat, now, before.missed + 1)
         return before

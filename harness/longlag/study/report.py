@@ -97,8 +97,8 @@ def _trial(trial: FrozenTrial, spec: StudySpec, runs: Sequence[Recorded], lost: 
 def summary(result: StudyResult) -> dict[str, float]:
     """The numbers that stand on the study's own run."""
     states = [trial.state for trial in result.trials]
-    numbers = {f"trials/{state}": float(states.count(state)) for state in ("complete", "pruned", "failed")}
+    metrics = {f"trials/{state}": float(states.count(state)) for state in ("complete", "pruned", "failed")}
     runs = [run for trial in result.trials for run in trial.runs]
-    numbers["runs/solved"] = float(sum(run.solved for run in runs))
-    numbers["runs/diverged"] = float(sum(run.outcome == "diverged" for run in runs))
-    return numbers
+    metrics["runs/solved"] = float(sum(run.solved for run in runs))
+    metrics["runs/diverged"] = float(sum(run.outcome == "diverged" for run in runs))
+    return metrics

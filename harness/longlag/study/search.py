@@ -15,7 +15,7 @@ from longlag import processes, registry, samplers
 from longlag.analysis.result import State
 from longlag.errors import UserError, one_line
 from longlag.log import log
-from longlag.objectives import mean, measure
+from longlag.objectives import mean, objective_value
 from longlag.spec import RunSpec, StudySpec
 from longlag.study import budget, space
 from longlag.study import store as study_stores
@@ -230,7 +230,7 @@ class StudySearch:
 
     def interim(self, results: Sequence[RunResult]) -> float:
         """What the pruner compares after some of the seeds."""
-        scores = [measure("score", result) for result in results]
+        scores = [objective_value("score", result) for result in results]
         if self.spec.pruner.name == "wilcoxon":  # it compares seed by seed
             return min(scores[-1], RANKED_LAST)
         return sum(scores) / len(scores)

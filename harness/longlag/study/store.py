@@ -17,7 +17,7 @@ from longlag.errors import UserError, quoted, suggestion
 from longlag.spec import StudySpec, points, recorded_study
 from longlag.study import space
 from longlag.study.budget import Spent, spent
-from longlag.study.heartbeats import Watch
+from longlag.study.heartbeats import HeartbeatMonitor
 from longlag.study.pruners import pruner
 from longlag.study.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
 
@@ -41,7 +41,7 @@ class StudyStore:
     storage: Storage
     exhaustive: bool
     adaptive: bool
-    watch: Watch = field(default_factory=Watch, init=False, repr=False)
+    heartbeat_monitor: HeartbeatMonitor = field(default_factory=HeartbeatMonitor, init=False, repr=False)
 
     @classmethod
     def open(cls, spec: StudySpec, url: str, heartbeat: int | None = None) -> StudyStore:
@@ -123,18 +123,18 @@ class StudyStore:
 
         Without `trials`, a space that has an end needs no more of them than it has points.
         """
-        asked = self.spec.trials
-        if asked is not None and not self.exhaustive:
-            return asked
+        limit = self.spec.trials
+        if limit is not None and not self.exhaustive:
+            return limit
         count = points.size(self.spec.space)
-        return count if asked is None or count is None else min(count, asked)
+        return count if limit is None or count is None else min(count, limit)
 
     def spent(self) -> Spent:
         """What it has used up."""
         everything = self.study.get_trials(deepcopy=False)
         return spent(current(everything), everything)
 
-    def standing(self) -> str:
+    def progress_text(self) -> str:
         """How far it is, for people."""
         return (
             f"{self.finished_count()} trials"
@@ -232,7 +232,7 @@ class StudyStore:
         running = [trial for trial in everything if trial.state is TrialState.RUNNING]
         ended = {trial.number: self._is_gone(trial) for trial in running}
         unseen = {number for number, gone in ended.items() if gone is None}
-        silent = self.watch.silent(self.storage, self.study, unseen)
+        silent = self.heartbeat_monitor.silent(self.storage, self.study, unseen)
         me = processes.this()
         mine = {trial.number for trial in running if trial.user_attrs.get("process") == me}
         return [t for t in running if (own if t.number in mine else ended[t.number] or t.number in silent)]

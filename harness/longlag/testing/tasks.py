@@ -239,11 +239,11 @@ class TaskConformance:
         assert any(sign.isdigit() for sign in task.criterion)
         assert any(metric.name in task.criterion for metric in task.metrics)
         batch = draw(task, size=3)
-        told = [task.describe(batch, index) for index in range(3)]
+        descriptions = [task.describe(batch, index) for index in range(3)]
         targets = batch.targets.swapaxes(0, 1) if task.signature.per_step else batch.targets
         sequences = {batch.inputs[:, b].tobytes() + targets[b].tobytes() for b in range(3)}
-        assert len(set(told)) >= min(2, len(sequences))
-        assert all(len(line) <= 110 for text in told for line in text.splitlines())
+        assert len(set(descriptions)) >= min(2, len(sequences))
+        assert all(len(line) <= 110 for text in descriptions for line in text.splitlines())
 
     def test_predictions_can_be_shown(self, task: Task) -> None:
         batch = draw(task, size=4)

@@ -118,10 +118,10 @@ class Frame:
         values = [_text(x, bottom + 17, _name(v), "t m") for x, v in zip(xs, self.across.ticks, strict=True)]
         values += [_text(side, y + 4, _name(v), kind) for y, v in zip(ys, self.up.ticks, strict=True)]
         middle = self.top + self.height / 2
-        turned = f'<g transform="translate({turn:.1f} {middle:.1f}) rotate(-90)">{_text(0, 0, up, "m")}</g>'
+        beside = f'<g transform="translate({turn:.1f} {middle:.1f}) rotate(-90)">{_text(0, 0, up, "m")}</g>'
         box = f'<path class="k" d="M{self.left} {self.top}h{self.width}v{self.height}h{-self.width}z"/>'
-        told = _text(self.left + self.width / 2, bottom + 36, across, "m")
-        return f'<path class="{"g" if grid else "k"}" d="{"".join(lines)}"/>{box}{"".join(values)}{told}{turned}'
+        below = _text(self.left + self.width / 2, bottom + 36, across, "m")
+        return f'<path class="{"g" if grid else "k"}" d="{"".join(lines)}"/>{box}{"".join(values)}{below}{beside}'
 
     def line(self, xs: Values, ys: Values, colour: str) -> str:
         """Through the points, broken where one is not finite."""

@@ -104,14 +104,14 @@ def read(data: bytes) -> dict[str, Values]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    told = files.metadata(data)
+    metadata = files.metadata(data)
     try:
         arrays = load(data)
     except SafetensorError as error:
         raise files.Damaged(f"it is not a whole file of curves ({error})") from error
     found = [key.removesuffix("/by_lag") for key in arrays if key.endswith("/by_lag")]
     names: list[str] = sorted(found, key=lambda name: (not name.endswith(".h"), by_layer(name)))
-    about = told.get("longlag", "")
+    about = metadata.get("longlag", "")
     if about.startswith("{"):  # older files hold a sentence
         names = json.loads(about).get("curves", names)
     return {name: arrays[f"{name}/by_lag"].astype(np.float64) for name in names}

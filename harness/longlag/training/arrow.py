@@ -12,7 +12,7 @@ from longlag import files
 from longlag.log import log
 
 
-def kept(path: Path, draw: Callable[[], datasets.Dataset]) -> datasets.Dataset:
+def cached(path: Path, draw: Callable[[], datasets.Dataset]) -> datasets.Dataset:
     """The table in a file; where it is not there, or damaged, it is drawn and written first.
 
     It is held in memory, not mapped: nothing that happens to the file later changes a number. Processes that draw the

@@ -65,25 +65,25 @@ def _split(spec: TaskSpec, name: str, size: int, seed: int, cache: Path | None) 
         drawn = _columns(task.split(name, numpy_generator(seed, f"{spec.name}/{name}"), size), per_step)
         return datasets.Dataset.from_dict({k: list(v) for k, v in drawn.items()}, features=_features(drawn))
 
-    plain = draw() if cache is None else arrow.kept(cache / f"{mark}.arrow", draw)
+    plain = draw() if cache is None else arrow.cached(cache / f"{mark}.arrow", draw)
     table = datasets.Dataset(plain.data, info=plain.info, split=datasets.NamedSplit(name), fingerprint=mark)
     return Split(name, table, _batch(table, per_step))
 
 
-def _turned(values: Array | None) -> Array | None:
+def _transposed(values: Array | None) -> Array | None:
     return None if values is None else values.swapaxes(0, 1)
 
 
 def _columns(batch: Batch, per_step: bool) -> dict[str, Array]:
     """A batch as the columns of a table: one row an example; without those that the task does not use."""
     values = {
-        "inputs": _turned(batch.inputs) if len(batch.inputs) else None,
-        "tokens": _turned(batch.tokens),
+        "inputs": _transposed(batch.inputs) if len(batch.inputs) else None,
+        "tokens": _transposed(batch.tokens),
         "context": batch.context,
-        "targets": _turned(batch.targets) if per_step else batch.targets,
+        "targets": _transposed(batch.targets) if per_step else batch.targets,
         "length": batch.lengths,
         "target_length": batch.target_lengths,
-        "counted": _turned(batch.counted),
+        "counted": _transposed(batch.counted),
     }
     return {key: value for key, value in values.items() if value is not None}
 

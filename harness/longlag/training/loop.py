@@ -96,7 +96,7 @@ class Run:
             value = loss(self.signature, self.network(batch, records), batch)
             value.backward()
             return value.detach()
-        with self.regulariser.listening():
+        with self.regulariser.capturing():
             value = loss(self.signature, self.network(batch, records), batch)
             self.regulariser.backward(value)
         return value.detach()

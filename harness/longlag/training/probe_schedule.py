@@ -29,7 +29,7 @@ class ProbeSchedule:
 
     Args:
         spec: its probe fields say what is due when.
-        network: what is watched.
+        network: what is probed.
         batch: the sequences that probes look at.
         tensors: the same.
         callbacks: receive what was found.
@@ -108,8 +108,8 @@ class ProbeSchedule:
                 callback.lag(update, measured)
 
     def _keep(self, update: int, prefix: str, told: str, measured: Sequence[Curve]) -> None:
-        """The scalars of the output of the watched part, for the result and the callbacks."""
-        curve = top(measured, self.network.watched)
+        """The scalars of the output of the main part, for the result and the callbacks."""
+        curve = top(measured, self.network.main_part)
         found = asdict(curve.scalars) | {"steps": float(len(curve.by_lag) - 1)}
         self.gradient |= {f"{prefix}{name}": value for name, value in found.items() if not math.isnan(value)}
         self.tell(update, finite({f"gradient_flow/{told}{name}": found[name] for name in REPORTED}))
@@ -131,7 +131,7 @@ class ProbeSchedule:
         Callbacks receive every curve and, at the next evaluation or divergence, the medians of their scalars.
         """
         measured = curves(records, self.network.lengths(batch), self._outputs)
-        curve = top(measured, self.network.watched)
+        curve = top(measured, self.network.main_part)
         self._trained.append((float(curve.horizon), curve.log10_ratio))
         for callback in self.callbacks:
             callback.training_flow(update, measured)

@@ -26,19 +26,19 @@ DTYPES = {
 
 
 @dataclass(frozen=True)
-class Flow:
+class NetworkFlow:
     """The gradient flow of one network.
 
     Args:
         total: curves of the whole loss.
         lag: curves of the loss at single steps; empty where the task has no loss at every step.
-        watched: the layer whose output stands for the network.
+        main_part: the layer whose output stands for the network.
         seconds: how long it took.
     """
 
     total: list[Curve]
     lag: list[Curve]
-    watched: str
+    main_part: str
     seconds: float
 
     @property
@@ -48,7 +48,7 @@ class Flow:
 
     def of(self, state: str = "", part: str = "") -> Curve | None:
         """The curve of a state in a layer; by default of the output of the layer that stands for the network."""
-        part = part or self.watched
+        part = part or self.main_part
         return next((c for c in self.curves if c.part == part and (not state or c.state == state)), None)
 
 
@@ -69,7 +69,7 @@ def sequences(spec: RunSpec, size: int) -> Batch:
     return batch
 
 
-def flow(spec: RunSpec, dtype: str, size: int, weights: Mapping[str, Tensor] | None = None) -> Flow:
+def network_flow(spec: RunSpec, dtype: str, size: int, weights: Mapping[str, Tensor] | None = None) -> NetworkFlow:
     """Gradient flow of a network that is not trained.
 
     Args:
@@ -84,7 +84,7 @@ def flow(spec: RunSpec, dtype: str, size: int, weights: Mapping[str, Tensor] | N
         batch = sequences(spec, size)
         tensors = Tensors.of(batch, DTYPES[dtype], torch.device("cpu"))
         total, lag = measure(model, tensors, batch)
-    return Flow(total, lag, model.watched, time.perf_counter() - begin)
+    return NetworkFlow(total, lag, model.main_part, time.perf_counter() - begin)
 
 
 def measure(model: Model, tensors: Tensors, batch: Batch) -> tuple[list[Curve], list[Curve]]:

@@ -96,7 +96,7 @@ class Omega:
         self._seen: dict[int, Seen] = {}
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def capturing(self) -> Iterator[None]:
         """Note what the layers do in the forward pass inside."""
         handles = [layer.register_forward_hook(self._note, with_kwargs=True) for layer in self.layers]
         try:

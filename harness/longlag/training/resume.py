@@ -118,9 +118,9 @@ def fits(run: Resumable, saved: Checkpoint) -> bool:
     deciding = [key for key in {**there, **here} if key not in checkpoint.HARMLESS]
     differ = [key for key in deciding if there.get(key) != here.get(key)]
     if differ:
-        told = "; ".join(f"{key} was {there.get(key, 'not recorded')}, is {here.get(key, 'none')}" for key in differ)
+        changes = "; ".join(f"{key} was {there.get(key, 'not recorded')}, is {here.get(key, 'none')}" for key in differ)
         log.warning(
             "run %s starts again, not from its checkpoint at update %d, because its numbers could differ: %s",
-            run.spec.run_key[:12], saved.update, told,
+            run.spec.run_key[:12], saved.update, changes,
         )  # fmt: skip
     return not differ

@@ -26,11 +26,11 @@ SQLITE = {  # its words, and ours; drivers and MLflow hand them on as text alone
 CONTINUES = "what is finished is kept, and the same command continues"
 
 
-def nothing(error: BaseException) -> str | None:
+def no_explanation(error: BaseException) -> str | None:
     return None
 
 
-def message(error: BaseException, home: Path, explain: Explain = nothing) -> str | None:
+def message(error: BaseException, home: Path, explain: Explain = no_explanation) -> str | None:
     """What stops every run; None for an error of one run, or of ours.
 
     Args:
@@ -78,7 +78,7 @@ def _within(name: object, home: Path) -> bool:
 
 
 @contextmanager
-def translate_errors(home: Path, explain: Explain = nothing) -> Iterator[None]:
+def translate_errors(home: Path, explain: Explain = no_explanation) -> Iterator[None]:
     """Turn an error that stops every run into one sentence.
 
     Raises:

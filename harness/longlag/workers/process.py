@@ -109,8 +109,8 @@ def environment(threads: int) -> Mapping[str, str]:
     """
     shadows = {Path.cwd(), Path(sys.argv[0] or ".").absolute().parent}
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [entry for entry in given if entry and Path(entry).absolute() not in shadows]
-    path = {"PYTHONPATH": os.pathsep.join(kept)}
+    entries = [entry for entry in given if entry and Path(entry).absolute() not in shadows]
+    path = {"PYTHONPATH": os.pathsep.join(entries)}
     return {**os.environ, **path, "OMP_NUM_THREADS": str(threads)}
 
 

@@ -21,11 +21,11 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self.signal: signal.Signals | None = None
 
     def __call__(self) -> bool:
-        return self.asked
+        return self.requested
 
 
 @contextmanager
@@ -42,11 +42,11 @@ def graceful(deliver: bool = True) -> Iterator[Stop]:
     before: dict[int, Any] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked and deliver:
+        if stop.requested and deliver:
             _deliver(before, number)
-        if deliver and not stop.asked:
+        if deliver and not stop.requested:
             os.write(2, SAID)
-        stop.asked, stop.signal = True, signal.Signals(number)
+        stop.requested, stop.signal = True, signal.Signals(number)
 
     try:
         for number in SIGNALS:

@@ -73,7 +73,7 @@ class Supervisor:
         self.callbacks, self.stop = callbacks, stop
         self.slots: dict[int, Slot] = {}
         self.messages: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
-        self.asked_again = -math.inf  # when the search may be asked again
+        self.next_ask = -math.inf  # when the search may be asked again
         self.deaths = 0  # in a row
         self.stopping = False
 
@@ -109,7 +109,7 @@ class Supervisor:
             self.fill()
             if not any(slot.request for slot in self.slots.values()) and self.search.finished():
                 return
-            self.listen()
+            self.receive()
 
     def drain(self) -> None:
         """Let all workers save their runs and end, and tell the search what still finishes."""
@@ -118,17 +118,17 @@ class Supervisor:
         while not self.launcher.inline and any(slot.worker != "none" for slot in self.slots.values()):
             self.launcher.tick()
             try:
-                self.listen()
+                self.receive()
             except Exception as error:  # the first one ends everything; this one is often the same again
                 log.info("while the workers end: %s", error, exc_info=True)
 
     def fill(self) -> None:
         for index in range(max(self.launcher.room(), len(self.slots))):
             slot = self.slots.setdefault(index, Slot())
-            while slot.request is None and not self.stop() and time.monotonic() >= self.asked_again:
+            while slot.request is None and not self.stop() and time.monotonic() >= self.next_ask:
                 slot.request = self.search.ask(index)
                 if slot.request is None:
-                    self.asked_again = time.monotonic() + POLL
+                    self.next_ask = time.monotonic() + POLL
                     break
                 found = None
                 if slot.worker == "none" and not self.launcher.inline:  # a run that is found needs no worker
@@ -144,7 +144,7 @@ class Supervisor:
         self.slots[index].worker = "starting"
         self.launcher.start(index, self)
 
-    def listen(self) -> None:
+    def receive(self) -> None:
         """Wait a moment for a message; handle it, and those that have come meanwhile."""
         with suppress(queue.Empty):
             self.handle(*self.messages.get(timeout=LOOK))
@@ -203,7 +203,7 @@ class Supervisor:
     def ended(self, index: int, outcome: Execution | Failure) -> None:
         """The slot's request has ended."""
         slot = self.slots[index]
-        slot.request, slot.deaths, self.deaths, self.asked_again = None, 0, 0, -math.inf
+        slot.request, slot.deaths, self.deaths, self.next_ask = None, 0, 0, -math.inf
         self.search.tell(index, outcome)
 
     def lost(self, index: int, how: str) -> None:

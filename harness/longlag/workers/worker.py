@@ -35,7 +35,7 @@ class Worker:
         """Queue the messages; the end of the input, by intent or because the supervisor died, stops the worker."""
         for line in sys.stdin:
             self.messages.put(json.loads(line))
-        self.stop.asked = True
+        self.stop.requested = True
         self.messages.put(None)
 
     def serve(self, config: WorkerConfig) -> None:
@@ -68,7 +68,7 @@ def main() -> int:
     os.dup2(2, 1)  # what libraries print goes to the log
     log.show()
     config = WorkerConfig.model_validate_json(sys.stdin.readline())
-    with graceful(deliver=False) as stop, loads.listening(lambda path: sender.send("loading", str(path))):
+    with graceful(deliver=False) as stop, loads.on_load(lambda path: sender.send("loading", str(path))):
         worker = Worker(sender, stop)
         threading.Thread(target=worker.read, daemon=True).start()
         try:

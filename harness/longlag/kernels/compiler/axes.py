@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.compiler.graph import Graph, Node
-from longlag.kernels.compiler.trace import Recorder, Traced, Untraceable
+from longlag.kernels.compiler.trace import Traced, Tracer, Untraceable
 from longlag.kernels.scan import Axes
 
 HEADS = 2
@@ -49,7 +49,7 @@ class Extents:
         return self._known[node]
 
 
-class AxesRecorder(Recorder):
+class AxesTracer(Tracer):
     """Writes the operations of a core over axes, sums included."""
 
     complaint = "a tensor that has other axes than the cell"
@@ -122,7 +122,7 @@ def trace_once(
 ) -> Traced:
     """The same with example tensors of some size."""
     results = {**states, **outputs}
-    recorder = AxesRecorder(graph, axes, extents, sizes)
+    tracer = AxesTracer(graph, axes, extents, sizes)
     generator = torch.Generator().manual_seed(0)
 
     def example(own: Axes) -> Tensor:
@@ -131,20 +131,20 @@ def trace_once(
 
     examples = {name: example(own).requires_grad_() for name, own in inputs.items()}
     for name, tensor in examples.items():
-        recorder.bind(tensor, graph.input(name))
+        tracer.bind(tensor, graph.input(name))
     cotangents = {name: example(own) for name, own in results.items()}
-    with torch.enable_grad(), recorder:
+    with torch.enable_grad(), tracer:
         found = dict(function(examples))
         for name, cotangent in cotangents.items():
             value = found.get(name)
-            if not isinstance(value, Tensor) or not recorder.fits(tuple(value.shape)):
+            if not isinstance(value, Tensor) or not tracer.fits(tuple(value.shape)):
                 raise Untraceable(f"its result {name!r} is missing or has other axes than the cell")
             if value.shape != cotangent.shape and name in outputs:
                 found[name] = value.expand(cotangent.shape)
             elif value.shape != cotangent.shape:
                 raise Untraceable(f"the state {name!r} that it returns has not the axes of the state")
-            recorder.bind(cotangent, graph.input(f"d:{name}"))
-        values = {name: graph.number(recorder.node(found[name])) for name in results}
+            tracer.bind(cotangent, graph.input(f"d:{name}"))
+        values = {name: graph.number(tracer.node(found[name])) for name in results}
         differentiable = [name for name in results if found[name].requires_grad]
         gradients: tuple[Tensor | None, ...] = (None,) * (len(inputs) + len(differentiable))
         if differentiable:
@@ -154,7 +154,7 @@ def trace_once(
                 [cotangents[name] for name in differentiable],
                 allow_unused=True,
             )
-        nodes = [graph.const(0) if grad is None else graph.number(recorder.node(grad)) for grad in gradients]
+        nodes = [graph.const(0) if grad is None else graph.number(tracer.node(grad)) for grad in gradients]
     totals = {name: graph.input(f"d:{name}") for name in results}
     totals.update(zip(differentiable, nodes[len(inputs) :], strict=True))
     return Traced(values, dict(zip(inputs, nodes[: len(inputs)], strict=True)), totals)

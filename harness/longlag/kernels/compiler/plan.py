@@ -179,9 +179,9 @@ def choose_saved(first: Traced | None, core: Traced, states: tuple[str, ...]) ->
         """The saved nodes and pre-activations really needed, and the cost."""
         given = {*saved, *free}
         used = list(reachable(roots, given))
-        kept = [node for node in used if node in set(saved) - set(free) or is_slot(node)]
+        needed = [node for node in used if node in set(saved) - set(free) or is_slot(node)]
         work = sum(node.cost for node in used if node not in given)
-        return kept, work + SAVE_COST * len(kept)
+        return needed, work + SAVE_COST * len(needed)
 
     forward = set(reachable([*core.outputs.values(), *(first.outputs.values() if first else ())]))
     candidates = [n for n in reachable(roots) if n in forward and not n.is_leaf and not n.is_bool and n not in free]

@@ -89,8 +89,8 @@ def make_scan_plan(cell: Scan) -> ScanPlan:
     inputs = {f"{kind}:{name}": own for kind, group in groups.items() for name, own in group.items()}
     if unknown := {axis for own in [*inputs.values(), *cell.outputs.values()] for axis in own} - set(axes):
         raise Untraceable(f"it names axes that it has not: {', '.join(sorted(unknown))}")
-    if both := set(cell.states) & set(cell.outputs):
-        raise Untraceable(f"{', '.join(sorted(both))} is a state and an output")
+    if shared := set(cell.states) & set(cell.outputs):
+        raise Untraceable(f"{', '.join(sorted(shared))} is a state and an output")
 
     def flat(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         x, s, p = (Named({n: values[f"{kind}:{n}"] for n in group}) for kind, group in groups.items())

@@ -51,7 +51,7 @@ class Traced:
     totals: dict[str, Node]
 
 
-class Recorder(TorchDispatchMode):
+class Tracer(TorchDispatchMode):
     """Writes every aten operation on known tensors into `graph`.
 
     Attributes:
@@ -106,10 +106,10 @@ class Recorder(TorchDispatchMode):
         for tensor in result if isinstance(result, tuple | list) else (result,):
             if isinstance(tensor, Tensor) and tensor.numel() != 1 and not self.fits(tuple(tensor.shape)):
                 raise Untraceable(f"it uses {func} to make {self.complaint}")
-        kept = {k: v for k, v in (kwargs or {}).items() if k not in ("dtype", "layout", "device", "memory_format")}
+        options = {k: v for k, v in (kwargs or {}).items() if k not in ("dtype", "layout", "device", "memory_format")}
         try:
             if nodes is None:
-                nodes = rule(*map(self.node, args), **{k: self.node(v) for k, v in kept.items()})
+                nodes = rule(*map(self.node, args), **{k: self.node(v) for k, v in options.items()})
         except TypeError as error:
             raise Untraceable(f"it uses {func} in a way that the compiler has no rule for ({error})") from error
         if isinstance(result, Tensor):
@@ -135,19 +135,19 @@ def trace(
     examples = {
         name: torch.rand(EXAMPLE_SHAPE, dtype=torch.float64, generator=generator).requires_grad_() for name in inputs
     }
-    recorder = Recorder(graph)
+    tracer = Tracer(graph)
     for name, tensor in examples.items():
-        recorder.bind(tensor, graph.input(name))
+        tracer.bind(tensor, graph.input(name))
     cotangents = {name: torch.ones(EXAMPLE_SHAPE, dtype=torch.float64) for name in names}
-    with torch.enable_grad(), recorder:
+    with torch.enable_grad(), tracer:
         values = function(examples)
         results = {name: values[name] for name in names}
         for name, value in results.items():
             if not isinstance(value, Tensor) or tuple(value.shape) != EXAMPLE_SHAPE:
                 raise Untraceable(f"its result {name!r} has not one value per unit")
-        outputs = {name: graph.number(recorder.node(value)) for name, value in results.items()}
+        outputs = {name: graph.number(tracer.node(value)) for name, value in results.items()}
         for name in results:
-            recorder.bind(cotangents[name], graph.input(f"d:{name}"))
+            tracer.bind(cotangents[name], graph.input(f"d:{name}"))
         differentiable = [name for name, value in results.items() if value.requires_grad]
         found: tuple[Tensor | None, ...] = (None,) * (len(inputs) + len(differentiable))
         if differentiable:
@@ -157,7 +157,7 @@ def trace(
                 [cotangents[name] for name in differentiable],
                 allow_unused=True,
             )
-        nodes = [graph.const(0) if grad is None else graph.number(recorder.node(grad)) for grad in found]
+        nodes = [graph.const(0) if grad is None else graph.number(tracer.node(grad)) for grad in found]
     totals = {name: graph.input(f"d:{name}") for name in results}
     totals.update(zip(differentiable, nodes[len(inputs) :], strict=True))
     return Traced(outputs, dict(zip(inputs, nodes[: len(inputs)], strict=True)), totals)

@@ -78,7 +78,7 @@ class Pass(ABC):
         x: Tensor,
         weights: Sequence[Maybe],
         initial: Sequence[Tensor],
-        kept: Sequence[Maybe],
+        saved: Sequence[Maybe],
         by_outputs: Maybe,
         by_final: Sequence[Maybe],
         need_x: bool,
@@ -90,7 +90,7 @@ class Pass(ABC):
             x: as in `forward`.
             weights: as in `forward`.
             initial: as in `forward`.
-            kept: what `forward` returned.
+            saved: what `forward` returned.
             by_outputs: the gradient by the outputs; None where it is zero.
             by_final: those by the final states; None where one is zero.
             need_x: whether the gradient by the inputs is needed.
@@ -195,7 +195,7 @@ class ScanPass(ABC):
         self,
         inputs: Sequence[Tensor],
         parameters: Sequence[Tensor],
-        kept: Sequence[Tensor],
+        saved: Sequence[Tensor],
         by_outputs: Sequence[Maybe],
         by_final: Sequence[Maybe],
         need: Sequence[bool],
@@ -205,7 +205,7 @@ class ScanPass(ABC):
         Args:
             inputs: as in `forward`.
             parameters: as in `forward`.
-            kept: what `forward` returned.
+            saved: what `forward` returned.
             by_outputs: the gradients by the outputs; None where one is zero.
             by_final: those by the final states; None where one is zero.
             need: for every input and then every parameter, whether its gradient is needed.

@@ -110,11 +110,11 @@ def probe_flags(cc: Compiler) -> tuple[str, ...]:
     return tuple(flag for flag in found if flag is not None)
 
 
-def accepts(cc: Compiler, asked: Sequence[str]) -> bool:
+def accepts(cc: Compiler, flags: Sequence[str]) -> bool:
     """Whether `cc` compiles with these flags and says nothing against them."""
     with tempfile.TemporaryDirectory(prefix="longlag-") as name:
         (Path(name) / "probe.c").write_text(PROBE)
-        command = [cc.path, "-Werror", *asked, "-c", "probe.c", "-o", "probe.o"]
+        command = [cc.path, "-Werror", *flags, "-c", "probe.c", "-o", "probe.o"]
         try:
             done = subprocess.run(command, cwd=name, capture_output=True, timeout=PROBE_SECONDS)
         except (OSError, subprocess.SubprocessError):

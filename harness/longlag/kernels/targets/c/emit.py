@@ -93,7 +93,7 @@ def leaves(plan: Plan, slots: bool, gradients: tuple[str, ...] = ()) -> dict[Nod
     return found
 
 
-def kept(plan: Plan, gradients: tuple[str, ...]) -> dict[Node, tuple[str, str]]:
+def saved_values(plan: Plan, gradients: tuple[str, ...]) -> dict[Node, tuple[str, str]]:
     """How the backward pass reads what the forward pass left."""
     found = leaves(plan, slots=False, gradients=gradients)
     for k, node in enumerate(plan.saved):
@@ -122,9 +122,9 @@ def loop(name: str, comment: str, arguments: str, body: Body, stores: Iterable[s
 def saved_stores(plan: Plan, body: Body, nodes: Iterable[Node]) -> list[str]:
     """Statements that compute and keep those of the saved values that are among `nodes`."""
     places = {node: k for k, node in enumerate(plan.saved)}
-    kept = [node for node in nodes if node in places]
-    body.add(kept)
-    return [f"saved[{places[node]} * H + j] = {body.text(node)};" for node in kept]
+    stored = [node for node in nodes if node in places]
+    body.add(stored)
+    return [f"saved[{places[node]} * H + j] = {body.text(node)};" for node in stored]
 
 
 def early_nodes(plan: Plan) -> list[Node]:
@@ -183,7 +183,7 @@ def early_alone(plan: Plan) -> set[str]:
 
 
 def backward_core(plan: Plan) -> str:
-    body = Body(kept(plan, plan.states))
+    body = Body(saved_values(plan, plan.states))
     gradients = plan.core.gradients
     middle = [] if plan.first is None else [plan.first.outputs[name] for name in plan.intermediates]
     totals = [plan.core.totals[name] for name in plan.states]
@@ -208,7 +208,7 @@ def backward_core(plan: Plan) -> str:
 
 def backward_first(plan: Plan) -> str:
     assert plan.first is not None
-    body = Body(kept(plan, plan.intermediates))
+    body = Body(saved_values(plan, plan.intermediates))
     gradients = plan.first.gradients
     zero = plan.graph.const(0)
     body.add(gradients.values())

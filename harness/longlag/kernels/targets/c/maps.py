@@ -84,17 +84,17 @@ class Maps:
         and the number of halvings."""
         result, room = above.new_empty(size, size), ROOM
         while True:
-            kept = above.new_empty(7 + room, size, size)
+            saved = above.new_empty(7 + room, size, size)
             given = size, above.data_ptr(), scheme.data_ptr(), limit, room
-            halvings = self.functions["exponential"](*given, kept.data_ptr(), result.data_ptr())
+            halvings = self.functions["exponential"](*given, saved.data_ptr(), result.data_ptr())
             check(halvings < 0)
             if halvings <= room:
-                return result, kept, halvings
+                return result, saved, halvings
             room = halvings
 
-    def exponential_adjoint(self, kept: Tensor, halvings: int, scheme: Tensor, gradient: Tensor) -> Tensor:
+    def exponential_adjoint(self, saved: Tensor, halvings: int, scheme: Tensor, gradient: Tensor) -> Tensor:
         found, strided = self.strided(gradient)
-        given = gradient.shape[0], kept.data_ptr(), halvings, scheme.data_ptr()
+        given = gradient.shape[0], saved.data_ptr(), halvings, scheme.data_ptr()
         check(self.functions["exponential_adjoint"](*given, *strided))
         return found
 

@@ -103,17 +103,17 @@ class CPass(Pass):
     ) -> tuple[Tensor, Sequence[Tensor], Sequence[Maybe]]:
         steps, final = self.shape[0], [x.new_empty(self.shape[1], self.hidden) for _ in initial]
         outputs = self.new_outputs(steps)
-        kept: list[Maybe] = []
+        saved: list[Maybe] = []
         if keep and self.chunk:
-            kept = [outputs, self.forward_in_chunks(x, weights, initial, outputs, final)]
+            saved = [outputs, self.forward_in_chunks(x, weights, initial, outputs, final)]
         else:
-            inner, saved = self.new_inner(steps if keep else 0), self.new_saved(steps) if keep else None
+            inner, values = self.new_inner(steps if keep else 0), self.new_saved(steps) if keep else None
             states = self.by_state(outputs, inner)
-            call = self.common(x, addresses(weights), states, keep, address(saved), (0, steps))
+            call = self.common(x, addresses(weights), states, keep, address(values), (0, steps))
             self.library.forward(*call, addresses(initial), addresses(final))
             if keep:
-                kept = [outputs, *inner, saved]
-        return outputs.narrow(0, 1, steps), final, kept
+                saved = [outputs, *inner, values]
+        return outputs.narrow(0, 1, steps), final, saved
 
     def forward_in_chunks(
         self, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Tensor], outputs: Tensor, final: Sequence[Tensor]
@@ -141,14 +141,14 @@ class CPass(Pass):
         x: Tensor,
         weights: Sequence[Maybe],
         initial: Sequence[Tensor],
-        kept: Sequence[Maybe],
+        saved: Sequence[Maybe],
         by_outputs: Maybe,
         by_final: Sequence[Maybe],
         need_x: bool,
         need: Sequence[bool],
     ) -> tuple[Maybe, list[Maybe], Sequence[Maybe]]:
         steps, batch, inputs = self.shape
-        outputs, *inner, last = kept
+        outputs, *inner, last = saved
         assert outputs is not None
         carry = x.new_empty(len(initial), batch, self.hidden)
         carried = [carry.data_ptr() + k * self.row for k in range(len(initial))]
@@ -156,8 +156,8 @@ class CPass(Pass):
         sums = Gradients(weights, need[: len(weights)], self.threads, x)
         pointers = addresses(weights)
 
-        def part(span: tuple[int, int], states: list[int], saved: int, arrived: list[int]) -> None:
-            call, first = self.common(x, pointers, states, True, saved, span), span[0]
+        def part(span: tuple[int, int], states: list[int], values: int, arrived: list[int]) -> None:
+            call, first = self.common(x, pointers, states, True, values, span), span[0]
             self.library.backward(
                 *call, arrived, self.by_state(by_outputs, (), first), carried,
                 addresses(self.squares, first * batch * 8),

@@ -233,7 +233,7 @@ class Text:
                 self.add(f"n{node.number}_{i} += {self.text(node.args[0], i)};")
             for node in parts:
                 start = f"sum{node.number} +=" if i else f"vec sum{node.number} ="
-                self.add(f"{start} {self.kept(node.args[0], i)};")
+                self.add(f"{start} {self.without_padding(node.args[0], i)};")
             for sink in sinks:
                 self.write_tile(sink, i)
         for node in parts:
@@ -250,13 +250,13 @@ class Text:
     def tile_buffer(self, node: Node) -> str:
         return f"tiles{self.step.tiles[node]}"
 
-    def kept(self, node: Node, i: int) -> str:
+    def without_padding(self, node: Node, i: int) -> str:
         """A vector of lanes; what is beyond the last lane is zero."""
         return f"KEEP({self.vector(node, i)})" if i == self.width - 1 else self.vector(node, i)
 
     def across(self, node: Node) -> str:
         """The sum of the vectors of lanes."""
-        return " + ".join(self.kept(node, i) for i in range(self.width))
+        return " + ".join(self.without_padding(node, i) for i in range(self.width))
 
     def square(self, sink: Sink) -> str:
         return f"square{self.step.sinks.index(sink)}"
@@ -283,7 +283,7 @@ class Text:
     def write_square(self, sink: Sink, i: int) -> None:
         """Its part of a sum over vectors, which stands by itself: or every addition would wait for the one before."""
         start = f"{self.square(sink)}_k +=" if i else f"vec {self.square(sink)}_k ="
-        value = self.kept(sink.node, i)
+        value = self.without_padding(sink.node, i)
         self.add(f"{start} {value} * {value};")
 
     def write(self, sink: Sink) -> None:

@@ -93,7 +93,7 @@ class Step:
         self.rows = {n: k for k, n in enumerate(n for n in made if self.kind(n) is Kind.ROW)}
         sums = (n for n in made if plan.over_lanes(n) and self.kind(n.args[0]) is Kind.TILE)
         self.parts = {n: k for k, n in enumerate(sums)}
-        self.tiles = {n: k for k, n in enumerate(self._kept())}
+        self.tiles = {n: k for k, n in enumerate(self._shared_tiles())}
 
     def kind(self, node: Node) -> Kind:
         return self.plan.kind(node)
@@ -136,20 +136,20 @@ class Step:
         late = [sink for sink in tiles if sink.last or self.kind(sink.node) is not Kind.TILE]
         return [s for s in tiles if (last if s in late else self.turn.get(s.node, 0) == turn)]
 
-    def sweep(self, turn: int, kept: Iterable[Node] = ()) -> list[Node]:
+    def sweep(self, turn: int, stored: Iterable[Node] = ()) -> list[Node]:
         """The tiles that a sweep reads or computes, arguments first."""
-        found = reachable(self.roots(turn), [*self.given, *kept])
+        found = reachable(self.roots(turn), [*self.given, *stored])
         return [n for n in found if n.op != "const" and not n.is_bool and self.kind(n) is Kind.TILE]
 
-    def _kept(self) -> list[Node]:
+    def _shared_tiles(self) -> list[Node]:
         """The tiles that are computed in one sweep and dear to compute again in a later one."""
         seen: set[Node] = set()
-        kept: list[Node] = []
+        stored: list[Node] = []
         for turn in range(self.turns("lanes")):
-            needed = [n for n in self.sweep(turn, kept) if n not in self.leaves]
+            needed = [n for n in self.sweep(turn, stored) if n not in self.leaves]
             for node in (n for n in needed if n in seen):
-                below = reachable([node], [*self.given, *kept])
-                if sum(n.cost for n in below if n not in self.given and n not in kept) > DEAR:
-                    kept.append(node)
+                below = reachable([node], [*self.given, *stored])
+                if sum(n.cost for n in below if n not in self.given and n not in stored) > DEAR:
+                    stored.append(node)
             seen.update(needed)
-        return kept
+        return stored

@@ -108,22 +108,22 @@ class CScanPass(ScanPass):
     ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
         outputs = [self.empty(own, self.steps, self.batch, self.heads) for own in self.plan.outputs.values()]
         final = [self.empty(own, self.batch, self.heads) for own in self.plan.states.values()]
-        kept: list[Tensor] = []
+        saved: list[Tensor] = []
         if keep:
             chunks = -(-self.steps // self.chunk)
             count = chunks * self.batch * self.heads * self.kernel.kept_size(*self.call)
-            kept = [memory.empty((count,), self.dtype)]
+            saved = [memory.empty((count,), self.dtype)]
         self.kernel.forward(
             *self.call, addresses(inputs), addresses(parameters), addresses(initial), addresses(final),
-            addresses(outputs), address(kept[0] if keep else None),
+            addresses(outputs), address(saved[0] if keep else None),
         )  # fmt: skip
-        return outputs, final, kept
+        return outputs, final, saved
 
     def backward(
         self,
         inputs: Sequence[Tensor],
         parameters: Sequence[Tensor],
-        kept: Sequence[Tensor],
+        saved: Sequence[Tensor],
         by_outputs: Sequence[Maybe],
         by_final: Sequence[Maybe],
         need: Sequence[bool],
@@ -142,7 +142,7 @@ class CScanPass(ScanPass):
             for place, want in zip(places, wanted, strict=False)
         ]
         self.kernel.backward(
-            *self.call, addresses(inputs), addresses(parameters), address(kept[0]), addresses(by_outputs),
+            *self.call, addresses(inputs), addresses(parameters), address(saved[0]), addresses(by_outputs),
             addresses(by_final), addresses(by_inputs), grad_p, int(places[-1]), addresses(by_initial),
             addresses(self.squares),
         )  # fmt: skip

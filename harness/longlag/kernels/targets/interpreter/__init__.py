@@ -79,13 +79,13 @@ class InterpretedPass(Pass):
         x: Tensor,
         weights: Sequence[Maybe],
         initial: Sequence[Tensor],
-        kept: Sequence[Maybe],
+        saved: Sequence[Maybe],
         by_outputs: Maybe,
         by_final: Sequence[Maybe],
         need_x: bool,
         need: Sequence[bool],
     ) -> tuple[Maybe, list[Maybe], Sequence[Maybe]]:
-        (starts,) = kept
+        (starts,) = saved
         assert starts is not None
         step, inputs = self.step(weights, initial[0].detach().numpy()), x.detach().numpy()
         sums, by_x = step.weights.zeros(), np.zeros_like(inputs)
@@ -93,13 +93,13 @@ class InterpretedPass(Pass):
         for number in range(len(starts) - 1, -1, -1):
             states, past = list(starts[number].numpy()), []
             for t in range(number * self.chunk, min((number + 1) * self.chunk, self.steps)):
-                old, (states, saved) = states, step.forward(inputs[t], states, self.exists(t))
-                past.append((t, old, states, saved))
-            for t, old, new, saved in reversed(past):
+                old, (states, values) = states, step.forward(inputs[t], states, self.exists(t))
+                past.append((t, old, states, values))
+            for t, old, new, values in reversed(past):
                 if by_outputs is not None:
                     for k, part in zip(self.outputs, by_outputs[t].chunk(len(self.outputs), -1), strict=True):
                         arrived[k] = arrived[k] + part.numpy()
-                by_x[t], arrived, totals = step.backward(inputs[t], old, new, saved, arrived, self.exists(t), sums)
+                by_x[t], arrived, totals = step.backward(inputs[t], old, new, values, arrived, self.exists(t), sums)
                 self.record(t, totals)
         by_initial = [torch.from_numpy(a) for a in arrived]
         every = [None if total is None else torch.from_numpy(total) for total in sums.flat] + by_initial
