@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
-from longlag.cells.initialise import half_lives
 from longlag.cells.parts import unit
 from longlag.cells.readout import linear
+from longlag.cells.step_sizes import DecayOptions, before_softplus
 from longlag.kernels import Axes, Named, State
 
 
@@ -78,13 +78,10 @@ class DeltaLayer(HeadsLayer):
         return {"q": unit(q) / math.sqrt(q.shape[-1]), "k": unit(k), "v": v, "beta": beta}
 
 
-class GatedDeltaOptions(DeltaOptions):
+class GatedDeltaOptions(DeltaOptions, DecayOptions):
     expand_k: float = Field(default=0.75, gt=0)
     expand_v: float = Field(default=1.5, gt=0)
     gate: bool = True
-    dt_min: float = Field(default=0.001, gt=0)
-    dt_max: float = Field(default=0.1, gt=0)
-    half_life: float | None = Field(default=None, gt=0)
 
 
 class GatedDeltaNet(HeadsCell[GatedDeltaOptions]):
@@ -137,12 +134,8 @@ class GatedDeltaLayer(DeltaLayer):
         self.clear = linear(self.hidden_size, n, generator)
         rate = torch.empty(n).uniform_(0.01, 16, generator=generator)
         self.log_rate = nn.Parameter(rate.log())
-        low, high = math.log(options.dt_min), math.log(options.dt_max)
-        dt = torch.empty(n).uniform_(low, high, generator=generator).exp().clamp(min=1e-4)
-        if options.half_life is not None:
-            dt = (math.log(2) / (rate * half_lives(options.half_life, options.half_life / 100, n))).float()
         with torch.no_grad():
-            self.clear.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+            self.clear.bias.copy_(before_softplus(options.draw_dt(rate, generator)))
 
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
         alpha = torch.exp(-torch.exp(self.log_rate) * F.softplus(self.clear(u)))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import ClassVar
 
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import TypeVar
 
-from longlag.cells.parts import WIDTH, RMSNorm, ShortConvolution
+from longlag.cells.parts import WIDTH, RMSNorm, Share, ShortConvolution, convolve
 from longlag.cells.readout import linear
 from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.kernels import Axes, State, StateGradients
@@ -68,13 +67,10 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
 
     def size(self, axis: str, hidden_size: int) -> int:
         """The size of an axis for a head."""
-        numerator, denominator = self._share(axis)
-        return -(-numerator * hidden_size // denominator)
+        return self._share(axis).of(hidden_size)
 
-    def _share(self, axis: str) -> tuple[int, int]:
-        expand = self.options.expand_k if axis == "k" else self.options.expand_v
-        share = Fraction(expand).limit_denominator(10000) / self.options.heads
-        return share.numerator, share.denominator
+    def _share(self, axis: str) -> Share:
+        return Share(self.options.expand_k if axis == "k" else self.options.expand_v, self.options.heads)
 
     def sizes(self, hidden_size: int) -> dict[str, int]:
         return {axis: self.size(axis, hidden_size) for axis in self.axes}
@@ -85,9 +81,7 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
 
     def _one(self, axis: str) -> str:
         """The same for one head."""
-        numerator, denominator = self._share(axis)
-        times = "H" if numerator == 1 else f"{numerator}*H"
-        return times if denominator == 1 else f"(({times} + {denominator - 1})//{denominator})"
+        return self._share(axis).formula
 
     @property
     def extra(self) -> tuple[str, ...]:
@@ -162,11 +156,8 @@ class HeadsLayer(ScanLayer):
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
-        packed, carried = self.project(u), {}
-        if self.convolution is not None:
-            packed = packed if mask is None else packed * mask.unsqueeze(-1)
-            packed, carried["window"] = self.convolution(packed, state["window"], mask)
-        elif self.cell.activate:
+        packed, carried = convolve(self.convolution, self.project(u), state, mask)
+        if self.convolution is None and self.cell.activate:
             packed = F.silu(packed)
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in packed.split(self.widths, -1))
         inputs = self.core_inputs(u, q, k, v)

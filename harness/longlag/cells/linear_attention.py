@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
 from longlag.cells.initialise import half_lives, retained
+from longlag.cells.parts import rotated
 from longlag.cells.readout import linear
 from longlag.kernels import Axes, Named, State, StateGradients
 
@@ -173,17 +174,14 @@ class RetNetLayer(HeadsLayer):
         return y, {**final, "t": state["t"] + exists.sum(0)}
 
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
-        return {"q": rotated(q, self.positions) / math.sqrt(q.shape[-1]), "k": rotated(k, self.positions), "v": v}
+        angles = rotary_angles(self.positions, q.shape[-1])
+        return {"q": rotated(q, angles) / math.sqrt(q.shape[-1]), "k": rotated(k, angles), "v": v}
 
 
-def rotated(x: Tensor, positions: Tensor) -> Tensor:
-    """``x [T, B, n, d]``, pair e rotated by position * 10000^(-2 e / d) radians; ``positions [T, B]`` of the steps."""
-    size = x.shape[-1]
-    rates = 10000 ** (-torch.arange(0, size, 2, dtype=torch.float64, device=x.device) / size)
-    angles = positions.unsqueeze(-1) * rates
-    cos, sin = (f(angles).to(x.dtype).unsqueeze(2) for f in (torch.cos, torch.sin))
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+def rotary_angles(positions: Tensor, size: int) -> Tensor:
+    """``[T, B, 1, size / 2]`` radians: position * 10000^(-2 e / size) of pair e; ``positions [T, B]`` of the steps."""
+    rates = 10000 ** (-torch.arange(0, size, 2, dtype=torch.float64, device=positions.device) / size)
+    return (positions.unsqueeze(-1) * rates).unsqueeze(2)
 
 
 class GLAOptions(HeadsOptions):

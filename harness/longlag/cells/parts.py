@@ -1,14 +1,16 @@
-"""What stands around the core of today's cells: short convolution, norms of a head."""
+"""What stands around the core of today's cells: short convolution, norms and sizes of a head, rotations."""
 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.padding import front, newest, spread
+from longlag.kernels import State
 
 
 def unit(x: Tensor, eps: float = 1e-6) -> Tensor:
@@ -25,6 +27,30 @@ class RMSNorm(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         return y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight
+
+
+def rotated(x: Tensor, angles: Tensor) -> Tensor:
+    """``x [..., d]``, the e-th pair of numbers rotated by ``angles [..., d / 2]``."""
+    cos, sin = (f(angles).to(x.dtype) for f in (torch.cos, torch.sin))
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+
+
+class Share:
+    """What a head has of H channels: expand H / n, rounded up."""
+
+    def __init__(self, expand: float, heads: int) -> None:
+        share = Fraction(expand).limit_denominator(10000) / heads
+        self.numerator, self.denominator = share.numerator, share.denominator
+
+    def of(self, hidden_size: int) -> int:
+        return -(-self.numerator * hidden_size // self.denominator)
+
+    @property
+    def formula(self) -> str:
+        """The same as an expression in H."""
+        times = "H" if self.numerator == 1 else f"{self.numerator}*H"
+        return times if self.denominator == 1 else f"(({times} + {self.denominator - 1})//{self.denominator})"
 
 
 WIDTH = 4
@@ -69,3 +95,11 @@ class ShortConvolution(nn.Module):
         y = F.silu(y) if self.silu else y
         following = newest(every, past, counts).transpose(0, 1).contiguous()
         return (spread(y, mask, y[0]) if holes and mask is not None else y), following
+
+
+def convolve(part: ShortConvolution | None, x: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
+    """What a convolution makes of ``x [T, B, C]``, and its next ``window``; x where there is no convolution."""
+    if part is None:
+        return x, {}
+    y, window = part(x if mask is None else x * mask.unsqueeze(-1), state["window"], mask)
+    return y, {"window": window}

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.base import Cell, GatedCell, GatedLayer
-from longlag.cells.readout import Mix, Mixing, Only, ReadoutLayer, linear, scan, uniform
+from longlag.cells.readout import Mix, Mixing, Only, ReadoutLayer, linear, scan
+from longlag.cells.step_sizes import StepOptions, before_softplus
 from longlag.kernels import Gate, Named, State, StateGradients, Weights
-from longlag.options import Options
-
-
-class StepOptions(Options):
-    dt_min: float = Field(default=0.001, gt=0)
-    dt_max: float = Field(default=0.1, gt=0)
-
-    @model_validator(mode="after")
-    def _range(self) -> Self:
-        if self.dt_min > self.dt_max:
-            raise ValueError(f"dt_min is at most dt_max, got {self.dt_min} and {self.dt_max}")
-        return self
-
-    def draw_log_dt(self, channels: int, generator: torch.Generator | None) -> Tensor:
-        """Logarithms of step sizes, uniform between those of ``dt_min`` and ``dt_max``."""
-        return uniform((channels,), math.log(self.dt_min), math.log(self.dt_max), generator)
 
 
 class S4DOptions(StepOptions):
@@ -238,7 +223,7 @@ class SelectiveLayer(ReadoutLayer):
         self.to_dt = linear(rank, hidden_size, generator)
         dt = torch.exp(options.draw_log_dt(hidden_size, generator)).clamp(min=1e-4)
         with torch.no_grad():
-            self.to_dt.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+            self.to_dt.bias.copy_(before_softplus(dt))
         self.scan = GatedLayer(DecayRecurrence(hidden_size), 2 * size, size, generator)
         self.d = nn.Parameter(torch.ones(hidden_size))
         kind = options.mix
