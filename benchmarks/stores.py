@@ -19,7 +19,7 @@ from longlag.spec import StudySpec, load_study
 from longlag.study.storage import no_experimental_warnings
 from longlag.study.store import StudyStore
 from longlag.tracking import describe
-from longlag.tracking.recorded import RESULT, result_file
+from longlag.tracking.stored_run import RESULT, result_file
 from longlag.training import RunResult
 
 STUDY = "many-runs"

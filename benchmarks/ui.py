@@ -149,7 +149,7 @@ def fill(home: Home, runs: int, updates: int, studies: int) -> None:
 def size(home: Home) -> str:
     """Series and points a run, and the size of the database."""
     store = Store.open(home)
-    run = store.recorded(store.experiment_id(STUDY))[0]
+    run = store.stored_runs(store.experiment_id(STUDY))[0]
     names = list(store.client.get_run(run.run_id).data.metrics)
     points = sum(len(store.series(run.run_id, name)) for name in names)
     megabytes = (home.root / "mlflow.db").stat().st_size / 1e6
@@ -192,7 +192,7 @@ def visit(home: Home, pictures: Path | None) -> Iterator[tuple[str, float, float
     """Every page: its name, median seconds, those of waiting for the API and of the slowest request, MB."""
     store = Store.open(home)
     experiment = store.experiment_id(STUDY)
-    runs = [entry.run_id for entry in store.recorded(experiment)]
+    runs = [entry.run_id for entry in store.stored_runs(experiment)]
     metric = "gradient_by_lag/layer1.h/last"
 
     def chart(page: Page) -> None:

@@ -109,7 +109,7 @@ def test_what_a_person_sees(study: tuple[Home, StudySpec], page: Page, tmp_path:
     home, spec = study
     store = Store.open(home)
     experiment = store.experiment_id(spec.name)
-    runs = [entry.run_id for entry in store.recorded(experiment)]
+    runs = [entry.run_id for entry in store.stored_runs(experiment)]
     with ui(home.root, spec.name, free_port()) as address:
         server = address.split("/#")[0]
         the_study_opens_on_its_gradient_curves(page, address)

@@ -120,7 +120,7 @@ def figures(name: str, home: Path) -> dict[str, Any]:
     """By run_key everything that was measured: the result, every point of every metric, the curves."""
     store = Store.open(Home.open(home))
     found = {}
-    for entry in store.recorded(store.experiment_id(name)):
+    for entry in store.stored_runs(store.experiment_id(name)):
         if entry.status != "FINISHED":
             continue
         assert entry.tags["run_key"] not in found, "finished twice"

@@ -76,7 +76,7 @@ def found(spec: HorizonSpec, seed: int = 0) -> tuple[list[CellMeasurements], lis
     return [cell for cell, _ in searches.values], asked
 
 
-def recorded(**changes: Any) -> HorizonMeasurements:
+def measured(**changes: Any) -> HorizonMeasurements:
     spec = load_horizon({**FIELDS, **changes})
     return HorizonMeasurements(
         spec=spec,
@@ -103,7 +103,7 @@ def test_the_order_in_which_runs_finish_changes_nothing() -> None:
 
 
 def test_every_cell_comes_to_its_t50_and_its_learning_rate() -> None:
-    measurements = recorded(runs=24)
+    measurements = measured(runs=24)
     fits = {cell.cell: fit for cell, fit in measurements.by_horizon()}
     assert [cell.cell for cell, _ in measurements.by_horizon()] == ["gru", "lstm", "rnn"]
     lstm = fits["lstm"]
@@ -227,7 +227,7 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], sentence: str) -> None:
 
 
 def test_the_file_gives_the_study_back_and_the_page_follows_from_it(tmp_path: Path) -> None:
-    measurements = recorded()
+    measurements = measured()
     file = tmp_path / "horizon" / "adding.json"
     measurements.write(file)
     assert read(file) == measurements
@@ -260,7 +260,7 @@ def test_agreement_with_the_gradient_horizon_is_that_of_scipy() -> None:
     from scipy.stats import kendalltau
 
     with_more = {"cells": ["rnn", "lstm", "gru", "mgu", "irnn"]}
-    sentence = agreement(recorded(**with_more, runs=20))
+    sentence = agreement(measured(**with_more, runs=20))
     assert f"is {kendalltau([0, 60, 500, 25, 150], [2, 30, 500, 12.5, 75]).statistic:.2f} " in sentence
     assert "p = 0.017" in sentence  # exact: 2 of 5! orders are as extreme
-    assert "Too few" in agreement(recorded())
+    assert "Too few" in agreement(measured())

@@ -68,7 +68,7 @@ class Second(StudyCallback):
                     self.found.append(study_store.recover_orphans())
                     experiment = store.experiment_id(self.spec.name)
                     store.mark_killed(experiment, lambda: {self.spec.name: study_store.running()})
-                    self.statuses += [entry.status for entry in store.recorded(experiment)]
+                    self.statuses += [entry.status for entry in store.stored_runs(experiment)]
 
 
 def killed() -> dict[str, str]:

@@ -62,7 +62,7 @@ def points(result: StudyResult) -> list[str]:
 
 
 def statuses(result: StudyResult, home: Path) -> list[str]:
-    return sorted(entry.status for entry in Store.open(Home.open(home)).recorded(result.experiment))
+    return sorted(entry.status for entry in Store.open(Home.open(home)).stored_runs(result.experiment))
 
 
 class Frozen(StudyCallback):
@@ -105,11 +105,11 @@ def test_every_trial_is_tagged_with_its_identity(study: dict[str, Any], shared_h
     trials = study_stores.StudyStore.stored(study["name"], Home.open(shared_home).optuna_url).study.get_trials()
     assert sorted(key for trial in trials for key in trial.user_attrs["run_keys"]) == sorted(trained)
     by_number = {trial.number: trial.user_attrs["run_ids"] for trial in trials}
-    recorded = {entry.run_id: entry for entry in Store.open(Home.open(shared_home)).recorded(result.experiment)}
+    stored = {entry.run_id: entry for entry in Store.open(Home.open(shared_home)).stored_runs(result.experiment)}
     for trial in result.trials:
         assert by_number[trial.number] == list(trial.run_ids)
-        assert recorded[trial.run_ids[0]].tags["longlag.study"] == study["name"]
-        assert recorded[trial.run_ids[0]].tags["longlag.trial"] == str(trial.number)
+        assert stored[trial.run_ids[0]].tags["longlag.study"] == study["name"]
+        assert stored[trial.run_ids[0]].tags["longlag.trial"] == str(trial.number)
 
 
 def test_the_objective_is_the_mean_validation_score_over_the_seeds(study: dict[str, Any], shared_home: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_run_that_fails_is_not_left_running_nor_found_later(tiny: dict[str, An
     with pytest.raises(KeyboardInterrupt):
         longlag.run(fields, home=shared_home, callbacks=[Stops()])
     store = Store.open(Home.open(shared_home))
-    runs = store.recorded(store.experiment(RUNS))
+    runs = store.stored_runs(store.experiment(RUNS))
     assert "RUNNING" not in {entry.status for entry in runs}
     assert longlag.run(fields, home=shared_home).updates == 4
 

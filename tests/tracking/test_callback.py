@@ -74,7 +74,7 @@ def test_points_that_cannot_be_written_keep_no_failed_run_from_its_end(
 
     monkeypatch.setattr(store.client, "log_batch", refused)
     callback.failed(ValueError("mine"))
-    (entry,) = store.recorded(experiment)
+    (entry,) = store.stored_runs(experiment)
     assert (entry.status, entry.tags["reason"]) == ("FAILED", "ValueError: mine")
 
 
@@ -111,7 +111,7 @@ def test_a_run_that_raises_is_never_left_running(
     callback.started(load_run(tiny), {}, 1, {})
     callback.measured(1, {"train/loss": 0.5})
     callback.failed(error)
-    entry = next(e for e in store.recorded(experiment) if e.run_id == callback.run_id)
+    entry = next(e for e in store.stored_runs(experiment) if e.run_id == callback.run_id)
     assert (entry.status, entry.result) == (status, None)
     assert (entry.tags["outcome"], entry.tags["reason"]) == (outcome, reason)
     assert values(store, callback.run_id, "train/loss") == [(1, 0.5)]
@@ -127,7 +127,7 @@ def test_pruned_and_interrupted_runs_are_killed_and_never_found(
     spec = load_run({**tiny, "seed": 13})
     train(spec, [Prune(store.client, experiment)])
     train(spec, [store.callback(experiment)], interrupted=lambda: True)
-    entries = store.recorded(experiment)
+    entries = store.stored_runs(experiment)
     assert [entry.status for entry in entries] == ["KILLED", "KILLED"]
     assert sorted(entry.tags["outcome"] for entry in entries) == ["interrupted", "pruned"]
     assert store.find(spec.run_key) is None

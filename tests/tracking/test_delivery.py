@@ -61,9 +61,9 @@ def closed(tracker: Tracker) -> Any:
     opened.set()
 
 
-def recorded(store: Store, experiment: str) -> Points:
+def points_of(store: Store, experiment: str) -> Points:
     """The points of the only run of an experiment, which has finished; each of them once."""
-    (entry,) = store.recorded(experiment)
+    (entry,) = store.stored_runs(experiment)
     assert entry.status == "FINISHED" and entry.result is not None
     found = points(store, entry.run_id)
     for name, series in found.items():
@@ -77,7 +77,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Usual:
     local = Store.open(Home.open(tmp_path_factory.mktemp("usual")))
     experiment = local.experiment("usual")
     result = train(load_run(TINY), [local.callback(experiment)])
-    return result, recorded(local, experiment)
+    return result, points_of(local, experiment)
 
 
 @pytest.mark.parametrize("call", ["runs/create", "runs/log-batch", "runs/log-inputs"])
@@ -98,7 +98,7 @@ def test_training_does_not_wait_for_a_server_that_stops(
     store.deliver(wait=True)
     expected, logged = usual
     assert result.model_dump(exclude=TIMES) == expected.model_dump(exclude=TIMES), "delivery changes no number"
-    assert recorded(store, experiment) == logged and not folder.exists()
+    assert points_of(store, experiment) == logged and not folder.exists()
 
 
 def test_points_that_a_server_does_not_take_are_on_the_disk_and_in_no_memory(
@@ -115,7 +115,7 @@ def test_points_that_a_server_does_not_take_are_on_the_disk_and_in_no_memory(
     opened.set()
     callback.finished(result)
     store.deliver(wait=True)
-    assert recorded(store, experiment)["train/loss"] == [(u, 1.0 / u) for u in range(1, 3 * BATCH + 1)]
+    assert points_of(store, experiment)["train/loss"] == [(u, 1.0 / u) for u in range(1, 3 * BATCH + 1)]
     assert list(store.home.spool.iterdir()) == []
 
 
@@ -127,7 +127,7 @@ def test_a_slow_server_is_used_and_said_to_be_slow_once(
     connection._say_slow.cache_clear()
     again = Store.open(store.home, tracker.url)
     train(load_run(TINY), [again.callback(experiment)])
-    assert recorded(again, experiment)
+    assert points_of(again, experiment)
     assert caplog.messages == [f"the tracking server {tracker.url} is slow; training does not wait for it"]
 
 
@@ -154,7 +154,7 @@ def test_a_reply_that_is_lost_leaves_no_run_and_no_point_twice(
     tracker.lost = once
     train(load_run(TINY), [store.callback(experiment)])
     store.deliver(wait=True)
-    assert lost and recorded(store, experiment) == usual[1]
+    assert lost and points_of(store, experiment) == usual[1]
 
 
 def test_the_studys_own_run_is_there_once_and_its_numbers_too(
@@ -312,7 +312,7 @@ def test_a_run_that_is_killed_while_its_server_stands_still_is_continued_with_ev
     expected, logged = usual
     assert result.model_dump(exclude=TIMES) == expected.model_dump(exclude=TIMES)
     assert (second.run_id == first.run_id) != elsewhere
-    assert recorded(store, place) == logged
+    assert points_of(store, place) == logged
     assert list(store.home.spool.iterdir()) == []
 
 
@@ -332,9 +332,9 @@ def test_a_run_that_is_stopped_and_then_delivered_is_continued_in_the_same_run(
         assert train(spec, [first], checkpoints=saved, interrupted=lambda: True).outcome == "interrupted"
     opened.set()
     first.end()
-    assert [entry.status for entry in store.recorded(experiment)] == ["KILLED"] and not spool.pending_uploads()
+    assert [entry.status for entry in store.stored_runs(experiment)] == ["KILLED"] and not spool.pending_uploads()
     train(spec, [second], checkpoints=saved)
-    assert second.run_id == first.run_id and recorded(store, experiment) == usual[1]
+    assert second.run_id == first.run_id and points_of(store, experiment) == usual[1]
 
 
 def test_points_of_a_damaged_upload_are_given_up_with_a_line_and_the_run_goes_on(
@@ -354,5 +354,5 @@ def test_points_of_a_damaged_upload_are_given_up_with_a_line_and_the_run_goes_on
     train(spec, [Recorder(store.client, experiment, spool=Spool(store.home.spool))], checkpoints=saved)
     lost = "that were not delivered are lost: the checksum of its points differs"
     assert caplog.messages == [f"points in {folder} {lost}"]
-    (entry,) = store.recorded(experiment)
+    (entry,) = store.stored_runs(experiment)
     assert entry.status == "FINISHED"

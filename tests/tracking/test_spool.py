@@ -50,7 +50,7 @@ def test_a_run_that_its_server_missed_is_delivered_once(
     assert spool.deliver(store.client, "http://elsewhere") == 0
     assert spool.deliver(store.client, store.uri) == 1
     assert spool.deliver(store.client, store.uri) == 0
-    finished = [entry for entry in store.recorded(experiment) if entry.status == "FINISHED"]
+    finished = [entry for entry in store.stored_runs(experiment) if entry.status == "FINISHED"]
     assert [entry.result for entry in finished] == [result]
     usual = MlflowCallback(store.client, store.experiment("usual"))
     train(spec, [usual])
@@ -98,7 +98,7 @@ def pending(store: Store, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pyt
 
 
 def finished(store: Store, tmp_path: Path) -> list[int]:
-    entries = store.recorded(store.experiment(tmp_path.name))
+    entries = store.stored_runs(store.experiment(tmp_path.name))
     return [entry.result.spec.seed for entry in entries if entry.status == "FINISHED" and entry.result is not None]
 
 
@@ -121,7 +121,7 @@ def test_an_upload_that_fails_does_not_hold_up_the_next_and_is_set_aside_with_a_
     assert pending.retry() == 1 and pending.set_aside() == []
     assert pending.deliver(store.client, store.uri) == 1
     assert sorted(finished(store, tmp_path)) == [0, 1]
-    runs = store.recorded(store.experiment(tmp_path.name))
+    runs = store.stored_runs(store.experiment(tmp_path.name))
     assert len(runs) == 2, "no attempt left a run of its own"
 
 

@@ -37,7 +37,7 @@ def test_a_result_comes_back_as_it_was(store: Store, experiment: str, tiny: dict
     assert found is not None and found.result == result
     assert (found.run_id, found.experiment_id, found.status) == (callback.run_id, experiment, "FINISHED")
     assert found.tags["longlag.trial"] == "3"
-    assert [entry.result for entry in store.recorded(experiment)] == [result]
+    assert [entry.result for entry in store.stored_runs(experiment)] == [result]
     assert store.find("0" * 64) is None
 
 
@@ -126,7 +126,7 @@ def test_a_study_continues_in_the_same_run(store: Store) -> None:
     assert run.info.status == "RUNNING"
     assert (run.data.params["sampler"], run.data.tags["now.sampler"]) == ("tpe", "random")
     assert study_run.begin(store, experiment, "continued", {**tags, describe.IDENTITY: "other"}, {}) != parent
-    assert store.recorded(experiment) == []
+    assert store.stored_runs(experiment) == []
     study_run.end(store, parent, "FINISHED", {})
 
 
@@ -154,7 +154,7 @@ def test_a_run_of_another_study_is_adopted_whole(store: Store, tiny: dict[str, A
     assert len(new.inputs.dataset_inputs) == 2
     name = "gradient_through_time/layer1.h/last"
     assert values(store, copy, name) == values(store, original.run_id, name)
-    assert [entry.result for entry in store.recorded(second)] == [result]
+    assert [entry.result for entry in store.stored_runs(second)] == [result]
 
 
 @pytest.mark.fault
@@ -219,7 +219,7 @@ def test_runs_whose_process_is_gone_are_marked(store: Store, tiny: dict[str, Any
     for key in ("host", "boot"):
         store.client.set_tag(elsewhere, key, "another machine")
     store.experiment("orphans")
-    status = {entry.run_id: entry.status for entry in store.recorded(experiment)}
+    status = {entry.run_id: entry.status for entry in store.stored_runs(experiment)}
     assert status == {dead: "KILLED", alive: "RUNNING", elsewhere: "RUNNING"}
 
 

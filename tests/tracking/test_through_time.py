@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 from longlag.probes import Curve
 from longlag.tracking import figures
 from longlag.tracking.lags import lags
-from longlag.tracking.throughtime import Flow, planned, read, series
+from longlag.tracking.throughtime import CurveHistory, planned, read, series
 from tests.tracking.curves import curve
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,7 +67,7 @@ def test_a_file_of_before_the_order_was_written_down(metadata: dict[str, str] | 
 
 
 def test_the_file_holds_every_evaluation(tmp_path: Path) -> None:
-    flow = Flow()
+    flow = CurveHistory()
     for number in range(5):
         flow.add(10 * number, [curve(40, 0.5 + number / 10), padded()])
     flow.write(tmp_path)
@@ -82,7 +82,7 @@ def test_the_file_holds_every_evaluation(tmp_path: Path) -> None:
 
 
 def test_the_file_keeps_the_order_of_the_curves(tmp_path: Path) -> None:
-    flow = Flow()
+    flow = CurveHistory()
     for update in (0, 10):
         flow.add(update, [curve(40, state=state) for state in ("re", "im", "h")])
     flow.write(tmp_path)
@@ -92,14 +92,14 @@ def test_the_file_keeps_the_order_of_the_curves(tmp_path: Path) -> None:
 
 
 def test_curves_of_several_lengths_are_padded() -> None:
-    flow = Flow()
+    flow = CurveHistory()
     flow.add(0, [curve(3)])
     flow.add(1, [curve(5)])
     assert np.isnan(flow.arrays()["layer1.h/by_lag"]).tolist() == [[False] * 3 + [True] * 2, [False] * 5]
 
 
 def test_norms_below_single_precision_are_kept() -> None:
-    flow = Flow()
+    flow = CurveHistory()
     flow.add(0, [curve(200, 0.1)])
     stored = flow.arrays()["layer1.h/by_lag"]
     assert stored.dtype == np.float64

@@ -84,7 +84,7 @@ def test_a_study_behind_a_server(tmp_path: Path, tiny: dict[str, Any]) -> None:
         found = store.find(result.run_key)
         assert found is not None and found.result == result
         copy = adopt(store, found, other, None, {})
-        assert [(entry.run_id, entry.result) for entry in store.recorded(other)] == [(copy, result)]
+        assert [(entry.run_id, entry.result) for entry in store.stored_runs(other)] == [(copy, result)]
         study_run.end(store, parent, "FINISHED", {})
         with pytest.raises(UserError, match="did you mean 'study'"):
             store.experiment_id("studdy")

@@ -114,7 +114,7 @@ def test_a_stop_saves_the_runs_of_both_workers(tmp_path: Path) -> None:
         loop.run()
     assert len(list((tmp_path / "home" / "checkpoints").glob("*/*.json"))) == 2
     assert not launcher.processes
-    assert "RUNNING" not in {entry.status for entry in place[1].recorded(place[0].experiment)}
+    assert "RUNNING" not in {entry.status for entry in place[1].stored_runs(place[0].experiment)}
 
 
 @pytest.mark.parametrize("launcher", [InProcess(), LocalProcesses(2)], ids=["in process", "local"])

@@ -154,7 +154,7 @@ def test_ctrl_c_once_saves_and_the_same_command_goes_on(workers: int, tmp_path: 
     assert "the same command continues the study" in said
     opened = Home.open(home)
     assert "RUNNING" not in {
-        entry.status for entry in Store.open(opened).recorded(report("long", home=home).experiment)
+        entry.status for entry in Store.open(opened).stored_runs(report("long", home=home).experiment)
     }
     states = {trial.state.name for trial in StudyStore.stored("long", opened.optuna_url).study.get_trials()}
     assert "RUNNING" not in states and "WAITING" in states

@@ -13,9 +13,9 @@ from longlag.cli.finding import Finding, State
 from longlag.kernels import targets
 from longlag.tracking.home import Home
 from longlag.tracking.pending import POINTS
-from longlag.tracking.recorded import RESULT, discard
 from longlag.tracking.spool import Spool
 from longlag.tracking.store import Store
+from longlag.tracking.stored_run import RESULT, discard
 from longlag.training.checkpoint import Checkpoints
 
 STALE_DAYS = 30

@@ -15,8 +15,8 @@ from longlag.errors import UserError
 from longlag.export import curves, graph, place, readme
 from longlag.export.operators import NoOperator
 from longlag.tracking.history import points
-from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
+from longlag.tracking.stored_run import StoredRun
 from longlag.training.data import part, splits
 from longlag.training.trained import SPEC, Trained
 from longlag.training.weights import WEIGHTS, packed
@@ -42,7 +42,7 @@ class Exported:
     why_not: str
 
 
-def export(run: Recorded, store: Store, folder: Path, requested_as: str = "", force: bool = False) -> Exported:
+def export(run: StoredRun, store: Store, folder: Path, requested_as: str = "", force: bool = False) -> Exported:
     """Write the folder of a run; either all of it is there afterwards, or what was there before.
 
     Args:
@@ -104,7 +104,7 @@ def _onnx(trained: Trained, weights: Mapping[str, Any], store: Store) -> tuple[g
         return None, str(error)
 
 
-def _versions(run: Recorded) -> dict[str, str]:
+def _versions(run: StoredRun) -> dict[str, str]:
     """What else the run's identity rests on."""
     assert run.result is not None
     spec = run.result.spec

@@ -7,8 +7,8 @@ import re
 from longlag.analysis.best import best_run
 from longlag.errors import UserError, quoted, suggestion
 from longlag.study.report import report
-from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
+from longlag.tracking.stored_run import StoredRun
 from longlag.workspace import Workspace
 
 SHORTEST = 4
@@ -16,7 +16,7 @@ SHORTEST = 4
 BEST = "best"
 
 
-def find(name: str, store: Store) -> Recorded:
+def find(name: str, store: Store) -> StoredRun:
     """The run that `name` means: ``RUN_ID``, the beginning of a ``run_key``, or ``STUDY:best``.
 
     The best run of a study is that of the best trial, by the mean over its seeds of the validation score, and of its

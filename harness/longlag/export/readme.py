@@ -5,7 +5,7 @@ from __future__ import annotations
 from longlag import escape
 from longlag.export.graph import TOLERANCE, Onnx
 from longlag.task import MappingKind
-from longlag.tracking.recorded import Recorded
+from longlag.tracking.stored_run import StoredRun
 from longlag.training.trained import FREE, Trained
 
 BEST = """It is the best run of the study {}: of the best trial (mean validation score over its seeds) the seed
@@ -15,7 +15,7 @@ mean over seeds that `longlag report` shows, not this one seed.
 """
 
 
-def text(run: Recorded, trained: Trained, onnx: Onnx | None, why_not: str, requested_as: str) -> str:
+def text(run: StoredRun, trained: Trained, onnx: Onnx | None, why_not: str, requested_as: str) -> str:
     """The whole README (Markdown)."""
     result, spec = run.result, trained.spec
     assert result is not None

@@ -51,7 +51,7 @@ def _panel(axes: Any, measurements: HorizonMeasurements) -> None:
     axes.set_yticks(range(len(ordered)), [escape.picture(cell.cell) for cell, _ in reversed(ordered)], fontsize=9)
     axes.set_ylim(-0.7, len(ordered) - 0.3)
     axes.set_xlabel(f"lag T (steps), {escape.picture(spec.lag)}", fontsize=9)
-    updates = spec.recorded_run().training.updates
+    updates = spec.stored_run().training.updates
     axes.set_title(
         f"{escape.picture(measurements.task)}: {updates:,} updates, about {spec.parameters:,} parameters", fontsize=10
     )

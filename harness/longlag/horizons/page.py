@@ -94,7 +94,7 @@ def _link(file: Path, page: Path) -> str:
 
 def _section(measurements: HorizonMeasurements, data: str) -> str:
     spec = measurements.spec
-    first = spec.recorded_run()
+    first = spec.stored_run()
     counted = sum(len(cell.counted) for cell in measurements.cells)
     diverged = sum(run.outcome == "diverged" for cell in measurements.cells for run in cell.counted)
     seconds = sum(cell.seconds() for cell in measurements.cells)

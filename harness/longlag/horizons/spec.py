@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, PositiveFloat, ValidationError, field_validator, model_validator
 
 from longlag.errors import UserError, explain
-from longlag.spec import RECORDED, Count, RunSpec, Size, Spec, label, labels, load_run
+from longlag.spec import STORED, Count, RunSpec, Size, Spec, label, labels, load_run
 from longlag.specfile import assign, merge
 from longlag.study.size import sized
 
@@ -92,10 +92,10 @@ class HorizonSpec(Spec):
         """One run; its hidden size is still to be solved for."""
         return load_run(self._fields(cell, lag, rate, seed, **fields))
 
-    def recorded_run(self) -> RunSpec:
+    def stored_run(self) -> RunSpec:
         """The first run, of a study that was recorded: its task and cell need not be installed."""
         fields = self._fields(self.cells[0], self.shortest, self.rates[0], 0)
-        return RunSpec.model_validate(fields, context=RECORDED)
+        return RunSpec.model_validate(fields, context=STORED)
 
     def _fields(self, cell: Any, lag: int, rate: float, seed: int, **fields: Any) -> dict[str, Any]:
         data: dict[str, Any] = {**self.base, "cell": cell, "seed": seed, **fields}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from longlag.spec.axes import Axis, Range, Space, Values, label, labels
 from longlag.spec.component import (
-    RECORDED,
+    STORED,
     CellSpec,
     Component,
     Count,
@@ -32,11 +32,11 @@ from longlag.spec.run import (
     WhenSpec,
     load_run,
 )
-from longlag.spec.study import ARM, Direction, PrunerSpec, StudySpec, load_study, recorded_study
+from longlag.spec.study import ARM, Direction, PrunerSpec, StudySpec, load_study, stored_study
 
 __all__ = [
     "ARM",
-    "RECORDED",
+    "STORED",
     "Axis",
     "CellSpec",
     "ClipSpec",
@@ -72,8 +72,8 @@ __all__ = [
     "load_study",
     "read_by_run",
     "read_by_study",
-    "recorded_study",
     "require_for_fields",
     "require_for_run",
     "require_for_study",
+    "stored_study",
 ]

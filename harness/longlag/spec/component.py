@@ -21,13 +21,13 @@ Count = Annotated[int, Field(gt=0, le=10**9)]
 Size = Annotated[int, Field(gt=0, le=10**8)]
 """Parameters of a network whose hidden size is solved for, by building such networks."""
 
-RECORDED: dict[str, Any] = {"recorded": True}
+STORED: dict[str, Any] = {"stored": True}
 """Validation context for what was recorded: components are taken as they are, and their packages are not imported."""
 
 
-def is_recorded(info: ValidationInfo) -> bool:
-    """Whether a model is validated in the context `RECORDED`."""
-    return bool((info.context or {}).get("recorded"))
+def is_stored(info: ValidationInfo) -> bool:
+    """Whether a model is validated in the context `STORED`."""
+    return bool((info.context or {}).get("stored"))
 
 
 class Spec(Fields):
@@ -60,7 +60,7 @@ class Component(BaseModel):
             value = {"name": cls.default, **value}
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             raise UserError(f"{cls.kind}: should be a name, or a mapping with a field 'name'; got {quoted(value)}")
-        if is_recorded(info):
+        if is_stored(info):
             return value
         given = {key: option for key, option in value.items() if key != "name"}
         definition = registry.load(cls.kind, value["name"])

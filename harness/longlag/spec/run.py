@@ -19,7 +19,7 @@ from pydantic import (
 
 from longlag import registry
 from longlag.errors import UserError, explain, quoted, suggestion
-from longlag.spec.component import CellSpec, Count, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_recorded
+from longlag.spec.component import CellSpec, Count, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_stored
 
 
 class ReadoutSpec(Spec):
@@ -174,7 +174,7 @@ class WhenSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _registered(cls, value: Any, info: ValidationInfo) -> Any:
-        if not isinstance(value, dict) or is_recorded(info):
+        if not isinstance(value, dict) or is_stored(info):
             return value
         further = [name for name in value if name not in cls.model_fields]
         for name in further:
@@ -217,7 +217,7 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _tasks_agree(self, info: ValidationInfo) -> RunSpec:
-        if is_recorded(info):
+        if is_stored(info):
             return self
         for options in (*(stage.task for stage in self.data.curriculum), *self.data.beyond.values()):
             other = self.task_with(options).build().signature

@@ -20,7 +20,7 @@ from longlag import registry
 from longlag.errors import UserError, explain, quoted
 from longlag.spec import axes, points
 from longlag.spec.axes import Range, Values
-from longlag.spec.component import RECORDED, Count, SamplerSpec, Seed, Size, Spec, is_recorded
+from longlag.spec.component import STORED, Count, SamplerSpec, Seed, Size, Spec, is_stored
 from longlag.spec.run import RunSpec, load_run
 from longlag.specfile import assign
 
@@ -99,7 +99,7 @@ class StudySpec(Spec):
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for name in () if is_recorded(info) else value:
+        for name in () if is_stored(info) else value:
             registry.load("objective", name)
         return value
 
@@ -112,7 +112,7 @@ class StudySpec(Spec):
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> StudySpec:
-        if is_recorded(info):
+        if is_stored(info):
             return self
         if "seed" in self.base or "seed" in self.space:
             raise ValueError("seeds of a study go into its field 'seeds'")
@@ -197,14 +197,14 @@ class StudySpec(Spec):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def recorded_study(data: Any, where: str) -> StudySpec:
+def stored_study(data: Any, where: str) -> StudySpec:
     """A study spec as it was recorded; what it names need not be installed.
 
     Raises:
         UserError: when it is not a study spec, such as one of a newer longlag.
     """
     try:
-        return StudySpec.model_validate(data, context=RECORDED)
+        return StudySpec.model_validate(data, context=STORED)
     except ValidationError as error:
         raise UserError(explain(error, where, StudySpec)) from error
 

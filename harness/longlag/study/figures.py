@@ -13,17 +13,17 @@ from longlag.study.describe import arm_of, run_name, run_tags
 from longlag.study.store import StudyStore, requeue
 from longlag.tracking import describe
 from longlag.tracking.copy import adopt
-from longlag.tracking.recorded import Recorded
 from longlag.tracking.restore import restore
 from longlag.tracking.store import Store
+from longlag.tracking.stored_run import StoredRun
 
 if TYPE_CHECKING:
     from longlag.workers.requests import WorkerConfig
 
 
-def recorded(store: Store, experiment: str) -> dict[str, Recorded]:
+def stored_runs(store: Store, experiment: str) -> dict[str, StoredRun]:
     """The runs of a study by all that a trial may know them by: the run, its original, or the identity."""
-    runs = store.recorded(experiment)
+    runs = store.stored_runs(experiment)
     # a run that its server missed at first, or that was measured again, has another name than its trial knows
     by_key = {entry.tags["run_key"]: entry for entry in runs if entry.status == "FINISHED"}
     originals = {entry.tags[describe.ADOPTED]: entry for entry in runs if describe.ADOPTED in entry.tags}
@@ -35,14 +35,14 @@ def names(trial: FrozenTrial) -> list[tuple[str, str]]:
     return list(zip(trial.user_attrs.get("run_ids", []), trial.user_attrs.get("run_keys", []), strict=False))
 
 
-def of(trial: FrozenTrial, runs: Mapping[str, Recorded]) -> list[Recorded]:
+def of(trial: FrozenTrial, runs: Mapping[str, StoredRun]) -> list[StoredRun]:
     """The runs of a trial whose figures can be read."""
     found = [_readable(runs, *name) for name in names(trial)]
     return [entry for entry in found if entry is not None]
 
 
 def lost(
-    study_store: StudyStore, store: Store, trial: FrozenTrial, runs: Mapping[str, Recorded]
+    study_store: StudyStore, store: Store, trial: FrozenTrial, runs: Mapping[str, StoredRun]
 ) -> list[tuple[str, str]]:
     """Id and identity of the runs of a finished trial whose figures are gone.
 
@@ -62,12 +62,12 @@ def lost(
         run = store.reader.run(run_id)
         return run is None or (files_here and run.status != "RUNNING")
 
-    return [(run_id, key) for run_id, key in missing if run_id != UNTOLD and gone(run_id)]
+    return [(run_id, key) for run_id, key in missing if run_id != NO_RUN_ID and gone(run_id)]
 
 
 def recover(study_store: StudyStore, store: Store, config: WorkerConfig) -> None:
     """Read lost figures from the files of their runs, or queue the points again, and log how many. Hold the lock."""
-    runs, read, again = recorded(store, config.experiment), 0, 0
+    runs, read, again = stored_runs(store, config.experiment), 0, 0
     for trial in study_store.trials():
         restored = [
             _restored(study_store, store, config, trial, *name) for name in lost(study_store, store, trial, runs)
@@ -84,11 +84,11 @@ def recover(study_store: StudyStore, store: Store, config: WorkerConfig) -> None
         )  # fmt: skip
 
 
-UNTOLD = "None"
+NO_RUN_ID = "None"
 """The id of a run that its server was never told of."""
 
 
-def _readable(runs: Mapping[str, Recorded], run_id: str, run_key: str) -> Recorded | None:
+def _readable(runs: Mapping[str, StoredRun], run_id: str, run_key: str) -> StoredRun | None:
     found = (runs.get(name) for name in (run_id, run_key))
     return next((entry for entry in found if entry is not None and entry.result is not None), None)
 

@@ -121,10 +121,10 @@ def execute(
         store.deliver(wait=True)
         store.mark_killed(config.experiment, running)
     except Exception as error:
-        kept = len(Spool(store.home.spool).pending_uploads())
-        if not store.remote or not kept:
+        pending = len(Spool(store.home.spool).pending_uploads())
+        if not store.remote or not pending:
             raise
         raise UserError(
-            f"all runs are done, but the tracking server {store.uri} went away: {kept} runs are kept in "
+            f"all runs are done, but the tracking server {store.uri} went away: {pending} runs are kept in "
             f"{store.home.spool}, and the same command delivers them when it is there again"
         ) from error

@@ -11,13 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 from longlag import optuna_private
 from longlag.analysis.result import State, StudyResult, TrialResult, ordered
 from longlag.errors import UserError, quoted
-from longlag.spec import RECORDED, StudySpec
+from longlag.spec import STORED, StudySpec
 from longlag.study import figures, space
 from longlag.study import store as study_stores
 from longlag.study.storage import where
 from longlag.study.store import StudyStore
-from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
+from longlag.tracking.stored_run import StoredRun
 from longlag.workspace import Workspace
 
 STATES: dict[TrialState, State] = {
@@ -51,7 +51,7 @@ def report(name: str, workspace: Workspace, store: Store | None = None) -> Study
 def collect(study_store: study_stores.StudyStore, store: Store, experiment: str) -> StudyResult:
     """Optuna's trials with the results that the tracking store holds for them."""
     spec, study, spent = study_store.spec, study_store.study, study_store.spent()
-    runs = figures.recorded(store, experiment)
+    runs = figures.stored_runs(store, experiment)
     dead, current = set(study_store.dead()), study_store.trials()
     gone = {trial.number for trial in current if figures.lost(study_store, store, trial, runs)}
     trials = [_trial(trial, spec, figures.of(trial, runs), _why_lost(trial, dead, gone)) for trial in current]
@@ -70,7 +70,7 @@ def collect(study_store: study_stores.StudyStore, store: Store, experiment: str)
         "experiment": experiment,
         "tracking_uri": store.uri,
     }
-    return StudyResult.model_validate(fields, context=RECORDED)  # what the spec names need not be installed
+    return StudyResult.model_validate(fields, context=STORED)  # what the spec names need not be installed
 
 
 def _why_lost(trial: FrozenTrial, dead: set[int], gone: set[int]) -> str:
@@ -79,7 +79,7 @@ def _why_lost(trial: FrozenTrial, dead: set[int], gone: set[int]) -> str:
     return "its figures are gone" if trial.number in gone else ""
 
 
-def _trial(trial: FrozenTrial, spec: StudySpec, runs: Sequence[Recorded], lost: str) -> TrialResult:
+def _trial(trial: FrozenTrial, spec: StudySpec, runs: Sequence[StoredRun], lost: str) -> TrialResult:
     params = trial.params or optuna_private.parameters(trial)
     complete = trial.state is TrialState.COMPLETE and not lost
     return TrialResult(

@@ -21,7 +21,7 @@ from longlag.study import budget, space
 from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
 from longlag.study.describe import arm_of, run_name, run_tags
-from longlag.study.figures import UNTOLD
+from longlag.study.figures import NO_RUN_ID
 from longlag.study.heartbeats import Heartbeat
 from longlag.study.size import sized
 from longlag.study.store import StudyStore
@@ -213,7 +213,7 @@ class StudySearch:
         """One run has ended; the trial too, if it was the last one or is pruned."""
         running.executions.append(execution)
         trial, results = running.trial, [each.result for each in running.executions]
-        trial.set_user_attr("run_ids", [each.run_id or UNTOLD for each in running.executions])
+        trial.set_user_attr("run_ids", [each.run_id or NO_RUN_ID for each in running.executions])
         trial.set_user_attr(budget.UPDATES, sum(result.updates for result in results))
         last = execution.result
         if last.outcome == "pruned":

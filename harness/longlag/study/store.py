@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from longlag import optuna_private, processes, samplers
 from longlag.errors import UserError, quoted, suggestion
-from longlag.spec import StudySpec, points, recorded_study
+from longlag.spec import StudySpec, points, stored_study
 from longlag.study import space
 from longlag.study.budget import Spent, spent
 from longlag.study.heartbeats import HeartbeatMonitor
@@ -97,7 +97,7 @@ class StudyStore:
             if "spec" not in study.user_attrs:
                 raise UserError(f"the study {name!r} was not made by longlag, or was interrupted while it was made")
         storage.beat(study.user_attrs.get("heartbeat", HEARTBEAT))
-        spec = recorded_study(study.user_attrs["spec"], f"study {name!r}")
+        spec = stored_study(study.user_attrs["spec"], f"study {name!r}")
         return cls(spec, study, storage, **(study.user_attrs.get("sampler") or _traits(spec)))
 
     def agree(self, what: str, value: Any) -> Any:

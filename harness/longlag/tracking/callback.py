@@ -19,8 +19,8 @@ from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
 from longlag.tracking import delivery, describe, figures, throughtime
 from longlag.tracking.delivery import Delivery
-from longlag.tracking.recorded import RESULT, result_file
 from longlag.tracking.spool import Spool
+from longlag.tracking.stored_run import RESULT, result_file
 from longlag.tracking.upload import Logged, Upload
 from longlag.training import RunCallback, RunResult
 from longlag.training.weights import WEIGHTS, packed
@@ -62,8 +62,8 @@ class MlflowCallback(RunCallback):
         self._ended = False
         self._spec: RunSpec
         self._planned: tuple[int, ...] = ()
-        self._flow, self._training = throughtime.Flow(), throughtime.Training()
-        self._lag = throughtime.Flow(throughtime.LAG_SECTION, "∂ℓ_τ")
+        self._flow, self._training = throughtime.CurveHistory(), throughtime.TrainingCurveHistory()
+        self._lag = throughtime.CurveHistory(throughtime.LAG_SECTION, "∂ℓ_τ")
         self._files: dict[str, bytes] = {}
         self._before: Mapping[str, Any] = {}  # of a checkpoint
 
@@ -115,8 +115,8 @@ class MlflowCallback(RunCallback):
             self._keep_lags(curves, update)
 
     def weights(self, values: Mapping[str, Tensor]) -> None:
-        kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in values.items()}
-        self._files[WEIGHTS] = packed(self._spec, kept)  # for `finished`
+        copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in values.items()}
+        self._files[WEIGHTS] = packed(self._spec, copies)  # for `finished`
 
     def predicted(self, task: Task, outputs: Array, answer: Answer | None, batch: Batch) -> None:
         parts = Parts()
@@ -140,9 +140,9 @@ class MlflowCallback(RunCallback):
             (folder / "spec.json").write_text(result.spec.canonical(), encoding="utf-8")
             for name, data in self._files.items():
                 (folder / name).write_bytes(data)
-            for kept in (self._flow, self._lag, self._training):
-                if kept.updates:
-                    kept.write(folder, map=kept is not self._flow or not self._training.updates)
+            for history in (self._flow, self._lag, self._training):
+                if history.updates:
+                    history.write(folder, map=history is not self._flow or not self._training.updates)
             status = "FINISHED" if result.outcome in COMPLETE else "KILLED"
             self._started.end(folder, status, {"outcome": result.outcome, "reason": result.reason})
             self._ended = True

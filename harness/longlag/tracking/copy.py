@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from longlag import escape
 from longlag.tracking import artifacts, describe
-from longlag.tracking.recorded import Recorded
 from longlag.tracking.store import Store
+from longlag.tracking.stored_run import StoredRun
 from longlag.tracking.upload import BATCH, PARAMETERS, TOKEN, delete_doubles, log_inputs
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def adopt(
     store: Store,
-    recorded: Recorded,
+    finished: StoredRun,
     experiment_id: str,
     parent: str | None,
     tags: Mapping[str, str],
@@ -32,14 +32,14 @@ def adopt(
     ``longlag.adopted_from``. A run that stands at this place already is not copied.
     """
     place = (experiment_id, parent)
-    if (recorded.experiment_id, recorded.tags.get(describe.PARENT)) == place:
-        return recorded.run_id
-    query = f"tags.run_key = '{recorded.tags['run_key']}' and attributes.status = 'FINISHED'"
+    if (finished.experiment_id, finished.tags.get(describe.PARENT)) == place:
+        return finished.run_id
+    query = f"tags.run_key = '{finished.tags['run_key']}' and attributes.status = 'FINISHED'"
     for run in store.runs([experiment_id], query):
         if run.data.tags.get(describe.PARENT) == parent:
             return str(run.info.run_id)
-    source = store.client.get_run(recorded.run_id)
-    with store.files(recorded.run_id) as files:
+    source = store.client.get_run(finished.run_id)
+    with store.files(finished.run_id) as files:
         return copy(store.client, source, files, experiment_id, parent, tags, name)
 
 
@@ -68,7 +68,7 @@ def copy(
     from mlflow.entities import DatasetInput, Param
 
     of_its_study = (describe.PARENT, "mlflow.runName", "study")
-    kept = {k: v for k, v in source.data.tags.items() if not k.startswith("longlag.") and k not in of_its_study}
+    original = {k: v for k, v in source.data.tags.items() if not k.startswith("longlag.") and k not in of_its_study}
     own = {describe.ADOPTED: source.data.tags.get(describe.ADOPTED, source.info.run_id), **describe.process()}
     if parent is not None:
         own[describe.PARENT] = parent
@@ -79,7 +79,7 @@ def copy(
     made = client.create_run(
         experiment_id,
         start_time=source.info.start_time,
-        tags={**kept, **own},
+        tags={**original, **own},
         run_name=escape.mlflow(name or source.info.run_name, describe.NAME_LIMIT),
     )
     run_id = str(made.info.run_id)

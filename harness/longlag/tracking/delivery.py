@@ -55,22 +55,24 @@ def begun(client: MlflowClient, upload: Upload, spool: Spool | None, before: Map
         Exception: when a store that is a file fails.
     """
     upload.continues = before.get("run_id")
-    kept = [Logged(*point) for point in before.get("buffer", ())]
+    unwritten = [Logged(*point) for point in before.get("buffer", ())]
     delivery = (
-        Direct(client, upload, kept) if spool is None else Background(client, _pending(upload, spool, before, kept))
+        Direct(client, upload, unwritten)
+        if spool is None
+        else Background(client, _pending(upload, spool, before, unwritten))
     )
     delivery.begin()
     return delivery
 
 
-def _pending(upload: Upload, spool: Spool, before: Mapping[str, Any], kept: Sequence[Logged]) -> Pending:
+def _pending(upload: Upload, spool: Spool, before: Mapping[str, Any], unwritten: Sequence[Logged]) -> Pending:
     """The upload's folder: the one that the checkpoint names, or a new one."""
     found = _earlier(spool, before) if "upload" in before else None
     if found is None:
         if "token" in before:  # it was delivered, or is just now
             upload.tags[TOKEN], upload.tried = before["token"], True
         made = Pending.begin(spool.folder, upload)
-        made.add(kept)
+        made.add(unwritten)
         return made
     earlier, found.upload = found.upload, upload
     upload.continues = None  # all its points are in the folder

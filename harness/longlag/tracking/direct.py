@@ -24,12 +24,12 @@ class Direct:
     Args:
         client: of the store.
         upload: the run.
-        kept: points of before the checkpoint that were not written.
+        unwritten: points of before the checkpoint that were not written.
     """
 
-    def __init__(self, client: MlflowClient, upload: Upload, kept: list[Logged]) -> None:
+    def __init__(self, client: MlflowClient, upload: Upload, unwritten: list[Logged]) -> None:
         self.client, self.upload = client, upload
-        self._buffer = kept
+        self._buffer = unwritten
         self._next, self._late = 0.0, False
 
     def begin(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BEST = "longlag.best"
 LOADER = "longlag.tracking.flavor"
-KEPT = ("score", "baseline")
+EXPORTED_METRICS = ("score", "baseline")
 SPLITS = ("validation/", "test/")
 
 
@@ -80,7 +80,7 @@ def _log(store: Store, experiment_id: str, name: str, run_id: str) -> Any:
         )
         write(trained, weights, Path(made), run_id, str(model.model_id))
         client.log_model_artifacts(model.model_id, made)
-        names = [n for n in client.get_run(run_id).data.metrics if n in KEPT or n.startswith(SPLITS)]
+        names = [n for n in client.get_run(run_id).data.metrics if n in EXPORTED_METRICS or n.startswith(SPLITS)]
         last = [max(client.get_metric_history(run_id, n), key=lambda m: (m.step, m.timestamp)) for n in names]
         measured = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model.model_id) for m in last]
         client.log_batch(run_id, metrics=measured)  # the same points: the run has them once, the model as well

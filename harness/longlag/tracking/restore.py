@@ -14,8 +14,8 @@ from longlag.spec import RunSpec
 from longlag.tracking import describe
 from longlag.tracking.callback import COMPLETE
 from longlag.tracking.reading import RunRow
-from longlag.tracking.recorded import RESULT, UNUSABLE, read_result
 from longlag.tracking.store import Store
+from longlag.tracking.stored_run import RESULT, UNUSABLE, read_result
 from longlag.tracking.upload import Logged, Upload
 from longlag.training import RunResult
 

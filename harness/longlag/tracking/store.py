@@ -19,18 +19,18 @@ from longlag.tracking.artifacts import artifact, folder
 from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.home import LAYOUT, Home
 from longlag.tracking.reading import PAGE, Reader, RunRow, pages, search
-from longlag.tracking.recorded import (
+from longlag.tracking.spool import Spool
+from longlag.tracking.stored_run import (
     RESULT,
     Examined,
     Opened,
-    Recorded,
     Series,
+    StoredRun,
     StudyRow,
     examine,
     read_result,
     read_run,
 )
-from longlag.tracking.spool import Spool
 from longlag.training.weights import WEIGHTS, unpacked
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Store:
         spool = Spool(self.home.spool) if self.remote else None
         return MlflowCallback(self.client, experiment_id, parent, tags, name, spool)
 
-    def find(self, run_key: str) -> Recorded | None:
+    def find(self, run_key: str) -> StoredRun | None:
         """A run of this identity that finished, in whatever study; the newest whose result can be read.
 
         If a server does not answer, the run is trained and uploaded later.
@@ -169,16 +169,16 @@ class Store:
             log.warning("%s cannot be asked for the run, which is trained: %s", self.uri, error, exc_info=True)
             return None
 
-    def _find(self, run_key: str) -> Recorded | None:
+    def _find(self, run_key: str) -> StoredRun | None:
         ids = [str(experiment.experiment_id) for experiment in self._experiments()]
         query = f"tags.run_key = '{run_key}' and attributes.status = 'FINISHED'"
         for run in self.runs(ids, query) if ids else ():
-            recorded = self._read(RunRow.of(run))
-            if recorded.result is not None:
-                return recorded
+            stored = self._read(RunRow.of(run))
+            if stored.result is not None:
+                return stored
         return None
 
-    def recorded(self, experiment_id: str) -> list[Recorded]:
+    def stored_runs(self, experiment_id: str) -> list[StoredRun]:
         """All runs of an experiment, the oldest first, failed ones too; not the study's own."""
         rows = [row for row in self.reader.runs(experiment_id) if "run_key" in row.tags]
         self._files |= {row.run_id: row.artifact_uri for row in rows}
@@ -200,7 +200,7 @@ class Store:
         """Step and value of everything that a run logged under a name; empty where there is nothing."""
         return self.reader.series(run_id, name)
 
-    def get(self, run_id: str) -> Recorded:
+    def get(self, run_id: str) -> StoredRun:
         """The run of this id.
 
         Raises:
@@ -208,7 +208,7 @@ class Store:
         """
         return self._read(self._run(run_id))
 
-    def keyed(self, beginning: str) -> list[Recorded]:
+    def keyed(self, beginning: str) -> list[StoredRun]:
         """Runs that finished and whose run_key begins so, the oldest first."""
         ids = [str(experiment.experiment_id) for experiment in self._experiments()]
         query = f"tags.run_key LIKE '{beginning}%' and attributes.status = 'FINISHED'"
@@ -232,8 +232,8 @@ class Store:
         run = self._run(run_id)
         name = RESULT
         try:
-            recorded = read_result(run, *self._of(run)).spec
-            spec = load_run(recorded.model_dump(mode="json"), f"the spec of run {run_id}")
+            stored = read_result(run, *self._of(run)).spec
+            spec = load_run(stored.model_dump(mode="json"), f"the spec of run {run_id}")
             name = WEIGHTS
             with self._artifact(run.run_id, run.artifact_uri, name) as path:
                 return spec, unpacked(spec, path.read_bytes())
@@ -264,7 +264,7 @@ class Store:
     def _artifact(self, run_id: str, address: str, name: str) -> AbstractContextManager[Path]:
         return artifact(lambda: self.client, run_id, address, name)
 
-    def _read(self, run: RunRow) -> Recorded:
+    def _read(self, run: RunRow) -> StoredRun:
         return read_run(run, *self._of(run))
 
     def _of(self, run: RunRow) -> tuple[Opened, Series]:

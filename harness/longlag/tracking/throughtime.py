@@ -93,7 +93,7 @@ def unpacked(state: Mapping[str, Any]) -> list[Curve]:
 
 
 def read(data: bytes) -> dict[str, Values]:
-    """What `Flow.write` wrote: curve's name -> norms ``[measurements, lag]``, NaN past the end of a shorter one.
+    """What `CurveHistory.write` wrote: curve -> norms ``[measurements, lag]``, NaN past the end of a shorter one.
 
     The curves come in the order in which they were measured: of each layer, what stands for its output first. Files
     of before this order was written down have those of ``h`` first.
@@ -127,7 +127,7 @@ def within(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
     return {key.removeprefix(f"{prefix}/"): value for key, value in state.items() if key.startswith(f"{prefix}/")}
 
 
-class Flow:
+class CurveHistory:
     """The curves of a run, one row a measurement.
 
     Args:
@@ -151,9 +151,9 @@ class Flow:
 
     def saved(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
-        rows = under("norms", {name: np.concatenate(kept) for name, kept in self._norms.items()})
-        rows |= under("by_lag", {name: np.concatenate(kept) for name, kept in self._by_lag.items()})
-        lengths = [[name, [len(row) for row in kept]] for name, kept in self._norms.items()]  # in this order
+        rows = under("norms", {name: np.concatenate(each) for name, each in self._norms.items()})
+        rows |= under("by_lag", {name: np.concatenate(each) for name, each in self._by_lag.items()})
+        lengths = [[name, [len(row) for row in each]] for name, each in self._norms.items()]  # in this order
         return {"updates": self.updates, "lengths": lengths, **rows, **under("last", packed(self.last))}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -198,7 +198,7 @@ class Flow:
         Parts().make(f"the picture {path.name}", draw)
 
 
-class Training(Flow):
+class TrainingCurveHistory(CurveHistory):
     """The curves of the training batches, one row a logged update: the dense map of updates and steps.
 
     When there are more than 256 rows every second one is dropped, and from then on twice as few are kept.

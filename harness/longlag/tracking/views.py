@@ -72,12 +72,12 @@ def view(metrics: set[str]) -> dict[str, Any]:
         "Size of an update over the weights": [(n, "log") for n in ordered if n.startswith("update_ratio/")],
     }
     charts: list[dict[str, Any]] = []
-    kept: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     for number, (title, wanted) in enumerate(sections.items()):
         lines = [line for line in wanted if not number or line[0] not in first]  # each chart once
         if lines:
-            kept.append(_section(f"longlag-section-{number}", title, number < OPEN))
-            charts += [_line(f"{kept[-1]['uuid']}-{i}", kept[-1]["uuid"], *line) for i, line in enumerate(lines)]
+            shown.append(_section(f"longlag-section-{number}", title, number < OPEN))
+            charts += [_line(f"{shown[-1]['uuid']}-{i}", shown[-1]["uuid"], *line) for i, line in enumerate(lines)]
     return {
         "searchFilter": FILTER,
         "orderByKey": "metrics.`score`",
@@ -105,7 +105,7 @@ def view(metrics: set[str]) -> dict[str, Any]:
         "viewMaximized": False,
         "runListHidden": False,
         "isAccordionReordered": True,  # else sections are sorted by name
-        "compareRunSections": kept,
+        "compareRunSections": shown,
         "compareRunCharts": charts,
         "groupBy": None,
         "groupsExpanded": {},

@@ -97,12 +97,12 @@ def execute(
 
 def find(request: RunRequest, config: WorkerConfig, store: Store) -> Execution | None:
     """The same run if it has finished before, made visible where this one would be recorded."""
-    recorded = store.find(request.spec.run_key)
-    if recorded is None or recorded.result is None or recorded.result.outcome not in FINAL:
+    finished = store.find(request.spec.run_key)
+    if finished is None or finished.result is None or finished.result.outcome not in FINAL:
         return None
     forget(Home(config.home).checkpoints, request.spec.run_key)
-    run_id = adopt(store, recorded, config.experiment, config.parent, dict(request.tags), request.name)
-    return Execution(recorded.result, run_id, config.experiment, trained=False)
+    run_id = adopt(store, finished, config.experiment, config.parent, dict(request.tags), request.name)
+    return Execution(finished.result, run_id, config.experiment, trained=False)
 
 
 class Scores(RunCallback):

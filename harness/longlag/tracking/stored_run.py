@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from longlag import files
 from longlag.errors import UserError
 from longlag.log import log
-from longlag.spec import RECORDED
+from longlag.spec import STORED
 from longlag.tracking.reading import RunRow
 from longlag.training import RunResult
 
@@ -29,7 +29,7 @@ Series = Callable[[str], Sequence[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
-class Recorded:
+class StoredRun:
     """A run as it stands in the store.
 
     Args:
@@ -89,13 +89,13 @@ def read_result(run: RunRow, opened: Opened, series: Series) -> RunResult:
         score = [value for _, value in series("validation/score")]
         diverged = fields["outcome"] == "diverged" or not score
         fields["validation_score"] = math.inf if diverged else score[-1]
-    result = RunResult.model_validate(fields, context=RECORDED)
+    result = RunResult.model_validate(fields, context=STORED)
     if result.run_key != run.tags["run_key"]:
         raise files.Damaged("it is the result of another run")
     return result
 
 
-def read_run(run: RunRow, opened: Opened, series: Series) -> Recorded:
+def read_run(run: RunRow, opened: Opened, series: Series) -> StoredRun:
     """A run with its result, where it has one that can be read; see `read_result`."""
     result = None
     if run.status != "RUNNING":
@@ -105,7 +105,7 @@ def read_run(run: RunRow, opened: Opened, series: Series) -> Recorded:
             pass  # the run failed before its end
         except UNUSABLE as error:
             log.warning("run %s is left out, its result cannot be read: %s", run.run_id, error, exc_info=True)
-    return Recorded(run.run_id, run.experiment_id, run.status, run.tags, result)
+    return StoredRun(run.run_id, run.experiment_id, run.status, run.tags, result)
 
 
 class Examined(NamedTuple):
