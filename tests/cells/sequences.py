@@ -32,8 +32,11 @@ def ragged_chunks_equal_the_whole(cell: Cell) -> None:
         torch.testing.assert_close(got[3], want[0], rtol=1e-9, atol=1e-9)
 
 
-def gradients_stay_finite(cell: Cell, steps: int = 2000) -> None:
-    """A loss at the end of a long sequence: every gradient, and the record of them, is finite."""
+def gradients_stay_finite(cell: Cell, steps: int = 2000, unread: tuple[str, ...] = ()) -> None:
+    """A loss at the end of a long sequence: every gradient, and the record of them, is finite.
+
+    The last state has a gradient, but for states that the output of these parameters may not depend on.
+    """
     random = torch.Generator().manual_seed(4)
     stack = Stack(cell, 2, 6, 1, random)
     x = torch.randn(steps, 2, 2, generator=random, requires_grad=True)
@@ -42,8 +45,9 @@ def gradients_stay_finite(cell: Cell, steps: int = 2000) -> None:
     outputs[-1].square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in stack.parameters())
     assert x.grad is not None and x.grad.isfinite().all()
-    for squares in record.squares.values():
-        assert squares.shape == (steps, 2) and squares.isfinite().all() and squares[-1].all()
+    for name, squares in record.squares.items():
+        assert squares.shape == (steps, 2) and squares.isfinite().all()
+        assert name in unread or squares[-1].all()
 
 
 def outputs_are_recorded(cell: Cell) -> None:

@@ -13,6 +13,7 @@ SMALL: dict[str, dict[str, object]] = {
     "tcn": {"levels": 2, "kernel_size": 3},
     "transformer": {"context": 8},
     "mamba2": {"heads": 2, "state_size": 4},
+    "mlstm": {"heads": 1, "expand": 1},
 }
 """Options in place of defaults that finite differences would take minutes for."""
 
@@ -33,6 +34,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "gla": [{"heads": 2, "half_life": 100, "gate_rank": 2}],
     "hgrn2": [{"heads": 2, "half_life": 100, "lower_bound": 0.5, "gate": True, "convolution": True}],
     "mamba2": [{"heads": 1, "state_size": 3, "convolution": False, "negative_eigenvalues": True, "half_life": 50}],
+    "mlstm": [{"heads": 2, "expand": 1, "convolution": False, "gate_cap": 2.0, "half_life": 50}],
     "deltanet": [{"heads": 2, "convolution": False, "negative_eigenvalues": True}],
     "gated-deltanet": [{"heads": 1, "half_life": 100}],
     "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],
