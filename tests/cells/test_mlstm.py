@@ -46,7 +46,8 @@ def test_the_layer_equals_its_sums_over_all_pairs_of_steps(cap):
     q, k, v = q.squeeze(-1), k.squeeze(-1), v.squeeze(-1)
     gates = torch.cat([q, k, v], -1) @ layer.gate_weights.mT + layer.gate_biases
     i, f = (gates if cap is None else cap * torch.tanh(gates / cap)).split(2, -1)
-    y = attention(*(part.unflatten(-1, (2, 8)) for part in (q, k / math.sqrt(8), v)), i, f)
+    q, k, v = (part.unflatten(-1, (2, 8)) for part in (q, k / math.sqrt(8), v))
+    y = attention(q, k, v, i, f)
     centred = y - y.mean(-1, keepdim=True)
     y = (centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()).flatten(-2) * layer.norm_weight
     want = ((y + layer.skip * c) * F.silu(z)) @ layer.down.mT
