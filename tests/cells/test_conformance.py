@@ -13,6 +13,7 @@ SMALL: dict[str, dict[str, object]] = {
     "tcn": {"levels": 2, "kernel_size": 3},
     "transformer": {"context": 8},
     "mamba2": {"heads": 2, "state_size": 4},
+    "deltaproduct": {"heads": 1},
     "mlstm": {"heads": 1, "expand": 1},
 }
 """Options in place of defaults that finite differences would take minutes for."""
@@ -37,6 +38,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "mlstm": [{"heads": 2, "expand": 1, "convolution": False, "gate_cap": 2.0, "half_life": 50}],
     "deltanet": [{"heads": 2, "convolution": False, "negative_eigenvalues": True}],
     "gated-deltanet": [{"heads": 1, "half_life": 100}],
+    "deltaproduct": [{"heads": 2, "householders": 3, "forget_gate": False, "gate": False, "convolution": False}],
     "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],
 }
 BUILT_IN = [name for name in registry.names("cell") if registry.origin("cell", name).startswith("longlag ")]

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from longlag.cells.delta import DeltaNet, DeltaOptions, GatedDeltaNet, GatedDeltaOptions
+from longlag.cells.delta import (
+    DeltaNet,
+    DeltaOptions,
+    DeltaProduct,
+    DeltaProductOptions,
+    GatedDeltaNet,
+    GatedDeltaOptions,
+)
 from longlag.cells.linear_attention import LinearAttention, LinearAttentionOptions
 from longlag.cells.parts import ShortConvolution, unit
 from longlag.cells.stack import build
@@ -71,6 +78,47 @@ def test_under_orthogonal_keys_deltanet_is_linear_attention():
     torch.testing.assert_close(delta, run_scan(other, given, {}, empty, kernel="plain"))
 
 
+def test_deltaproduct_of_one_key_a_step_is_gated_deltanet():
+    gated = GatedDeltaNet(GatedDeltaOptions(negative_eigenvalues=True)).layer(8, 8, torch.Generator().manual_seed(0))
+    one = DeltaProduct(DeltaProductOptions(householders=1)).layer(8, 8, torch.Generator().manual_seed(0))
+    x = draw(T, B, 8).float()
+    assert torch.equal(one(x)[0], gated(x)[0])
+
+
+def test_deltaproduct_is_gated_deltanet_over_as_many_steps_as_keys():
+    """Only the first of a step's keys forgets, only what follows the last one is read."""
+    m, beta, alpha = 3, 2 * torch.sigmoid(draw(3 * T, B, N)), torch.sigmoid(draw(T, B, N, 1)).squeeze(-1)
+    k, v, q = unit(draw(m * T, B, N, K), 0), draw(m * T, B, N, V), draw(T, B, N, K)
+    given = {"q": q, "alpha": alpha}
+    for j in range(m):
+        given |= {f"k{j}": k[j::m], f"v{j}": v[j::m], f"beta{j}": beta[j::m]}
+    got = run(DeltaProduct(DeltaProductOptions(householders=m)), given)
+    keep = torch.ones_like(beta)
+    keep[::m] = alpha
+    long = {"q": q.repeat_interleave(m, 0), "k": k, "v": v, "beta": beta, "alpha": keep}
+    outputs, final = run(GatedDeltaNet(), long)
+    torch.testing.assert_close(got, ({"y": outputs["y"][m - 1 :: m]}, final))
+
+
+def test_two_reflections_turn_a_matrix():
+    """Keys at an angle a with beta = 2 turn S by 2 a; one key only mirrors it."""
+    a = math.pi / 6
+    k = torch.tensor([[1.0, 0.0], [math.cos(a), math.sin(a)]], dtype=torch.float64)
+    wide = {f"k{j}": k[j].view(1, 1, 1, 2) for j in range(2)}
+    wide |= {f"v{j}": torch.zeros(1, 1, 1, 2, dtype=torch.float64) for j in range(2)}
+    wide |= {f"beta{j}": torch.full((1, 1, 1), 2.0, dtype=torch.float64) for j in range(2)}
+    cell = DeltaProduct(DeltaProductOptions(forget_gate=False))
+    S = torch.eye(2, dtype=torch.float64).view(1, 1, 2, 2)
+    _, final = run_scan(cell, {**wide, "q": k[:1].view(1, 1, 1, 2)}, {}, {"S": S}, kernel="plain")
+    c, s = math.cos(2 * a), math.sin(2 * a)
+    torch.testing.assert_close(final["S"][0, 0], torch.tensor([[c, s], [-s, c]], dtype=torch.float64))
+
+
+def test_what_sets_a_forget_gate_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="half_life has no effect without forget_gate"):
+        DeltaProductOptions(forget_gate=False, half_life=30)
+
+
 @pytest.mark.parametrize(("negative", "most"), [(False, 1.0), (True, 2.0)])
 def test_eigenvalues(negative, most):
     """beta in [0, 1]: the eigenvalue 1 - beta of a step along its key is in [0, 1]; in [0, 2]: in [-1, 1]."""
@@ -105,7 +153,7 @@ def test_a_short_convolution_is_the_one_of_torch():
     assert torch.equal(window, x[-3:].transpose(0, 1))
 
 
-@pytest.mark.parametrize("name", ["deltanet", "gated-deltanet"])
+@pytest.mark.parametrize("name", ["deltanet", "gated-deltanet", "deltaproduct"])
 def test_ragged_chunks(name):
     ragged_chunks_equal_the_whole(build(name, {"heads": 2}))
     outputs_are_recorded(build(name, {"heads": 2}))

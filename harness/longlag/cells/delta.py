@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
+from longlag.cells.initialise import refuse_unused
 from longlag.cells.parts import unit
 from longlag.cells.readout import linear
 from longlag.cells.step_sizes import DecayOptions, before_softplus
@@ -70,12 +72,15 @@ class DeltaLayer(HeadsLayer):
     cell: HeadsCell[DeltaOptions]
 
     def add_inputs(self, generator: torch.Generator | None) -> None:
-        self.write = linear(self.hidden_size, self.heads, generator, bias=False)
+        self.write = linear(self.hidden_size, self.heads * self.cell.writes, generator, bias=False)
+
+    def beta(self, u: Tensor) -> Tensor:
+        """How much is written, ``[T, B, heads * writes]``."""
+        beta = torch.sigmoid(self.write(u))
+        return 2 * beta if self.cell.options.negative_eigenvalues else beta
 
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
-        beta = torch.sigmoid(self.write(u))
-        beta = 2 * beta if self.cell.options.negative_eigenvalues else beta
-        return {"q": unit(q) / math.sqrt(q.shape[-1]), "k": unit(k), "v": v, "beta": beta}
+        return {"q": unit(q) / math.sqrt(q.shape[-1]), "k": unit(k), "v": v, "beta": self.beta(u)}
 
 
 class GatedDeltaOptions(DeltaOptions, DecayOptions):
@@ -137,6 +142,100 @@ class GatedDeltaLayer(DeltaLayer):
         with torch.no_grad():
             self.clear.bias.copy_(before_softplus(options.draw_dt(rate, generator)))
 
+    def alpha(self, u: Tensor) -> Tensor:
+        """What stays, ``[T, B, heads]``."""
+        return torch.exp(-torch.exp(self.log_rate) * F.softplus(self.clear(u)))
+
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
-        alpha = torch.exp(-torch.exp(self.log_rate) * F.softplus(self.clear(u)))
+        alpha = self.alpha(u)
         return {**super().core_inputs(u, q, k, v), "alpha": alpha}
+
+
+class DeltaProductOptions(GatedDeltaOptions):
+    negative_eigenvalues: bool = True
+    householders: int = Field(default=2, ge=1, le=16)
+    forget_gate: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.forget_gate:
+            for field in ("half_life", "dt_min", "dt_max"):
+                refuse_unused(self, field, "without forget_gate, whose bias it sets")
+        return self
+
+
+class DeltaProduct(HeadsCell[DeltaProductOptions]):
+    """DeltaProduct: Siems, Carstensen, Zela, Hutter, Pontil and Grazzi (2025), arXiv 2502.10297.
+
+    q_t, alpha_t as in `GatedDeltaNet`; k_j, v_j, beta_j as k_t, v_t, beta_t there, for j = 1 ... m
+    S   = alpha_t S_{t-1}
+    S   = S + beta_j (v_j - S k_j) k_j^T                              one after the other, j = 1 ... m
+    S_t = S;  y_t = rmsnorm(S_t q_t)                                  for each head, d_v weights
+    h_t = W_o (y_t * silu(W_g u_t))
+
+    m, ``householders``, is the number of keys a step: the matrix that S is multiplied by is a product of m generalised
+    Householder reflections. ``forget_gate=False`` leaves out alpha, as in the paper's first form;
+    ``negative_eigenvalues=False`` halves beta, and then no reflection is one.
+
+    Shapes: as `GatedDeltaNet`; W_k ``[n m d_k, H]``, W_v ``[n m d_v, H]``, W_b ``[n m, H]``. States: ``S [B, n, d_v,
+    d_k]``, ``window`` and ``h``. (1 + m) n d_k H + (2 + m) n d_v H + m n H + n H + 2 n + 4 n (d_k + m (d_k + d_v)) +
+    d_v parameters, H (I + 1) more where I differs from H; n d_v H less without ``gate``, n (H + 2) less without
+    ``forget_gate``, 4 n (d_k + m (d_k + d_v)) less without ``convolution``.
+
+    With m = 1 it is `GatedDeltaNet`. It differs from that in what a step can do to S: two reflections turn it in a
+    plane, so that one layer can follow permutations of three things, for which m = 2 and eigenvalues in [-1, 1] are
+    both needed.
+
+    Initialisation: as `GatedDeltaNet`, ``half_life`` too; without a forget gate nothing fades. Where the paper's tables
+    and the authors' code differ: m = 2 and eigenvalues in [-1, 1] are the defaults of their layer; those of the model
+    around it are 1 and [0, 1].
+    """
+
+    activate = True
+
+    @property
+    def inputs(self) -> Mapping[str, Axes]:  # type: ignore[override]
+        found: dict[str, Axes] = {"q": ("k",)}
+        for j in range(self.writes):
+            found |= {f"k{j}": ("k",), f"v{j}": ("v",), f"beta{j}": ()}
+        return {**found, "alpha": ()} if self.options.forget_gate else found
+
+    @property
+    def writes(self) -> int:
+        return self.options.householders
+
+    @property
+    def formula(self) -> str:
+        n, forgets = self.options.heads, self.options.forget_gate
+        return f"{self.around} + {n * (self.writes + forgets)}*H + {2 * n * forgets}"
+
+    def core(self, x: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
+        S = x.alpha * s.S if self.options.forget_gate else s.S
+        for j in range(self.writes):
+            k, v, beta = (getattr(x, f"{name}{j}") for name in ("k", "v", "beta"))
+            S = S + beta * (v - self.sum(S * k, "k")) * k
+        return {"S": S, "y": self.sum(S * x.q, "k")}
+
+    def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> DeltaProductLayer:
+        return DeltaProductLayer(self, input_size, hidden_size, generator)
+
+
+class DeltaProductLayer(GatedDeltaLayer):
+    """`DeltaProduct` over time."""
+
+    cell: HeadsCell[DeltaProductOptions]
+
+    def add_inputs(self, generator: torch.Generator | None) -> None:
+        if self.cell.options.forget_gate:
+            super().add_inputs(generator)
+        else:
+            DeltaLayer.add_inputs(self, generator)
+
+    def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
+        m = self.cell.writes
+        found = {"alpha": self.alpha(u)} if self.cell.options.forget_gate else {}
+        found["q"] = unit(q) / math.sqrt(q.shape[-1])
+        parts = zip(k.chunk(m, -1), v.chunk(m, -1), self.beta(u).chunk(m, -1), strict=True)
+        for j, (key, value, beta) in enumerate(parts):
+            found |= {f"k{j}": unit(key), f"v{j}": value, f"beta{j}": beta}
+        return found

@@ -54,6 +54,7 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
         activate_convolution: whether they do where there is one.
         head_norm: whether the outputs of a head are normalised.
         joint_norm: whether they are normalised together with those of the other heads.
+        writes: keys and values a step; a head has those of all writes one after the other.
     """
 
     inputs: Mapping[str, Axes] = {"q": ("k",), "k": ("k",), "v": ("v",)}
@@ -64,6 +65,10 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
     @property
     def head_norm(self) -> bool:
         return True
+
+    @property
+    def writes(self) -> int:
+        return 1
 
     def size(self, axis: str, hidden_size: int) -> int:
         """The size of an axis for a head."""
@@ -91,10 +96,14 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
     @property
     def around(self) -> str:
         """The parameters of the layer, those of the `extra` inputs left out, as an expression in I and H."""
-        keys, values = self.width("k"), self.width("v")
-        parts = [f"2*{keys}*H", f"{2 + self.options.gate}*{values}*H", "(I != H)*H*(I + 1)"]
+        keys, values, writes = self.width("k"), self.width("v"), self.writes
+        parts = [
+            f"{1 + writes}*{keys}*H",
+            f"{1 + writes + self.options.gate}*{values}*H",
+            "(I != H)*H*(I + 1)",
+        ]
         if self.options.convolution:
-            parts.append(f"4*(2*{keys} + {values})")
+            parts.append(f"4*({1 + writes}*{keys} + {writes}*{values})")
         if self.head_norm:
             parts.append(self.width("v") if self.joint_norm else self._one("v"))
         return " + ".join(parts)
@@ -118,9 +127,10 @@ class HeadsLayer(ScanLayer):
     ) -> None:
         options, sizes = cell.options, cell.sizes(hidden_size)
         keys, values = options.heads * sizes["k"], options.heads * sizes["v"]
-        carried = {"window": (WIDTH - 1, 2 * keys + values)} if options.convolution else {}
+        widths = (keys, cell.writes * keys, cell.writes * values)
+        carried = {"window": (WIDTH - 1, sum(widths))} if options.convolution else {}
         super().__init__(cell, input_size, hidden_size, options.heads, sizes, carried)
-        self.widths = (keys, keys, values)
+        self.widths = widths
         self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
         self.project = linear(hidden_size, sum(self.widths), generator, bias=False)
         self.convolution = None
