@@ -20,17 +20,19 @@ FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def install(page: str, folder: Path) -> dict[str, str]:
-    """Write the files of a page, install its package apart from everything else; the environment that sees it."""
-    files = dict(FILE.findall((ROOT / "docs" / page).read_text()))
-    assert files
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    package = folder / next(iter(files)).split("/")[0]
+def install(folder: Path, *pages: str) -> dict[str, str]:
+    """Write the files of pages, install their packages apart from everything else; the environment that sees them."""
+    packages = []
+    for page in pages:
+        files = dict(FILE.findall((ROOT / "docs" / page).read_text()))
+        assert files
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        packages.append(str(folder / next(iter(files)).split("/")[0]))
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", str(folder / "site"), str(package)], check=True, capture_output=True)
+    subprocess.run([*pip, "--target", str(folder / "site"), *packages], check=True, capture_output=True)
     return {**os.environ, "PYTHONPATH": str(folder / "site"), "LONGLAG_HOME": str(folder / "home")}
 
 
@@ -39,7 +41,7 @@ SHORT = ["--set", "training.updates=20", "--set", "training.eval_every=10", "--s
 
 @pytest.mark.slow
 def test_adding_a_cell(tmp_path: Path) -> None:
-    environment = install("adding-a-cell.md", tmp_path)
+    environment = install(tmp_path, "adding-a-cell.md")
     task = ["--set", "task.length=12", "--set", "cell.update_bias=2"]
     listed, ran, _, probed = outputs(
         [
@@ -65,7 +67,7 @@ def test_adding_a_cell(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_adding_a_matrix_cell(tmp_path: Path) -> None:
-    environment = install("adding-a-matrix-cell.md", tmp_path)
+    environment = install(tmp_path, "adding-a-matrix-cell.md")
     length = ["--set", "task.length=12"]
     ran, _, probed = outputs(
         [
@@ -83,7 +85,7 @@ def test_adding_a_matrix_cell(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_adding_a_task(tmp_path: Path) -> None:
-    environment = install("adding-a-task.md", tmp_path)
+    environment = install(tmp_path, "adding-a-task.md")
     run = ["run", "parity", "--cell", "gru", "--set", "task.length=6", *SHORT, "--json"]
     listed, shown, ran = outputs([["list", "tasks", "--json"], ["show", "parity"], run], ROOT, environment)
     assert "parity" in [row["name"] for row in json.loads(listed)]
@@ -99,9 +101,7 @@ EXTENSIONS = {"optimizer": "lion", "sampler": "neighbour", "objective": "reach",
 def extended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """What commands do where the packages of the pages on optimizers, samplers, objectives and probes are installed."""
     folder = tmp_path_factory.mktemp("extensions")
-    for kind in EXTENSIONS:
-        article = "an" if kind[0] in "o" else "a"
-        environment = install(f"adding-{article}-{kind}.md", folder)
+    environment = install(folder, *(f"adding-{'an' if kind[0] in 'o' else 'a'}-{kind}.md" for kind in EXTENSIONS))
     settings = ["task.length=8", "optimizer.betas=[0.8, 0.9]", "sampler.explore=0.4", "probe.when.dimension=[end]"]
     fields = [word for setting in settings for word in ("--set", setting)]
     search = ["--sampler", "neighbour", "--objectives", "reach", "--trials", "3", "--workers", "1"]
@@ -152,7 +152,7 @@ def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, Outcom
 
 @pytest.mark.slow
 def test_adding_a_target(tmp_path: Path) -> None:
-    environment = install("adding-a-target.md", tmp_path)
+    environment = install(tmp_path, "adding-a-target.md")
     (listed,) = outputs([["list", "targets", "--json"]], ROOT, environment)
     rows = {row["name"]: row for row in json.loads(listed)}
     assert rows["exact"]["from"] == "longlag-exact 1.0" and rows["c"]["devices"] == ["cpu"]
@@ -165,7 +165,7 @@ def test_adding_a_target(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_adding_a_launcher(tmp_path: Path) -> None:
-    environment = install("adding-a-launcher.md", tmp_path)
+    environment = install(tmp_path, "adding-a-launcher.md")
     small = ["--set", "task.length=6", *SHORT, "--workers", "2", "--executor", "{name: pinned, nice: 7}", "--json"]
     sweep = ["sweep", "adding", "--cell", "rnn,gru", "--name", "pinned", *small]
     listed, swept = outputs([["list", "executors", "--json"], sweep], ROOT, environment)

@@ -35,7 +35,8 @@ STUDY: dict[str, Any] = {
 def test_a_study_ends_with_its_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(figures, "through_time", lambda *_, **__: None)  # those of the runs take a second each
+    for picture in ("through_time", "predictions"):  # those of the runs take a second each
+        monkeypatch.setattr(figures, picture, lambda *_, **__: None)
     result = longlag.sweep(STUDY, home=tmp_path)
     store = Store.open(Home.open(tmp_path))
     rows = gather(result, store)

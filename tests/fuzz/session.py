@@ -61,7 +61,7 @@ def cut_off(home: Path) -> Iterator[None]:
         patch.setattr(execute, "study", _checked(patch, execute.study))
         patch.setattr(horizon_study, "run", _checked(patch, horizon_study.run))
         patch.setattr(cost, "of_run", lambda spec: 1.0)
-        patch.setattr(probe, "_measure", stop)
+        patch.setattr(probe, "_probed", stop)
         patch.setattr(ui, "serve", stop)
         patch.setattr(dashboard, "serve", stop)
         yield
