@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import Engine, event
 
 from longlag.tracking import connection, mlflow_private
 from tests import fault_report
@@ -33,6 +34,13 @@ TINY: dict[str, Any] = {
 }
 
 CREATE_TABLES = mlflow_private.create_tables
+
+
+@event.listens_for(Engine, "connect")
+def commits_are_not_flushed(connection: Any, record: Any) -> None:
+    """A commit that waits for the disk takes most of a small study's time; a test survives no power cut."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.hookimpl(wrapper=True)
