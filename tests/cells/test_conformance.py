@@ -14,6 +14,8 @@ SMALL: dict[str, dict[str, object]] = {
     "transformer": {"context": 8},
     "mamba2": {"heads": 2, "state_size": 4},
     "deltaproduct": {"heads": 1},
+    "rwkv6": {"heads": 1, "decay_rank": 1, "mix_rank": 1},
+    "rwkv7": {"heads": 1, "decay_rank": 1, "rate_rank": 1, "gate_rank": 2},
     "mlstm": {"heads": 1, "expand": 1},
 }
 """Options in place of defaults that finite differences would take minutes for."""
@@ -39,6 +41,8 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "deltanet": [{"heads": 2, "convolution": False, "negative_eigenvalues": True}],
     "gated-deltanet": [{"heads": 1, "half_life": 100}],
     "deltaproduct": [{"heads": 2, "householders": 3, "forget_gate": False, "gate": False, "convolution": False}],
+    "rwkv6": [{"heads": 2, "decay_rank": 1, "mix_rank": 1, "half_life": 50}],
+    "rwkv7": [{"heads": 2, "decay_rank": 1, "rate_rank": 1, "gate_rank": 1, "half_life": 50}],
     "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],
 }
 BUILT_IN = [name for name in registry.names("cell") if registry.origin("cell", name).startswith("longlag ")]

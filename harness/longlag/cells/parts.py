@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.padding import front, newest, spread
+from longlag.cells.padding import front, hold, newest, spread
 from longlag.kernels import State
 
 
@@ -103,3 +103,9 @@ def convolve(part: ShortConvolution | None, x: Tensor, state: State, mask: Tenso
         return x, {}
     y, window = part(x if mask is None else x * mask.unsqueeze(-1), state["window"], mask)
     return y, {"window": window}
+
+
+def step_before(x: Tensor, last: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """``x [T, B, C]`` of the existing step before each, ``last [B, C]`` before the first; and the next `last`."""
+    held = hold(x, mask, last)
+    return torch.cat([last.unsqueeze(0), held[:-1]]), held[-1]
