@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from longlag.cells import Cell, Stack, StateGradients
+from longlag.cells.parts import ShortConvolution
 from longlag.testing.stacks import flat
 
 
@@ -61,3 +64,13 @@ def outputs_are_recorded(cell: Cell) -> None:
     outputs, _ = stack(x, None, mask, [record])
     (outputs * weight).sum().backward()
     torch.testing.assert_close(record.squares["h"], weight.square().sum(-1))
+
+
+def convolved(part: ShortConvolution | None, x: Tensor) -> Tensor:
+    """A short convolution with a bias and SiLU from its weights, from zeros before the first step."""
+    assert part is not None and part.bias is not None
+    padded = F.pad(x, (0, 0, 0, 0, 3, 0))
+    y = part.bias.expand_as(x)
+    for j, weight in enumerate(part.weight):
+        y = y + weight * padded[3 - j : 3 - j + len(x)]
+    return F.silu(y)

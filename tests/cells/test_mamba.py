@@ -12,7 +12,7 @@ from longlag.cells.linear_attention import GLA
 from longlag.cells.mamba import Mamba2, Mamba2Options
 from longlag.cells.stack import build
 from longlag.kernels import run_scan
-from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
+from tests.cells.sequences import convolved, gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 T, B, H, N = 9, 2, 6, 3
 
@@ -25,11 +25,6 @@ def layer_of(cell, hidden=H):
     layer = cell.layer(hidden, hidden, torch.Generator().manual_seed(0)).double()
     layer.kernel = "plain"
     return layer
-
-
-def convolved(part, x):
-    padded = F.pad(x, (0, 0, 0, 0, 3, 0))
-    return F.silu(sum(part.weight[j] * padded[3 - j : 3 - j + T] for j in range(4)) + part.bias)
 
 
 @pytest.mark.parametrize("negative", [False, True])

@@ -11,18 +11,13 @@ from torch.nn import functional as F
 from longlag.cells.mlstm import MLSTM, MLSTMOptions
 from longlag.cells.stack import build
 from longlag.kernels import run_scan
-from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
+from tests.cells.sequences import convolved, gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
 T, B, H = 9, 2, 6
 
 
 def draw(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
-
-
-def convolved(part, x):
-    padded = F.pad(x, (0, 0, 0, 0, 3, 0))
-    return F.silu(sum(part.weight[j] * padded[3 - j : 3 - j + T] for j in range(4)) + part.bias)
 
 
 def attention(q, k, v, i, f):
