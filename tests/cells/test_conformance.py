@@ -18,6 +18,7 @@ SMALL: dict[str, dict[str, object]] = {
     "rwkv7": {"heads": 1, "decay_rank": 1, "rate_rank": 1, "gate_rank": 2},
     "longhorn": {"state_size": 3},
     "mamba3": {"heads": 2, "state_size": 4},
+    "mesanet": {"heads": 2},
     "mlstm": {"heads": 1, "expand": 1},
 }
 """Options in place of defaults that finite differences would take minutes for."""
@@ -47,6 +48,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "rwkv7": [{"heads": 2, "decay_rank": 1, "rate_rank": 1, "gate_rank": 1, "half_life": 50}],
     "longhorn": [{"state_size": 2, "expand": 1.5, "dt_rank": 2, "convolution": False, "half_life": 50}],
     "mamba3": [{"heads": 1, "state_size": 3, "rotation": 0.0, "norm": True, "half_life": 50}],
+    "mesanet": [{"heads": 1, "convolution": False, "gate": True, "half_life": 50}],
     "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],
 }
 BUILT_IN = [name for name in registry.names("cell") if registry.origin("cell", name).startswith("longlag ")]

@@ -50,6 +50,7 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
 
     Attributes:
         inputs: ``q``, ``k`` and ``v`` with these axes, and what a core reads besides.
+        convolve_values: whether v has a convolution, and SiLU, where q and k have.
         activate: whether q, k and v go through SiLU where there is no convolution.
         activate_convolution: whether they do where there is one.
         head_norm: whether the outputs of a head are normalised.
@@ -58,6 +59,7 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
     """
 
     inputs: Mapping[str, Axes] = {"q": ("k",), "k": ("k",), "v": ("v",)}
+    convolve_values: ClassVar[bool] = True
     activate: ClassVar[bool] = False
     activate_convolution: ClassVar[bool] = True
     joint_norm: ClassVar[bool] = False
@@ -103,7 +105,7 @@ class HeadsCell(ScanCell[HeadsOptionsT_co]):
             "(I != H)*H*(I + 1)",
         ]
         if self.options.convolution:
-            parts.append(f"4*({1 + writes}*{keys} + {writes}*{values})")
+            parts.append(f"4*({1 + writes}*{keys} + {writes * self.convolve_values}*{values})")
         if self.head_norm:
             parts.append(self.width("v") if self.joint_norm else self._one("v"))
         return " + ".join(parts)
@@ -128,14 +130,15 @@ class HeadsLayer(ScanLayer):
         options, sizes = cell.options, cell.sizes(hidden_size)
         keys, values = options.heads * sizes["k"], options.heads * sizes["v"]
         widths = (keys, cell.writes * keys, cell.writes * values)
-        carried = {"window": (WIDTH - 1, sum(widths))} if options.convolution else {}
+        mixed = sum(widths) if cell.convolve_values else sum(widths[:2])
+        carried = {"window": (WIDTH - 1, mixed)} if options.convolution else {}
         super().__init__(cell, input_size, hidden_size, options.heads, sizes, carried)
-        self.widths = widths
+        self.widths, self.mixed = widths, mixed
         self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
         self.project = linear(hidden_size, sum(self.widths), generator, bias=False)
         self.convolution = None
         if options.convolution:
-            self.convolution = ShortConvolution(sum(self.widths), generator, silu=cell.activate_convolution)
+            self.convolution = ShortConvolution(self.mixed, generator, silu=cell.activate_convolution)
         self.add_inputs(generator)
         self.norm = RMSNorm(values if cell.joint_norm else sizes["v"]) if cell.head_norm else None
         self.gate = linear(hidden_size, values, generator, bias=False) if options.gate else None
@@ -166,9 +169,11 @@ class HeadsLayer(ScanLayer):
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
-        packed, carried = convolve(self.convolution, self.project(u), state, mask)
+        packed = self.project(u)
+        mixed, carried = convolve(self.convolution, packed[..., : self.mixed], state, mask)
         if self.convolution is None and self.cell.activate:
-            packed = F.silu(packed)
+            mixed = F.silu(mixed)
+        packed = mixed if self.mixed == packed.shape[-1] else torch.cat([mixed, packed[..., self.mixed :]], -1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in packed.split(self.widths, -1))
         inputs = self.core_inputs(u, q, k, v)
         outputs, final = self.scan(inputs, self.core_parameters(), state, mask, record)
