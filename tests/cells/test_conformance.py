@@ -34,7 +34,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "rg-lru": [{"width": 6, "blocks": 2, "convolution": False, "gate": False, "half_life": 20}],
     "lru": [{"mix": "none", "state_size": 4}],
     "s4d": [{"state_size": 4}],
-    "selective": [{"state_size": 2}, {"state_size": 3, "dt_rank": 2, "mix": "glu"}],
+    "selective": [{"state_size": 2}, {"state_size": 3, "dt_rank": 2, "mix": "glu", "negative_eigenvalues": True}],
     "linear-attention": [{"feature": "identity", "normaliser": False, "gate": True, "convolution": True}],
     "retnet": [{"heads": 1, "half_life": 100}],
     "gla": [{"heads": 2, "half_life": 100, "gate_rank": 2}],

@@ -144,7 +144,8 @@ def test_jacobian_of_a_linear_network_is_its_matrix() -> None:
 def test_spectral_radius_of_a_diagonal_recurrence_is_its_slowest_eigenvalue(name: str) -> None:
     """The output, which is part of the state, adds eigenvalues of 0."""
     stack = seeded(name)
-    units = stack.layers[0].scan.weights().units
+    own: Any = stack.layers[0]
+    units = own.core_parameters() if name == "s4d" else own.scan.weights().units
     re, im = (units[key].detach().numpy() for key in units if key.startswith(("lambda", "a_")))
     np.testing.assert_allclose(jacobian.spectrum(captured(stack)).radius, np.hypot(re, im).max(), rtol=RTOL)
 

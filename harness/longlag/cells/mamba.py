@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.initialise import half_lives, retained
 from longlag.cells.parts import WIDTH, RMSNorm, Share, ShortConvolution, convolve
 from longlag.cells.readout import linear, uniform
 from longlag.cells.scan import ScanCell, ScanLayer
@@ -99,19 +98,11 @@ class Mamba2Layer(ScanLayer):
         self.convolution = ShortConvolution(mixed, generator, bias=True) if options.convolution else None
         rate = uniform((n,), 1, 16, generator)
         self.log_rate = nn.Parameter(rate.log())
-        self.dt_bias = nn.Parameter(before_softplus(self.draw_dt(rate, generator)))
+        dt = options.draw_dt(rate, generator, options.negative_eigenvalues)
+        self.dt_bias = nn.Parameter(before_softplus(dt))
         self.d = nn.Parameter(torch.ones(n))
         self.norm = RMSNorm(wide)
         self.out = linear(wide, hidden_size, generator, bias=False)
-
-    def draw_dt(self, rate: Tensor, generator: torch.Generator | None) -> Tensor:
-        """The step size of each head at first, from the rates at which the heads decay."""
-        options = self.cell.options
-        dt = options.draw_dt(rate, generator)
-        if options.half_life is not None and options.negative_eigenvalues:
-            kept = retained(half_lives(options.half_life, options.half_life / 100, self.heads))
-            return -(((1 + kept) / 2).log() / rate).float()
-        return dt
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)

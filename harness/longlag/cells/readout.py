@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.base import GatedLayer, Layer
+from longlag.cells.base import Layer
 from longlag.cells.padding import Prefix, existing_steps, hold, record_outputs, silence
-from longlag.kernels import State, StateGradients, unroll
+from longlag.kernels import State, StateGradients
 
 Mix = Literal["none", "gelu", "glu"]
 
@@ -53,44 +52,6 @@ class Mixing(nn.Module):
             return y
         y = F.gelu(y)
         return y if self.out is None else F.glu(self.out(y), -1)
-
-
-class Only(StateGradients):
-    """`record` as seen by a kernel whose cell has more states than the layer: it keeps those of `names`."""
-
-    def __init__(self, record: StateGradients, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.record, self.names = record, names
-
-    def allocate(self, states: tuple[str, ...], steps: int, batch: int) -> None:
-        self.record.allocate(self.names, steps, batch)
-        super().allocate(tuple(name for name in states if name not in self.names), steps, batch)
-
-    def of(self, state: str) -> Tensor:
-        return self.record.of(state) if state in self.names else super().of(state)
-
-
-def scan(
-    layer: GatedLayer,
-    x: Tensor,
-    state: State,
-    mask: Tensor | None,
-    record: StateGradients | None,
-    units: Mapping[str, Tensor],
-) -> tuple[Tensor, State]:
-    """Run a linear recurrence into which the read-out is fused: its outputs over time and its final state.
-
-    Args:
-        layer: the recurrence.
-        x: inputs ``[T, B, I]``.
-        state: the initial state.
-        mask: ``[T, B]``.
-        record: filled in the backward pass.
-        units: per-unit parameters that the recurrence has besides its own weights (a read-out's).
-    """
-    weights = layer.weights()
-    weights = weights._replace(units={**weights.units, **units})
-    return unroll(layer.cell, weights, x, state, mask, record, layer.kernel, layer.checkpoint_steps)
 
 
 class ReadoutLayer(Layer):

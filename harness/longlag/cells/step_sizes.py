@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from longlag.cells.initialise import half_lives
+from longlag.cells.initialise import half_lives, retained
 from longlag.cells.readout import uniform
 from longlag.options import Options
 
@@ -30,24 +30,44 @@ class StepOptions(Options):
 
 
 class DecayOptions(StepOptions):
-    """Of heads that keep exp(-rate dt) of what they hold at every step."""
+    """Of units that keep exp(-rate dt) of what they hold at every step."""
 
     half_life: float | None = Field(default=None, gt=0)
 
-    def draw_dt(self, rate: Tensor, generator: torch.Generator | None) -> Tensor:
-        """The step size of each head: drawn, or for half-lives from a hundredth of ``half_life`` up to it.
+    def draw_dt(self, rate: Tensor, generator: torch.Generator | None, negative: bool = False) -> Tensor:
+        """The step size of each unit: drawn, or for half-lives from a hundredth of ``half_life`` up to it.
 
         Args:
-            rate: of each head; what it keeps halves in log 2 / (rate dt) steps.
+            rate: of each unit; what it keeps halves in log 2 / (rate dt) steps.
             generator: where the numbers come from.
+            negative: whether twice what is kept, less 1, is kept in its place.
         """
-        heads = len(rate)
-        dt = self.draw_log_dt(heads, generator).exp().clamp(min=1e-4)
-        if self.half_life is None:
-            return dt
-        return (math.log(2) / (rate * half_lives(self.half_life, self.half_life / 100, heads))).float()
+        dt = self.draw_log_dt(len(rate), generator).exp().clamp(min=1e-4)
+        return dt if self.half_life is None else self.halving(rate, negative)
+
+    def halving(self, rate: Tensor, negative: bool = False) -> Tensor:
+        """The step sizes for half-lives from a hundredth of ``half_life`` up to it; arguments as of `draw_dt`."""
+        assert self.half_life is not None
+        lives = half_lives(self.half_life, self.half_life / 100, len(rate))
+        if negative:
+            return -(((1 + retained(lives)) / 2).log() / rate).float()
+        return (math.log(2) / (rate * lives)).float()
 
 
 def before_softplus(values: Tensor) -> Tensor:
     """Of what softplus makes `values`."""
     return values + torch.log(-torch.expm1(-values))
+
+
+def zero_order_hold(log_dt: Tensor, log_a: Tensor, a_im: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Real and imaginary parts of exp(dt A) and (exp(dt A) - 1) / A, A = -exp(log_a) + i a_im; float32 or wider."""
+    wide = torch.promote_types(log_dt.dtype, torch.float32)  # a phase in bfloat16 is no phase
+    log_dt, log_a, a_im = (tensor.to(wide) for tensor in (log_dt, log_a, a_im))
+    dt, a_re = torch.exp(log_dt), -torch.exp(log_a)
+    size, phase = dt * a_re, dt * a_im
+    # exp(dt A) - 1 without cancellation at small dt
+    minus_1 = torch.expm1(size) * torch.cos(phase) - 2 * torch.sin(phase / 2).square()
+    rotated = torch.exp(size) * torch.sin(phase)
+    square = a_re.square() + a_im.square()
+    hold_re, hold_im = (minus_1 * a_re + rotated * a_im) / square, (rotated * a_re - minus_1 * a_im) / square
+    return minus_1 + 1, rotated, hold_re, hold_im

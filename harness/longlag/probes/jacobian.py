@@ -43,11 +43,13 @@ class Spectrum:
 
 
 def flat(state: State) -> Tensor:
-    return torch.cat(list(state.values()), -1)
+    """All numbers of a state side by side, ``[B, n]``; states may be vectors of vectors or matrices."""
+    return torch.cat([value.flatten(1) for value in state.values()], -1)
 
 
 def unflat(values: Tensor, like: State) -> State:
-    return dict(zip(like, values.split([v.shape[-1] for v in like.values()], -1), strict=True))
+    parts = values.split([value[0].numel() for value in like.values()], -1)
+    return {name: part.unflatten(-1, like[name].shape[1:]) for name, part in zip(like, parts, strict=True)}
 
 
 def back(step: Step, x_t: Tensor, state: State, vectors: Tensor) -> Tensor:

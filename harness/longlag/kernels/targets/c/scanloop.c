@@ -16,9 +16,23 @@
 /* Numbers of one head's tensor of a kind */
 static long numbers(const Call *c, int kind) { return (HAS_LANES(kind) ? c->V : 1) * (HAS_ROW(kind) ? c->K : 1); }
 
+/* Vectors of lanes in a part. A parameter that is a tile is read, and its gradient added to, at every step: then as
+   many as leave all tiles that a step back touches in a first cache of 32 kB. */
+static int widest(const Call *c) {
+    long tiles = 0;
+    for (int i = 0; i < N_P; i++) tiles += 2 * (p_kind[i] == 3);
+    if (!tiles) return WIDEST;
+    tiles += N_SAVED_TILES + N_TILES;
+    for (int i = 0; i < N_X; i++) tiles += 2 * (x_kind[i] == 3);
+    for (int s = 0; s < N_S; s++) tiles += 3 * (s_kind[s] == 3);
+    int width = WIDEST;
+    while (width > 1 && tiles * c->K * width * VECTOR_BYTES > 1 << 15) width /= 2;
+    return width;
+}
+
 /* Numbers of a part of it, in the work space */
 static long part_numbers(const Call *c, int kind) {
-    return ROUND((HAS_LANES(kind) ? WIDEST * LANES : 1) * (HAS_ROW(kind) ? c->K : 1));
+    return ROUND((HAS_LANES(kind) ? widest(c) * LANES : 1) * (HAS_ROW(kind) ? c->K : 1));
 }
 
 /* A part of the first axis: `width` vectors of lanes from v0 on, of which the last has `rest` lanes */
@@ -28,13 +42,14 @@ typedef struct {
 } Part;
 
 static long count_parts(const Call *c) {
-    const long whole = WIDEST * LANES, left = (c->V % whole + LANES - 1) / LANES;
+    const long whole = widest(c) * LANES, left = (c->V % whole + LANES - 1) / LANES;
     return c->V / whole + (left == 3) + (left > 0); /* three vectors are two and one */
 }
 
 static Part part_of(const Call *c, long number) {
-    const long whole = WIDEST * LANES, full = c->V / whole;
-    Part part = {.v0 = (number < full ? number : full) * whole, .width = WIDEST};
+    const int most = widest(c);
+    const long whole = most * LANES, full = c->V / whole;
+    Part part = {.v0 = (number < full ? number : full) * whole, .width = most};
     if (number >= full) {
         const long left = (c->V - part.v0 + LANES - 1) / LANES;
         part.width = left == 1 ? 1 : left == 4 ? 4 : 2;
@@ -416,7 +431,7 @@ static void backward_chunk(Work *w, Step *st, long t0, long t1) {
 
 static int backward_slice(const Call *c, long slice, long b0, long nb) {
     Work w = {.c = c, .parts = count_parts(c), .stride = part_numbers(c, 3)};
-    w.block = block_of(c, w.offset), w.saved = (N_SAVED_LANES + N_SAVED_TILES * c->K) * WIDEST * LANES;
+    w.block = block_of(c, w.offset), w.saved = (N_SAVED_LANES + N_SAVED_TILES * c->K) * widest(c) * LANES;
     const long doubles = sizeof(double) / sizeof(real);
     const long counts[] = {
         w.parts * N_P * w.stride,
