@@ -32,13 +32,13 @@ demo: $(RUN) ## install, then run the quick-start study (at most five minutes)
 	$(BIN)/longlag sweep quickstart --workers auto
 
 test: $(TEST) ## install with what the tests need, then run all but the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 slow-test: $(TEST) ## the slow ones but faults: several workers, servers, browsers, second compilers, the guides' packages
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not fault" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not fault" $(PYTEST_ARGS)
 
 fault-test: $(TEST) ## killed processes, damaged files, full disks, set clocks, lost servers; ends with one line for each
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m fault $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m fault $(PYTEST_ARGS)
 
 fuzz: $(TEST) ## thousands of odd specs, options and files; all are refused in one sentence (CASES=n for others)
 	LONGLAG_FUZZ=$(CASES) $(BIN)/python -m pytest -s tests/fuzz $(PYTEST_ARGS)

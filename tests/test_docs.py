@@ -117,7 +117,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     return dict(zip(commands, outcomes, strict=True))
 
 
-@pytest.mark.xdist_group("extensions")  # one process installs what these tests share
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXTENSIONS)
 def test_an_extension_is_listed_with_where_it_comes_from(kind: str, extended: dict[str, Outcome]) -> None:
     rows = {row["name"]: row for row in json.loads(extended[kind].out)}
@@ -125,7 +125,7 @@ def test_an_extension_is_listed_with_where_it_comes_from(kind: str, extended: di
     assert row["from"] == f"longlag-{EXTENSIONS[kind]} 1.0" and row["about"] and "error" not in row
 
 
-@pytest.mark.xdist_group("extensions")
+@pytest.mark.slow
 def test_a_study_with_an_optimizer_sampler_objective_and_probe_of_third_parties(extended: dict[str, Outcome]) -> None:
     found = json.loads(extended["sweep"].out)
     assert found["spec"]["sampler"] == {"name": "neighbour", "seed": 0, "explore": 0.4}
@@ -138,7 +138,7 @@ def test_a_study_with_an_optimizer_sampler_objective_and_probe_of_third_parties(
         assert trial["objective"] == run["gradient"]["final_horizon"]
 
 
-@pytest.mark.xdist_group("extensions")
+@pytest.mark.slow
 def test_the_schema_and_the_refusals_know_them(extended: dict[str, Outcome]) -> None:
     schema = json.loads(extended["schema"].out)["$defs"]
     assert "lion" in schema["OptimizerSpec"]["oneOf"][0]["enum"] and "dimension" in schema["WhenSpec"]["properties"]
@@ -147,7 +147,7 @@ def test_the_schema_and_the_refusals_know_them(extended: dict[str, Outcome]) -> 
     assert wrong.code == 2 and "no field 'beta'; did you mean 'betas'?" in wrong.err
 
 
-@pytest.mark.xdist_group("extensions")
+@pytest.mark.slow
 def test_the_numbers_of_a_probe_are_recorded_by_layer(extended: dict[str, Outcome]) -> None:
     (values,) = json.loads(extended["probed"].out)["rows"][0]["dynamics"]
     assert {"dimension/layer1/h", "dimension/layer1/c", "lyapunov/layer1/exponent_1"} <= values.keys()

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("broken plugins")  # one process makes what its tests share
-
 MODULES = {
     "absent": "import a_package_that_nobody_has",
     "raises": "raise RuntimeError('no licence\\nfound')",

@@ -29,7 +29,7 @@ from tests.damage import DAMAGES, damage
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("damaged files")]  # its fixture takes seconds
+pytestmark = pytest.mark.fault
 
 
 @pytest.fixture(scope="module")

@@ -30,11 +30,12 @@ def finding(tmp_path, body):
 @pytest.mark.parametrize(
     ("body", "state", "words"),
     [
-        ('exec gcc "$@"', "ok", "an LSTM was built and run"),
-        (
+        pytest.param('exec gcc "$@"', "ok", "an LSTM was built and run", marks=pytest.mark.slow),
+        pytest.param(
             '[ "$1" = --version ] && echo "shy 1.0" && exit; echo "I would rather not" >&2; exit 1',
             "wrong",
             "rather not",
+            marks=pytest.mark.slow,
         ),
         ('[ -f cell.c ] && sed -i "s/= ll_tanh(/= ll_exp(/" cell.c; exec gcc "$@"', "wrong", "gives wrong numbers"),
     ],

@@ -14,8 +14,6 @@ import pytest
 from tests.commands import Outcome
 from tests.commands import run as commands_run
 
-pytestmark = pytest.mark.xdist_group("missing packages")  # one process makes what its tests share
-
 OPTIONAL = (
     *("espeakng_loader", "soundfile", "tokenizers", "sktime", "statsmodels", "music21"),
     *("cmaes", "distributed", "psycopg", "optuna_dashboard", "onnx", "onnxruntime"),

@@ -20,8 +20,6 @@ from longlag.cells.elman import RNN
 from longlag.registry import raised_by
 from longlag.study.callback import StudyCallback
 
-pytestmark = pytest.mark.xdist_group("odd plugins")  # one process makes what its tests share
-
 PATIENCE = 600  # seconds; the machine may be busy
 
 HOOKS = '''

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("plugins")  # one process makes what its tests share
-
 CELL = '''
 """A cell whose every unit keeps a share of its own of its last value."""
 

@@ -23,8 +23,6 @@ from longlag.tracking.reading import SqliteReader
 from tests.cli.conftest import Longlag
 from tests.conftest import TINY
 
-pytestmark = pytest.mark.xdist_group("report many")  # one process makes what its tests share
-
 MORE = 40
 CURVES = {"log_every": 2, "batch_size": 4}
 

@@ -22,8 +22,6 @@ import pytest
 from tests.fuzz.cases import Case, case, commands
 from tests.fuzz.session import PATIENCE, cut_off, home, wrong
 
-pytestmark = pytest.mark.xdist_group("fuzz")  # one process makes what its tests share
-
 SEED = int(os.environ.get("LONGLAG_FUZZ_SEED", random.randrange(10**6)))
 CASES = int(os.environ.get("LONGLAG_FUZZ", "0"))
 FIXED, FEW, CHUNKS = 14, 200, 4

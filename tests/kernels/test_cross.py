@@ -204,6 +204,7 @@ def by_the_driver(cell, program, folder, layer, x, states, mask, by_outputs, by_
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", KINDS)
 @pytest.mark.parametrize(("name", "inputs"), [("lstm", 3), ("mutated", 17)])
 def test_a_cell_on_arm_equals_the_plain_loop_here(tmp_path, name, inputs, real):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -12,8 +14,9 @@ import torch
 from longlag.spec import load_run
 from longlag.training import environment as environments
 from longlag.training import train
-from longlag.training.checkpoint import Checkpoints
+from longlag.training.checkpoint import Checkpoint, Checkpoints
 from longlag.training.environment import environment, numerics
+from longlag.training.resume import Resumable, fits
 from tests.training.test_checkpoint import Dies, Killed
 from tests.training.test_loop import TINY, Notes, numbers
 
@@ -51,6 +54,15 @@ def test_everything_that_a_runs_bits_depend_on_is_recorded_with_it() -> None:
 
 
 @pytest.mark.parametrize("key", [*DECIDING, "a tag of another target"])
+def test_whatever_decides_bits_decides_whether_a_checkpoint_is_continued(key: str) -> None:
+    spec, here = load_run(TINY), environment("compiled", torch.device("cpu"))
+    run = cast(Resumable, SimpleNamespace(spec=spec, environment=here))
+    for harmless, other in ((True, {"cores": "another"}), (False, {key: "another"})):
+        body = {"run_key": spec.run_key, "environment": {**here, **other}}
+        assert fits(run, Checkpoint(3, body, {})) == harmless
+
+
+@pytest.mark.parametrize("key", ["flags", "a tag of another target"])
 def test_a_checkpoint_of_another_environment_is_not_continued_and_a_line_says_why(
     key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
