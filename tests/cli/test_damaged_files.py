@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from longlag.training import train
 from longlag.training.checkpoint import Checkpoint, Checkpoints
 from longlag.training.trained import load
 from longlag.training.weights import packed
-from tests.cli.conftest import Longlag
+from tests.cli.conftest import Done, Longlag
 from tests.conftest import TINY
 from tests.damage import DAMAGES, damage
 
@@ -138,6 +139,33 @@ def test_a_report_from_changed_measurements_is_refused_in_a_sentence(
     sentence = f"error: x.json holds no measurements of a {kind} study as longlag wrote them: its checksum differs"
     assert (done.code, done.err.strip()) == (2, sentence)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_damaged_database_is_one_sentence_and_costs_no_run(
+    longlag: Longlag, tiny_options: list[str], tmp_path: Path
+) -> None:
+    def sweep(home: Path, *options: str) -> Done:
+        return longlag("sweep", "adding", "--cell", "rnn", "--name", "s", "--home", str(home), *tiny_options, *options)
+
+    before = sweep(tmp_path / "home", "--json")
+    assert before.code == 0, before.err
+    for name, change in {"mlflow.db": "cut off", "optuna.db": "foreign"}.items():
+        home = tmp_path / name.replace(".", "-")  # this process keeps open the databases that it has used
+        shutil.copytree(tmp_path / "home", home, ignore=shutil.ignore_patterns(f"{name}?*"))
+        damage(home / name, change)
+        for done in (sweep(home), longlag("report", "s", "--home", str(home))):
+            assert done.code == 2 and done.err.count("error: ") == 1 and "Traceback" not in done.err
+            assert f"{name} cannot be used" in done.err and "restore it from a backup, or move it away" in done.err
+        found = json.loads(longlag("doctor", "--home", str(home), "--json").out)
+        assert "wrong" in [line["state"] for line in found if line["what"] == name]
+        again = shutil.copytree(home, tmp_path / f"{home.name}-again", ignore=shutil.ignore_patterns(f"{name}*"))
+        after = sweep(again, "--json")
+        assert after.code == 0, after.err
+        assert runs(after) == runs(before), "the run was read from its files, not trained again"
+
+
+def runs(done: Done) -> list[dict[str, Any]]:
+    return [run for trial in json.loads(done.out)["trials"] for run in trial["runs"]]
 
 
 def test_the_doctor_names_every_damaged_file_and_repairs_what_can_be(

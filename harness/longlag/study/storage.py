@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 from longlag import locks, reading
 from longlag.errors import UserError, clipped, quoted, shortened
 from longlag.packages import PSYCOPG
+from longlag.tracking.connection import remedy
 from longlag.workspace import Workspace
 
 HEARTBEAT = 60
@@ -126,7 +127,9 @@ def connect(url: str) -> Storage:
             storage = Storage(url, arguments | _pool(url), heartbeat_interval=HEARTBEAT)
     except (SQLAlchemyError, RuntimeError, ValueError) as error:  # RuntimeError: the tables are of another Optuna
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[-1]
-        raise UserError(f"the study storage {clipped(url)} cannot be used: {shortened(reason)}") from error
+        raise UserError(
+            f"the study storage {clipped(url)} cannot be used: {shortened(reason)}{remedy(reason)}"
+        ) from error
     storage.beat(HEARTBEAT)
     return storage
 

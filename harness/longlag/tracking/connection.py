@@ -246,4 +246,14 @@ def _keep_in_wal(file: Path, meant: Path) -> None:
         with closing(sqlite3.connect(file, timeout=20)) as database:
             database.execute("PRAGMA journal_mode=WAL")
     except sqlite3.Error as error:
-        raise UserError(f"{meant} cannot be used as MLflow's database: {error}") from error
+        raise UserError(f"{meant} cannot be used as MLflow's database: {error}{remedy(error)}") from error
+
+
+def remedy(error: object) -> str:
+    """What to do about a file that SQLite cannot read as a database; empty for any other error."""
+    if not re.search("malformed|is not a database", str(error)):
+        return ""
+    return (
+        "; restore it from a backup, or move it away: the same command makes a new one and takes the runs from their "
+        "files in the home"
+    )
