@@ -14,7 +14,7 @@ from longlag.cells.base import Layer
 from longlag.cells.padding import Prefix, existing_steps, hold, record_outputs, silence
 from longlag.kernels import State, StateGradients
 
-Mix = Literal["none", "gelu", "glu"]
+Mix = Literal["none", "gelu", "glu", "half-glu"]
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator | None, bias: bool = True) -> nn.Linear:
@@ -35,23 +35,27 @@ def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Ge
 class Mixing(nn.Module):
     """After the recurrence, step by step on ``y [..., H]``: nothing, GELU, or GELU and a gated linear unit.
 
-    glu:  v = gelu(y),  out = (W_1 v + b_1) * sigmoid(W_2 v + b_2),  2 H (H + 1) parameters
+    glu:       v = gelu(y),  out = (W_1 v + b_1) * sigmoid(W_2 v + b_2),  2 H (H + 1) parameters
+    half-glu:  v = gelu(y),  out = v * sigmoid(W v + b),  H (H + 1) parameters
     """
 
     def __init__(self, kind: Mix, size: int, generator: torch.Generator | None) -> None:
         super().__init__()
         self.kind = kind
-        self.out = linear(size, 2 * size, generator) if kind == "glu" else None
+        wide = {"glu": 2 * size, "half-glu": size}.get(kind)
+        self.out = None if wide is None else linear(size, wide, generator)
 
     @staticmethod
     def formula(kind: Mix) -> str:
-        return "2*H*(H + 1)" if kind == "glu" else "0"
+        return {"glu": "2*H*(H + 1)", "half-glu": "H*(H + 1)"}.get(kind, "0")
 
     def forward(self, y: Tensor) -> Tensor:
         if self.kind == "none":
             return y
         y = F.gelu(y)
-        return y if self.out is None else F.glu(self.out(y), -1)
+        if self.out is None:
+            return y
+        return y * torch.sigmoid(self.out(y)) if self.kind == "half-glu" else F.glu(self.out(y), -1)
 
 
 class ReadoutLayer(Layer):

@@ -92,7 +92,7 @@ class S4DLayer(ScanLayer):
 
     def core_parameters(self) -> State:
         """What the core reads at every step, computed once."""
-        a_re, a_im, hold_re, hold_im = zero_order_hold(self.log_dt.unsqueeze(1), self.log_a, self.a_im)
+        a_re, a_im, hold_re, hold_im = zero_order_hold(self.log_dt.unsqueeze(1), -torch.exp(self.log_a), self.a_im)
         c_re, c_im = (2 * self.c).to(hold_re.dtype).unbind(0)
         values = {
             "a_re": a_re,

@@ -59,11 +59,11 @@ def before_softplus(values: Tensor) -> Tensor:
     return values + torch.log(-torch.expm1(-values))
 
 
-def zero_order_hold(log_dt: Tensor, log_a: Tensor, a_im: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Real and imaginary parts of exp(dt A) and (exp(dt A) - 1) / A, A = -exp(log_a) + i a_im; float32 or wider."""
+def zero_order_hold(log_dt: Tensor, a_re: Tensor, a_im: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Real and imaginary parts of exp(dt A) and (exp(dt A) - 1) / A, in float32 or wider."""
     wide = torch.promote_types(log_dt.dtype, torch.float32)  # a phase in bfloat16 is no phase
-    log_dt, log_a, a_im = (tensor.to(wide) for tensor in (log_dt, log_a, a_im))
-    dt, a_re = torch.exp(log_dt), -torch.exp(log_a)
+    log_dt, a_re, a_im = (tensor.to(wide) for tensor in (log_dt, a_re, a_im))
+    dt = torch.exp(log_dt)
     size, phase = dt * a_re, dt * a_im
     # exp(dt A) - 1 without cancellation at small dt
     minus_1 = torch.expm1(size) * torch.cos(phase) - 2 * torch.sin(phase / 2).square()
