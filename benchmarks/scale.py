@@ -1,58 +1,61 @@
 """How many workers one study feeds: ``python -m benchmarks.scale``.
 
-Workers are simulated: they sleep in place of training, and everything else is real. One driver runs `longlag.sweep`
-with up to 500 worker slots on SQLite and on a PostgreSQL server of loopback. Optuna proposes and stores every trial.
-Recorder processes find, claim and record every run in MLflow, as workers do. With sleeps of 0 s driver and stores are
-always busy: the trials a second that are then sustained are the ceiling.
+Workers are simulated: they hold a trial in place of training one. One driver has up to 500 of them, on SQLite and on a
+PostgreSQL server of loopback. All hold a trial of the study, and one ends its trial and gets the next as soon as the
+driver has time. Search, supervisor, sampler, database and heartbeats are real. The driver is never idle, so the trials
+a second that it sustains are the ceiling of the study.
 
-    trials/s    ended trials a second, after the first tenth of them
-    driver      share of the time in the driver's loop that each part takes: lock (waiting for the study's lock),
-                sampler (proposing), storage (Optuna's database, all other calls), idle (waiting for workers)
-    tracker     processor seconds of one run's records, and runs a second that the recorders reach without a driver
+Runs are recorded apart from that, by processes that find, claim and record runs in MLflow as workers do: in the home's
+SQLite, and over an MLflow server. The runs a second that two of them sustain are the ceiling of the tracker.
+
+    trials/s    trials that ended and were replaced, a second
+    driver      processor time of the driver a trial, and the share of the time that each part took: lock (waiting for
+                the study's lock), sampler (proposing), storage (Optuna's database, all other calls), idle
+    limit       what sustains the fewest: one of these parts, or the tracker
     feeds       workers that this many trials a second keep busy, at trials of 10 s, 1 min and 10 min
-
-The recorders share the machine with the driver: on a cluster each worker records on its own cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import logging
 import multiprocessing
+import os
 import shutil
 import statistics
 import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from unittest.mock import patch
 
 import optuna
 
 import longlag
 from benchmarks.timing import machine
-from longlag.spec import RunSpec
+from longlag import optuna_private
+from longlag.spec import RunSpec, StudySpec
 from longlag.study import space
 from longlag.study.search import StudySearch
+from longlag.study.storage import address, no_experimental_warnings
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.training import RunCallback, RunResult
-from longlag.workers import runner
-from longlag.workers.launchers import Launcher, Receiver
-from longlag.workers.messages import Message
-from longlag.workers.requests import Execution, RunRequest, WorkerConfig
+from longlag.workers import runner, supervisor
+from longlag.workers.launchers import Receiver
+from longlag.workers.requests import Execution, Interrupted, RunRequest, WorkerConfig
 from longlag.workers.supervisor import Supervisor
+from tests.servers.mlflow import mlflow_server
 from tests.servers.postgresql import PostgreSQL, missing_postgresql
 
 TRIALS = (10, 60, 600)
+PARTS = ("lock", "sampler", "storage", "other", "idle")
 BASE: dict[str, Any] = {
     "task": {"name": "adding", "length": 6},
     "cell": "rnn",
@@ -63,9 +66,10 @@ BASE: dict[str, Any] = {
 }
 
 
-def study(name: str, trials: int, sampler: str) -> dict[str, Any]:
+def study(name: str, sampler: str) -> StudySpec:
     axes = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "model.depth": [1, 2]}
-    return {"name": name, "base": BASE, "space": axes, "sampler": {"name": sampler}, "trials": trials}
+    fields = {"name": name, "base": BASE, "space": axes, "sampler": {"name": sampler}, "trials": 1_000_000}
+    return StudySpec.model_validate(fields)
 
 
 # -- a recorder: what a worker does beside training -------------------------------------------------------------------
@@ -88,110 +92,92 @@ def replayed(template: RunResult) -> Callable[..., RunResult]:
 
 
 def record(
-    config: WorkerConfig, template: RunResult, requests: multiprocessing.Queue[Any], done: multiprocessing.Queue[Any]
+    config: WorkerConfig, template: RunResult, seeds: Sequence[int], ready: Any, done: multiprocessing.Queue[float]
 ) -> None:
-    """A recorder process: requests in, outcomes and the processor seconds that each took out."""
+    """A recorder process: it records one run a seed, the first before all are ready; processor seconds of each out."""
     tracking = Store.open(Home(config.home), config.tracking_uri)
     with patch.object(runner, "train", replayed(template)):
-        while (item := requests.get()) is not None:
-            index, request = item
-            before = time.process_time()
-            outcome = runner.perform(
-                RunRequest.model_validate(request), config, tracking, [], lambda: False, lambda *_: None
+        for number, seed in enumerate(seeds):
+            request = RunRequest(
+                spec=template.spec.model_copy(update={"seed": seed}),
+                name=f"run {seed}",
+                tags={"longlag.study": "scale"},
             )
+            before = time.process_time()
+            outcome = runner.perform(request, config, tracking, [], lambda: False, lambda *_: None)
             assert isinstance(outcome, Execution), outcome
-            result = outcome.result.model_dump_json()
-            message = ["done", result, outcome.run_id, outcome.experiment, outcome.trained]
-            done.put((index, message, time.process_time() - before))
+            if number:
+                done.put(time.process_time() - before)
+            else:
+                ready.wait()
 
 
 # -- simulated workers ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Simulated:
-    """An executor whose workers sleep for `seconds` in place of training; `recorders` processes record their runs."""
-
-    seconds: float
-    recorders: int
-    template: RunResult
-    cpu: list[float] = field(default_factory=list)
-    ended: list[float] = field(default_factory=list)
-
-    def launcher(self, workers: int | Literal["auto"], most: int | None) -> Launcher:
-        assert workers != "auto"
-        return Sleepers(self, workers)
-
-
-class Sleepers:
-    """The launcher: a heap of sleeping workers, and a thread that takes what recorders have done."""
+    """A launcher with the one slot whose worker ends its trial next; it ends a trial as soon as it has it."""
 
     inline = False
 
-    def __init__(self, executor: Simulated, count: int) -> None:
-        self.executor, self.count = executor, count
-        self.asleep: list[tuple[float, int, Mapping[str, Any]]] = []
-        self.workers: dict[int, Receiver] = {}
-        context = multiprocessing.get_context("spawn")
-        self.requests, self.done = context.Queue(), context.Queue()
-        self.context = context
-        self.processes: list[Any] = []
+    def __init__(self, template: RunResult) -> None:
+        self.template = template
+        self.ended = 0
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.collect, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.done.put(None)
+        """There is nothing to end."""
 
     def room(self) -> int:
-        return self.count
+        return 1
 
-    def start(self, slot: int, supervisor: Receiver) -> None:
-        if not self.processes:
-            for _ in range(self.executor.recorders):
-                arguments = (supervisor.config, self.executor.template, self.requests, self.done)
-                self.processes.append(self.context.Process(target=record, args=arguments, daemon=True))
-                self.processes[-1].start()
-        self.workers[slot] = supervisor
-        supervisor.post(slot, ["ready"])
+    def start(self, slot: int, receiver: Receiver) -> None:
+        self.receiver = receiver
+        receiver.post(slot, ["ready"])
 
     def run(self, slot: int, request: RunRequest) -> None:
-        due = time.monotonic() + self.executor.seconds
-        heapq.heappush(self.asleep, (due, slot, request.model_dump(mode="json")))
-        self.tick()
+        self.ended += 1
+        result = self.template.model_copy(update={"spec": request.spec, "run_key": request.spec.run_key})
+        self.receiver.post(slot, ["done", result.model_dump_json(), "0" * 32, "0", True])
 
     def answer(self, slot: int, prune: str | None) -> None:
         """No run has a pruner."""
 
     def tick(self) -> None:
-        while self.asleep and self.asleep[0][0] <= time.monotonic():
-            _, slot, request = heapq.heappop(self.asleep)
-            self.requests.put((slot, request))
-
-    def collect(self) -> None:
-        while (item := self.done.get()) is not None:
-            slot, message, cpu = item
-            self.executor.cpu.append(cpu)
-            self.executor.ended.append(time.monotonic())
-            self.workers[slot].post(slot, message)
+        """Nothing comes by itself."""
 
     def stop(self) -> None:
-        for slot, supervisor in self.workers.items():
-            ended: Message = ["ended", "stopped"]
-            supervisor.post(slot, ended)
+        self.receiver.post(0, ["ended", "stopped"])
 
     def kill(self) -> None:
-        for _ in self.processes:
-            self.requests.put(None)
-        for process in self.processes:
-            process.join(30)
-        self.processes.clear()
+        """No process is left."""
 
     def gave_up(self, slot: int, deaths: int, how: str) -> Exception:
         return RuntimeError(f"{deaths} simulated workers died: {how}")
+
+
+def hold(study_store: StudyStore, search: StudySearch, count: int) -> None:
+    """Begin as many trials as other workers hold: one, and copies of it. This process gives their heartbeats."""
+    study = study_store.study
+    for number in range(count):
+        if number == 0:
+            search.ask(1)
+            (first,) = study.get_trials(deepcopy=False)
+            continue
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING,
+                params=first.params,
+                distributions=first.distributions,
+                user_attrs=first.user_attrs,
+            )
+        )
+    for trial in study.get_trials(deepcopy=False):
+        search.heartbeat.trials[optuna_private.trial_id(trial)] = time.monotonic()
 
 
 # -- where the driver's time goes -------------------------------------------------------------------------------------
@@ -246,8 +232,9 @@ class Parts:
             patch.object(space, "suggest", self.wrap("sampler", space.suggest)),
             patch.object(StudySearch, "ask", self.wrap("storage", StudySearch.ask)),
             patch.object(StudySearch, "tell", self.wrap("storage", StudySearch.tell)),
-            patch.object(StudySearch, "finished", self.wrap("storage", StudySearch.finished)),
             patch.object(Supervisor, "receive", self.wrap("idle", Supervisor.receive)),
+            patch.object(Supervisor, "handle", self.wrap("other", Supervisor.handle)),
+            patch.object(Simulated, "run", self.wrap("simulation", Simulated.run)),
         ):
             yield
 
@@ -255,67 +242,90 @@ class Parts:
 # -- the measurements -------------------------------------------------------------------------------------------------
 
 
-def sustained(
-    url: str | None, home: Path, template: RunResult, options: argparse.Namespace, workers: int
-) -> dict[str, Any]:
-    """One simulated sweep."""
-    executor = Simulated(options.seconds, min(options.recorders, workers), template)
-    trials = max(options.trials, 2 * workers if options.seconds else 0)
-    parts, fields = Parts(), study(f"scale-{workers}", trials, options.sampler)
-    with parts.measured():
-        longlag.sweep(fields, home=home, storage=url, workers=workers, executor=executor)
-    ended = sorted(executor.ended)
-    first = len(ended) // 10
-    rate = (len(ended) - 1 - first) / (ended[-1] - ended[first])
-    whole = sum(parts.seconds.values())
+def sustained(url: str, template: RunResult, options: argparse.Namespace, workers: int) -> dict[str, Any]:
+    """One study with all of its worker slots taken, for some seconds."""
+    launcher, parts = Simulated(template), Parts()
+    began: list[float] = []
+
+    def stop() -> bool:
+        if launcher.ended < 3:
+            return False
+        if not began:  # what came before belongs to the beginning
+            parts.seconds.clear()
+            began.extend([launcher.ended, time.monotonic(), time.process_time()])
+        return time.monotonic() - began[1] >= options.seconds and launcher.ended > began[0]
+
+    config = WorkerConfig(
+        home=Path(), tracking_uri=None, experiment="0", parent=None, name="scale", threads=1, checkpoint_seconds=None
+    )
+    study_store = StudyStore.open(study(f"scale-{workers}", options.sampler), url)
+    with closing(study_store.storage), no_experimental_warnings(), parts.measured():
+        search = StudySearch(study_store, lambda _: ())
+        hold(study_store, search, workers - 1)
+        tracking: Any = None  # the tracker is measured apart
+        with (
+            closing(search.heartbeat),
+            patch.object(supervisor, "find", lambda *_: None),
+            patch.object(search, "abandon", lambda _: None),  # the database is thrown away
+        ):
+            try:
+                Supervisor(search, launcher, config, tracking, lambda _: (), stop).run()
+            except Interrupted:
+                took, used = time.monotonic() - began[1], time.process_time() - began[2]
+    whole, ended = sum(parts.seconds.values()), launcher.ended - int(began[0])
     return {
-        "storage": "SQLite" if url is None else "PostgreSQL",
         "workers": workers,
-        "trials": len(ended),
-        "rate": rate,
-        "shares": {name: parts.seconds[name] / whole for name in ("lock", "sampler", "storage", "idle")},
-        "record": statistics.median(executor.cpu),
+        "trials": ended,
+        "rate": ended / took,
+        "processor": used / ended,
+        "shares": {name: parts.seconds[name] / whole for name in PARTS},
     }
 
 
-def recorded(home: Path, template: RunResult, recorders: int, count: int) -> float:
-    """Runs a second that recorders reach without a driver."""
-    opened = Store.open(Home.open(home))
-    experiment = opened.experiment("recorded", "")
+def recorded(home: Path, uri: str | None, template: RunResult, recorders: int, count: int) -> tuple[float, float]:
+    """Runs a second that recorders sustain, and the processor seconds of one run's records."""
+    opened = Store.open(Home.open(home), uri)
     config = WorkerConfig(
         home=home,
-        tracking_uri=None,
-        experiment=experiment,
+        tracking_uri=uri,
+        experiment=opened.experiment("recorded", ""),
         parent=None,
         name="recorded",
         threads=1,
         checkpoint_seconds=None,
     )
     context = multiprocessing.get_context("spawn")
-    requests, done = context.Queue(), context.Queue()
-    for seed in range(count + recorders):
-        spec = template.spec.model_copy(update={"seed": 1000 + seed})
-        requests.put((seed, RunRequest(spec=spec, name=f"run {seed}", tags={}).model_dump(mode="json")))
+    ready, done = context.Barrier(recorders + 1), context.Queue()
+    share = count // recorders + 1
     processes = [
-        context.Process(target=record, args=(config, template, requests, done), daemon=True) for _ in range(recorders)
+        context.Process(
+            target=record,
+            args=(config, template, range(1000 * number, 1000 * number + share), ready, done),
+            daemon=True,
+        )
+        for number in range(1, recorders + 1)
     ]
     for process in processes:
-        requests.put(None)
         process.start()
-    times = []
-    for _ in range(count + recorders):
-        done.get()
-        times.append(time.monotonic())
+    ready.wait(300)
+    began = time.monotonic()
+    used = [done.get() for _ in range(recorders * (share - 1))]
+    took = time.monotonic() - began
     for process in processes:
         process.join()
-    return count / (times[-1] - times[recorders - 1])
+    return len(used) / took, statistics.median(used)
 
 
-def report(row: dict[str, Any]) -> str:
+def feeds(rate: float) -> str:
+    return "  ".join(f"{rate * seconds:>7,.0f}" for seconds in TRIALS)
+
+
+def report(storage: str, row: dict[str, Any], tracker: float) -> str:
     shares = "  ".join(f"{name} {share:4.0%}" for name, share in row["shares"].items())
-    feeds = "  ".join(f"{row['rate'] * seconds:>7,.0f}" for seconds in TRIALS)
-    start = f"{row['storage']:<11}{row['workers']:>8}{row['trials']:>8}{row['rate']:>10.2f}"
-    return f"{start}   {shares}   {1000 * row['record']:>6.0f} ms  {feeds}"
+    limit = max(PARTS, key=row["shares"].__getitem__) if row["rate"] < tracker else "tracker"
+    start = f"{storage:<11}{row['workers']:>8}{row['trials']:>8}{row['rate']:>10.1f}"
+    line = f"{start}{1000 * row['processor']:>7.0f} ms   {shares}   {limit:<8}{feeds(min(row['rate'], tracker))}"
+    return f"{line}   {os.getloadavg()[0]:.1f}"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -324,48 +334,54 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--workers", default="1,10,100,500", help="worker slots, separated by commas")
     parser.add_argument("--storage", default="sqlite,postgresql")
-    parser.add_argument("--seconds", type=float, default=0.0, help="sleep of a worker in place of training")
-    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--sampler", default="random")
-    parser.add_argument("--recorders", type=int, default=2, help="processes that record runs")
+    parser.add_argument("--runs", type=int, default=40, help="that are recorded to measure the tracker")
     options = parser.parse_args(arguments)
-    print(*(f"{key}: {value}" for key, value in machine().items()), sep="\n")
+    print(*(f"{key}: {value}" for key, value in machine().items()), sep="\n", flush=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="longlag-scale-") as name:
         folder = Path(name)
         template = longlag.run(BASE, home=folder / "template")
-        head = f"\n{'storage':<11}{'workers':>8}{'trials':>8}{'trials/s':>10}   {'driver':<50}{'record':>9}"
-        print(f"{head}  feeds at 10 s, 1 min, 10 min")
+        print(f"\n{'tracker':<22}{'recorders':>11}{'runs/s':>8}{'processor':>11}    load", flush=True)
+        rates = []
+        for where in ("SQLite of the home", "MLflow server"):
+            for recorders in (1, 2):
+                place = folder / f"{where.replace(' ', '-')}-{recorders}"
+                place.mkdir()
+                with nullcontext(None) if where != "MLflow server" else mlflow_server(place) as uri:
+                    rate, used = recorded(place / "home", uri, template, recorders, options.runs)
+                rates.append(rate)
+                load = f"{os.getloadavg()[0]:>8.1f}"
+                print(f"{where:<22}{recorders:>11}{rate:>8.1f}{1000 * used:>8.0f} ms{load}", flush=True)
+        head = f"\n{'storage':<11}{'workers':>8}{'trials':>8}{'trials/s':>10}{'driver':>10}"
+        print(f"{head}   {'shares':<48}   limit   feeds at 10 s, 1 min, 10 min   load", flush=True)
         for storage in options.storage.split(","):
-            with server(storage) as url:
+            with server(storage, folder) as url:
                 for workers in map(int, options.workers.split(",")):
-                    row = sustained(url, folder / f"{storage}-{workers}", template, options, workers)
-                    print(report(row), flush=True)
-        for recorders in (1, options.recorders):
-            rate = recorded(folder / f"records-{recorders}", template, recorders, 40)
-            print(f"{recorders} recorder(s) alone, MLflow on SQLite: {rate:.1f} runs/s", flush=True)
+                    print(report(storage, sustained(url, template, options, workers), max(rates)), flush=True)
 
 
 @contextmanager
-def server(storage: str) -> Iterator[str | None]:
-    """The address of a PostgreSQL server; None for the home's own SQLite."""
+def server(storage: str, folder: Path) -> Iterator[str]:
+    """The address of a database for studies."""
     if storage == "sqlite":
-        yield None
+        yield f"sqlite:///{folder}/studies.db"
         return
     missing = missing_postgresql()
     if missing is not None:
         raise SystemExit(missing)
-    folder = Path(tempfile.mkdtemp(prefix="longlag-pg-", dir="/tmp"))  # the address of a socket has to be short
-    folder.chmod(0o755)
+    short = Path(tempfile.mkdtemp(prefix="longlag-pg-", dir="/tmp"))  # the address of a socket has to be short
+    short.chmod(0o755)
     try:
-        running = PostgreSQL(folder)
+        running = PostgreSQL(short)
         try:
-            yield running.url
+            yield address(running.url)
         finally:
             running.stop()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(short, ignore_errors=True)
 
 
 if __name__ == "__main__":

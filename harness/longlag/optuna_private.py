@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution
 from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 
 from longlag.errors import UserError
@@ -67,7 +69,33 @@ class _DataOnly(pickle.Unpickler):
         )
 
 
-def trial_id(trial: optuna.Trial) -> int:
+class ReadOnce(optuna.storages.RDBStorage):
+    """Optuna's storage, of which several readers can share one reading of the trials.
+
+    Optuna keeps the trials of a study in memory, and ``_get_trials`` reads those that may have changed: all that are
+    running, several times for each new trial.
+    """
+
+    _shared = False
+
+    @contextmanager
+    def as_read(self) -> Iterator[None]:
+        """What is inside sees the trials as they were when they were last read, and the new ones of this process."""
+        self._shared = True
+        try:
+            yield
+        finally:
+            self._shared = False
+
+    def _get_trials(
+        self, study_id: int, states: Any, included_trial_ids: set[int], trial_id_greater_than: int
+    ) -> list[FrozenTrial]:
+        if self._shared:
+            return []
+        return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+
+
+def trial_id(trial: optuna.Trial | FrozenTrial) -> int:
     """The key of a trial in its storage, which heartbeats are recorded for."""
     return trial._trial_id
 
@@ -88,9 +116,14 @@ def heartbeats(storage: optuna.storages.RDBStorage, study: optuna.Study) -> dict
     return {number: (heartbeat, now.replace(tzinfo=None) - heartbeat) for number, heartbeat, now in rows}
 
 
-def set_user_attribute(storage: optuna.storages.RDBStorage, trial: FrozenTrial, key: str, value: Any) -> None:
-    """Set a user attribute of a trial that another process runs."""
-    storage.set_trial_user_attr(trial._trial_id, key, value)
+def set_user_attributes(storage: optuna.storages.RDBStorage, trial: int, values: Mapping[str, Any]) -> None:
+    """Set user attributes of a trial, which has this key in its storage, in one transaction.
+
+    Optuna makes one for each, and most of what a transaction takes is its end.
+    """
+    with _create_scoped_session(storage.scoped_session, True) as session:
+        for key, value in values.items():
+            storage._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial, key, value)
 
 
 def parameters(trial: FrozenTrial) -> dict[str, Any]:

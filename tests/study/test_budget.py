@@ -20,9 +20,9 @@ from longlag.errors import UserError
 from longlag.objectives import mean
 from longlag.objectives.cost import NEVER
 from longlag.spec import RunSpec, load_study
-from longlag.study import budget
-from longlag.study import store as study_stores
+from longlag.study import budget, progress
 from longlag.study.callback import StudyCallback
+from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.training import RunResult
 from longlag.workers import runner
@@ -126,7 +126,7 @@ def test_a_study_that_only_fails_ends_without_a_number_of_trials(
         raise MemoryError("no room")
 
     monkeypatch.setattr(runner, "train", broken)
-    monkeypatch.setattr(study_stores, "FAILURES", 3)
+    monkeypatch.setattr(progress, "FAILURES", 3)
     with pytest.raises(UserError, match=r"the last 3 trials failed .out of memory: .*no number of trials"):
         longlag.sweep({**study, "total_updates": 1000}, home=shared_home)
 
@@ -251,7 +251,7 @@ def test_other_objectives_are_another_search(study: dict[str, Any], shared_home:
 
 
 def trials_of(result: StudyResult, home: Path) -> list[optuna.trial.FrozenTrial]:
-    return study_stores.StudyStore.stored(result.spec.name, Home.open(home).optuna_url).study.get_trials()
+    return StudyStore.stored(result.spec.name, Home.open(home).optuna_url).study.get_trials()
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])

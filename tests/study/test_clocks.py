@@ -67,7 +67,7 @@ class Second(StudyCallback):
                     self.dead.append(running(study_store, dead).number)
                     self.found.append(study_store.recover_orphans())
                     experiment = store.experiment_id(self.spec.name)
-                    store.mark_killed(experiment, lambda: {self.spec.name: study_store.running()})
+                    store.mark_killed(experiment, lambda: {self.spec.name: study_store.progress().running})
                     self.statuses += [entry.status for entry in store.stored_runs(experiment)]
 
 

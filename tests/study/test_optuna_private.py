@@ -38,6 +38,8 @@ def study(folder: Path) -> tuple[optuna.Study, optuna.storages.RDBStorage]:
 def test_they_have_the_signatures_that_were_read() -> None:
     populate = inspect.signature(optuna.samplers.BruteForceSampler._populate_tree)
     assert list(populate.parameters) == ["tree", "trials", "params"], MOVED
+    read = inspect.signature(optuna.storages.RDBStorage._get_trials)
+    assert list(read.parameters) == ["self", "study_id", "states", "included_trial_ids", "trial_id_greater_than"], MOVED
     restore = inspect.signature(optuna.samplers.CmaEsSampler._restore_optimizer)
     assert list(restore.parameters) == ["self", "completed_trials"], MOVED
 
@@ -115,8 +117,9 @@ def test_what_an_enqueued_trial_was_given_and_notes_on_another_ones_trial(tmp_pa
     made.ask().suggest_int("a", 0, 3)
     (running,) = made.trials
     assert running.params == {"a": 1} and optuna_private.parameters(running) == {"a": 1, "b": 2}, MOVED
-    optuna_private.set_user_attribute(storage, running, "reason", "because")
-    assert made.trials[0].user_attrs == {"reason": "because"}, MOVED
+    notes = {"reason": "because", "updates": 3}
+    optuna_private.set_user_attributes(storage, optuna_private.trial_id(running), notes)
+    assert made.trials[0].user_attrs == notes, MOVED
 
 
 def test_ped_anova_of_trials_outside_of_a_study_is_that_of_a_study() -> None:

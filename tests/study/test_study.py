@@ -306,7 +306,7 @@ def test_a_trial_that_a_living_process_holds_is_left_alone(study: dict[str, Any]
     assert states[mine.number] == states[foreign.number] == optuna.trial.TrialState.RUNNING
     assert states[dead.number] == optuna.trial.TrialState.FAIL
     assert [t.user_attrs.get("retry_of") for t in study_store.trials()] == [None, None, dead.number]
-    assert study_store.remaining() == 0  # two points, both held
+    assert study_store.progress().remaining == 0  # two points, both held
     study_store.clean_up()  # a sweep begins: this process has nothing in hand any more
     states = {trial.number: trial.state for trial in study_store.study.get_trials()}
     assert states[mine.number] == optuna.trial.TrialState.FAIL

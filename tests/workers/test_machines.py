@@ -9,22 +9,26 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial
+from sqlalchemy.exc import OperationalError
 
 import longlag
 from longlag import report
 from longlag.cli.checks import examine
 from longlag.errors import UserError
 from longlag.spec import load_study
-from longlag.study.storage import Storage, address, connect, no_experimental_warnings
+from longlag.study.storage import Storage, address, connect, lost_database, no_experimental_warnings
 from longlag.study.store import StudyStore
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
 from longlag.workspace import Workspace
+from tests.servers.postgresql import PostgreSQL
 
 PATIENCE = 600  # seconds; the machine may be busy
 
@@ -39,6 +43,19 @@ def hold(self, checkpoint):
         time.sleep(1)
 Checkpoints.write = hold
 """  # a driver that comes no further than update 50 is killed within a trial, however fast the machine
+
+
+SLOW = """
+import time
+from pathlib import Path
+from longlag.training.checkpoint import Checkpoints
+write = Checkpoints.write
+def hold(self, checkpoint):
+    write(self, checkpoint)
+    while checkpoint.update == 50 and not Path({file!r}).exists():
+        time.sleep(0.1)
+Checkpoints.write = hold
+"""  # both drivers are within a trial until the file is there
 
 
 def study(name: str, updates: int, seed: int = 0) -> dict[str, Any]:
@@ -107,6 +124,10 @@ def test_two_hosts_share_a_study_and_one_is_killed(folder: str, storage: str, tr
     assert wrong == []
 
 
+def begun(home: Path, count: int) -> bool:
+    return len(list(home.glob("checkpoints/*/00000050.json"))) > count
+
+
 def trials_of(name: str, storage: str) -> list[FrozenTrial]:
     study_store = StudyStore.stored(name, address(storage))
     with closing(study_store.storage):
@@ -131,6 +152,58 @@ def figures(result: Any) -> dict[str, Any]:
     found = {run.run_key: run.model_dump(mode="json", exclude=other) for run in runs}
     assert len(found) == len(runs)
     return found
+
+
+@pytest.mark.fault
+def test_nothing_is_written_under_a_lock_that_a_restarted_server_has_lost(postgresql: PostgreSQL) -> None:
+    one, two = connect(address(postgresql.url)), connect(address(postgresql.url))
+    with closing(one), closing(two), no_experimental_warnings():
+        held = optuna.create_study(storage=one, study_name="lost lock")
+        message = lost_database(address(postgresql.url))
+        with pytest.raises(OperationalError) as lost, one.lock("x"):
+            postgresql.stop()
+            postgresql.start()
+            with two.lock("x"), pytest.raises(optuna.exceptions.StorageInternalError):
+                held.ask()
+        assert str(message(lost.value)).startswith("the study storage postgresql+psycopg://longlag@127.0.0.1:")
+        with one.lock("x"):
+            assert held.ask().number == 0
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_two_drivers_whose_database_restarts_lose_nothing_and_run_nothing_twice(
+    postgresql: PostgreSQL, tracking: str, tmp_path: Path
+) -> None:
+    fields = study("restarted", 300, seed=7)
+    file, home = tmp_path / "study.json", tmp_path / "home"
+    file.write_text(json.dumps(fields))
+    options = ["--storage", postgresql.url, "--tracking-uri", tracking]
+    options += ["--checkpoint-seconds", "0"]
+    slow = SLOW.format(file=str(tmp_path / "restarted"))
+    drivers = [driver(host, file, home, *options, first=slow) for host in "ab"]
+    try:
+        for number, process in enumerate(drivers):
+            wait(partial(begun, home, number), process)
+        postgresql.stop()
+        postgresql.start()
+        (tmp_path / "restarted").touch()
+        said = [process.communicate(timeout=PATIENCE)[0] for process in drivers]
+    finally:
+        for process in drivers:
+            process.kill()
+            process.communicate()
+    for process, text in zip(drivers, said, strict=True):
+        errors = [line for line in text.splitlines() if line.startswith("error:")]
+        assert process.returncode == (2 if errors else 0) and len(errors) < 2 and "Traceback" not in text, text
+        assert all(error.endswith("the same command continues") for error in errors), text
+    result = longlag.sweep(fields, home=home, storage=postgresql.url, tracking_uri=tracking)
+    assert (result.remaining, result.failed) == (0, [])
+    store = Store.open(Home.open(home), tracking)
+    runs = store.client.search_runs([store.experiment_id(fields["name"])])
+    keys = [run.data.tags["run_key"] for run in runs if "run_key" in run.data.tags]
+    assert len(keys) == len(set(keys)) == 3 and {run.info.status for run in runs} == {"FINISHED"}
+    assert figures(result) == figures(longlag.sweep(fields, home=tmp_path / "alone"))
 
 
 def test_the_lock_holds_over_connections_and_ends_with_them(storage: str) -> None:

@@ -100,7 +100,7 @@ class Thief(StudyCallback):
     def run_started(self, spec: Any) -> None:
         if not self.stolen:
             study_store = StudyStore.stored("side-by-side", self.url)
-            study_store.heartbeat_monitor.silent = lambda *_: study_store.running()  # type: ignore[method-assign]
+            study_store.heartbeat_monitor.silent = lambda *_: study_store.progress().running  # type: ignore[method-assign]
             with pytest.MonkeyPatch.context() as another, study_store.lock():
                 another.setattr(processes, "this", dict)
                 self.stolen = study_store.recover_orphans()

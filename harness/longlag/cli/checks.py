@@ -156,7 +156,7 @@ def _trials(url: str, repair: bool, study_stores: dict[StudyStore, set[int]]) ->
         with study_store.lock():
             dead = study_store.recover_orphans() if repair else study_store.dead()
         study_stores[study_store] = set(dead)
-        about = f"{study_store.progress_text()} finished"
+        about = f"{study_store.progress()} finished"
         if dead:
             trials = ", ".join(map(str, dead))
             what = "were left running by a dead process" + ("; they are queued again" if repair else "")
@@ -169,7 +169,9 @@ def _runs(store: Store, repair: bool, study_stores: dict[StudyStore, set[int]]) 
     """Runs that a dead process left RUNNING."""
 
     def running() -> dict[str, set[int]]:
-        return {study_store.spec.name: study_store.running() - dead for study_store, dead in study_stores.items()}
+        return {
+            study_store.spec.name: study_store.progress().running - dead for study_store, dead in study_stores.items()
+        }
 
     dead = store.dead(trials=running)
     if dead and repair:

@@ -6,12 +6,13 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
 from longlag.log import log
-from longlag.optuna_private import heartbeats, trial_id
+from longlag.optuna_private import heartbeats, set_user_attributes, trial_id
 from longlag.study.budget import LIVED
 from longlag.study.storage import HEARTBEAT, MISSED, Storage
 
@@ -43,9 +44,9 @@ class Heartbeat:
     def remove(self, trial: optuna.Trial) -> None:
         self.trials.pop(trial_id(trial), None)
 
-    def note(self, trial: optuna.Trial) -> None:
-        """Write down how long the trial has run: it outlasts the process."""
-        self._note(trial_id(trial), self.trials[trial_id(trial)])
+    def note(self, trial: optuna.Trial, **attributes: Any) -> None:
+        """Write down how long the trial has run, which outlasts the process, and attributes."""
+        self._note(trial_id(trial), self.trials[trial_id(trial)], **attributes)
 
     def close(self) -> None:
         """End the thread."""
@@ -53,8 +54,8 @@ class Heartbeat:
         if self.thread is not None:
             self.thread.join()
 
-    def _note(self, trial: int, began: float) -> None:
-        self.storage.set_trial_user_attr(trial, LIVED, time.monotonic() - began)
+    def _note(self, trial: int, began: float, **attributes: Any) -> None:
+        set_user_attributes(self.storage, trial, {LIVED: time.monotonic() - began, **attributes})
 
     def _beat(self) -> None:
         interval = self.storage.get_heartbeat_interval() or HEARTBEAT

@@ -50,9 +50,9 @@ def report(name: str, workspace: Workspace, store: Store | None = None) -> Study
 
 def collect(study_store: study_stores.StudyStore, store: Store, experiment: str) -> StudyResult:
     """Optuna's trials with the results that the tracking store holds for them."""
-    spec, study, spent = study_store.spec, study_store.study, study_store.spent()
+    spec, study, progress = study_store.spec, study_store.study, study_store.progress()
     runs = figures.stored_runs(store, experiment)
-    dead, current = set(study_store.dead()), study_store.trials()
+    dead, current = set(study_store.dead()), progress.trials
     gone = {trial.number for trial in current if figures.lost(study_store, store, trial, runs)}
     trials = [_trial(trial, spec, figures.of(trial, runs), _why_lost(trial, dead, gone)) for trial in current]
     several = len(spec.objectives) > 1
@@ -64,9 +64,9 @@ def collect(study_store: study_stores.StudyStore, store: Store, experiment: str)
         "directions": ["minimize" if each is StudyDirection.MINIMIZE else "maximize" for each in study.directions],
         "adaptive": study_store.adaptive,
         "total": study_store.total,
-        "updates": spent.updates,
-        "hours": spent.hours,
-        "finished": study_store.finished() and not gone,
+        "updates": progress.spent.updates,
+        "hours": progress.spent.hours,
+        "finished": progress.finished and not gone,
         "experiment": experiment,
         "tracking_uri": store.uri,
     }

@@ -18,7 +18,6 @@ from longlag.log import log
 from longlag.objectives import mean, objective_value
 from longlag.spec import RunSpec, StudySpec
 from longlag.study import budget, space
-from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
 from longlag.study.describe import arm_of, run_name, run_tags
 from longlag.study.figures import NO_RUN_ID
@@ -74,14 +73,14 @@ class StudySearch:
         running = self.running.get(slot)
         while running is None:
             with self.study_store.lock():
-                self.study_store.recover_orphans()
-                if self.study_store.finished():
+                progress = self.study_store.recovered()
+                if progress.finished:
                     return None
-                self.give_up_if_only_fails()
-                if not self.study_store.remaining():
+                progress.give_up_if_only_fails()
+                if not progress.remaining:
                     return None
-                self.known = self.study_store.enqueue(self.known)
-                trial, point = self.propose()
+                self.known, queued = self.study_store.enqueue(self.known, progress.everything)
+                trial, point = self.propose(len(progress.everything) + queued)
             running = self.begin(slot, trial, point)
         return self.request(running)
 
@@ -124,20 +123,23 @@ class StudySearch:
         self.heartbeat.close()
 
     def finished(self) -> bool:
-        return self.study_store.finished()
+        return self.study_store.progress().finished
 
     # -- a trial ------------------------------------------------------------------------------------------------------
 
-    def propose(self) -> tuple[optuna.Trial, dict[str, Any]]:
+    def propose(self, count: int) -> tuple[optuna.Trial, dict[str, Any]]:
         """A new trial and its point. Hold the lock: who finds a trial without a process finds one whose process died.
+
+        Args:
+            count: of the study's trials.
 
         Raises:
             UserError: when the sampler fails; it would fail for the next trial as well.
         """
         study = self.study_store.study
         try:
-            with self.sampling():
-                study.sampler = samplers.build(self.spec, len(study.get_trials(deepcopy=False)))
+            with self.study_store.storage.as_read(), self.sampling():
+                study.sampler = samplers.build(self.spec, count)
                 trial = study.ask()
         except UserError:
             self.study_store.recover_orphans()  # the sampler may have failed when the trial had been made
@@ -147,7 +149,7 @@ class StudySearch:
                 trial
             )  # first: one that has a process and no heartbeat could never be found dead elsewhere
             trial.set_user_attr("process", processes.this())
-            with self.sampling():
+            with self.study_store.storage.as_read(), self.sampling():
                 point = space.suggest(trial, self.spec.space)
             if self.spec.total_updates is not None:
                 trial.set_user_attr(budget.HOLDS, self.most(point))
@@ -213,8 +215,8 @@ class StudySearch:
         """One run has ended; the trial too, if it was the last one or is pruned."""
         running.executions.append(execution)
         trial, results = running.trial, [each.result for each in running.executions]
-        trial.set_user_attr("run_ids", [each.run_id or NO_RUN_ID for each in running.executions])
-        trial.set_user_attr(budget.UPDATES, sum(result.updates for result in results))
+        done = {"run_ids": [each.run_id or NO_RUN_ID for each in running.executions]}
+        self.heartbeat.note(trial, **done, **{budget.UPDATES: sum(result.updates for result in results)})
         last = execution.result
         if last.outcome == "pruned":
             self.end(slot, "pruned", last.reason)
@@ -238,9 +240,8 @@ class StudySearch:
     def end(self, slot: int, state: State, reason: str, values: Sequence[float] | None = None) -> None:
         """Tell Optuna that the trial has ended, then the callbacks."""
         trial = self.running[slot].trial
-        self.heartbeat.note(trial)
-        if reason:
-            trial.set_user_attr("reason", reason)
+        if state == "failed" or reason:  # what a run left is written down already
+            self.heartbeat.note(trial, **({"reason": reason} if reason else {}))
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         self.study_store.study.tell(trial, values, states[state])
         self.forget(slot, state, None if values is None else values[0], reason)
@@ -249,8 +250,7 @@ class StudySearch:
         """The trial ends here and not for Optuna: it is queued again, or another process has taken it over."""
         trial = self.running[slot].trial
         try:
-            self.heartbeat.note(trial)
-            trial.set_user_attr("reason", reason)
+            self.heartbeat.note(trial, reason=reason)
         except Exception as error:  # a full disk, a database that is gone, or a trial that has ended
             log.info("why trial %d ended is not written down: %s", trial.number, error, exc_info=True)
         self.forget(slot, "failed", None, reason)
@@ -260,11 +260,3 @@ class StudySearch:
         self.heartbeat.remove(trial)
         for callback in self.callbacks(slot):
             callback.trial_ended(trial.number, state, objective, reason)
-
-    def give_up_if_only_fails(self) -> None:
-        reason = self.study_store.only_fails()
-        if reason is not None:
-            raise UserError(
-                f"the last {study_stores.FAILURES} trials failed ({reason}), and the study has no number of trials "
-                "that would end it; put that right, or give trials"
-            )

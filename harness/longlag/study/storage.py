@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from longlag import locks, reading
 from longlag.errors import UserError, clipped, quoted, shortened
+from longlag.optuna_private import ReadOnce
 from longlag.packages import PSYCOPG
 from longlag.tracking.connection import remedy
 from longlag.workspace import Workspace
@@ -32,8 +33,13 @@ SILENCE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count":
 would hold the lock of its study for two hours."""
 
 
-class Storage(optuna.storages.RDBStorage):
-    """Optuna's, but that a database which is gone for a moment does not end the heartbeat of a trial."""
+class Storage(ReadOnce):
+    """Optuna's, but that a database which is gone for a moment does not end the heartbeat of a trial, and that no
+    connection is made under a lock that its server has lost.
+    """
+
+    _held: Any = None
+    """The connection that holds the lock of this process, on a server."""
 
     def record_heartbeat(self, trial_id: int) -> None:
         with suppress(optuna.exceptions.StorageInternalError):
@@ -65,8 +71,18 @@ class Storage(optuna.storages.RDBStorage):
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:
         """Held by one process at a time, on whatever machine; given back when the process dies."""
-        with _lock(self.engine, what):
-            yield
+        with _lock(self.engine, what) as self._held:
+            try:
+                yield
+            finally:
+                self._held = None
+
+    def require_lock(self, *_: Any) -> None:
+        """Raise when the server has lost the lock: one that restarts gives it to another process at once, and new
+        connections are made as if nothing had been.
+        """
+        if self._held is not None:
+            self._held.execute("SELECT 1")
 
 
 def address(url: str) -> str:
@@ -125,6 +141,7 @@ def connect(url: str) -> Storage:
         engine = sqlalchemy.create_engine(url, **arguments, poolclass=NullPool)
         with _lock(engine, "longlag tables"), no_experimental_warnings():
             storage = Storage(url, arguments | _pool(url), heartbeat_interval=HEARTBEAT)
+            sqlalchemy.event.listen(storage.engine, "connect", storage.require_lock)
     except (SQLAlchemyError, RuntimeError, ValueError) as error:  # RuntimeError: the tables are of another Optuna
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[-1]
         raise UserError(
@@ -155,8 +172,8 @@ def _pool(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _lock(engine: Engine, what: str) -> Iterator[None]:
-    """A file beside a SQLite database, an advisory lock of PostgreSQL."""
+def _lock(engine: Engine, what: str) -> Iterator[Any]:
+    """A file beside a SQLite database, an advisory lock of PostgreSQL, whose connection it yields."""
     if engine.dialect.name == "sqlite" and engine.url.database:
         with Path(f"{engine.url.database}.lock").open("a") as file:
             locks.acquire(file)
@@ -167,7 +184,7 @@ def _lock(engine: Engine, what: str) -> Iterator[None]:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({number})")
             try:
-                yield
+                yield connection.connection.driver_connection
             finally:
                 connection.exec_driver_sql(f"SELECT pg_advisory_unlock({number})")
     else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,13 +15,12 @@ from longlag import optuna_private, processes, samplers
 from longlag.errors import UserError, quoted, suggestion
 from longlag.spec import StudySpec, points, stored_study
 from longlag.study import space
-from longlag.study.budget import Spent, spent
 from longlag.study.heartbeats import HeartbeatMonitor
+from longlag.study.progress import Progress, replaced
 from longlag.study.pruners import pruner
 from longlag.study.storage import HEARTBEAT, Storage, connect, no_experimental_warnings
 
 DEATHS = 3  # of processes in one trial, after which it is a failed one
-FAILURES = 20  # trials in a row, after which a study that only a budget ends is given up
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,85 +127,37 @@ class StudyStore:
         count = points.size(self.spec.space)
         return count if limit is None or count is None else min(count, limit)
 
-    def spent(self) -> Spent:
-        """What it has used up."""
-        everything = self.study.get_trials(deepcopy=False)
-        return spent(current(everything), everything)
-
-    def progress_text(self) -> str:
-        """How far it is, for people."""
-        return (
-            f"{self.finished_count()} trials"
-            if self.total is None
-            else f"{self.finished_count()} of {self.total} trials"
-        )
+    def progress(self) -> Progress:
+        """How far it is now."""
+        return Progress(self.spec, self.total, self.exhaustive, self.study.get_trials(deepcopy=False))
 
     def trials(self) -> list[FrozenTrial]:
         """Every trial but those that were taken up again as another one."""
-        return current(self.study.get_trials(deepcopy=False))
+        return self.progress().trials
 
-    def finished_count(self) -> int:
-        """Trials that need no more work: finished, pruned, or failed and not taken up again.
-
-        A grid counts points, so that two processes that happened on the same one count it once.
-        """
-        return self._finished_count(self.trials())
-
-    def _finished_count(self, trials: Sequence[FrozenTrial]) -> int:
-        finished = [trial for trial in trials if trial.state.is_finished()]
-        return len({frozenset(trial.params.items()) for trial in finished}) if self.exhaustive else len(finished)
-
-    def remaining(self) -> int:
-        """Trials that this process could begin now; those that another one works on are not among them.
-
-        With a budget, as long as there is room: then one. What had begun before is taken up again in any case.
-        """
-        return self._remaining(self.trials())
-
-    def _remaining(self, trials: Sequence[FrozenTrial]) -> int:
-        running = sum(trial.state is TrialState.RUNNING for trial in trials)
-        open_ = math.inf if self.total is None else max(0, self.total - self._finished_count(trials) - running)
-        if self.spec.total_updates is None and self.spec.hours is None:
-            return int(open_)
-        begun = sum(trial.state is TrialState.WAITING and "retry_of" in trial.user_attrs for trial in trials)
-        return int(min(open_, max(begun, 1 if self.spent().room(self.spec) else 0)))
-
-    def finished(self) -> bool:
-        """Whether every trial of the study is finished, or its budget is used up and none is running."""
-        trials = self.trials()
-        if self.total is not None and self._finished_count(trials) >= self.total:
-            return True
-        return not self._remaining(trials) and not any(trial.state is TrialState.RUNNING for trial in trials)
-
-    def only_fails(self) -> str | None:
-        """The reason of the last of `FAILURES` trials that failed in a row, where no number of trials ends a study."""
-        last = [trial for trial in self.trials() if trial.state.is_finished()][-FAILURES:]
-        if self.total is not None or len(last) < FAILURES or any(t.state is not TrialState.FAIL for t in last):
-            return None
-        return str(last[-1].user_attrs.get("reason", "unknown"))
-
-    def enqueue(self, start: int) -> int:
+    def enqueue(self, start: int, trials: Sequence[FrozenTrial]) -> tuple[int, bool]:
         """Queue the first of the known points that was not queued or tried, unless a trial waits. Hold the lock.
 
         One at a time: each takes the database some 10 ms, and there may be thousands.
 
         Args:
             start: where to look first; all before were queued or tried.
+            trials: of the study.
 
         Returns:
-            Where to look next time.
+            Where to look next time, and whether one was queued.
         """
-        given, trials = self.spec.enqueue, self.study.get_trials(deepcopy=False)
+        given = self.spec.enqueue
         if start == len(given) or any(trial.state is TrialState.WAITING for trial in trials):
-            return start
+            return start, False
         known = [optuna_private.parameters(trial).items() for trial in trials]
         named = points.Named(self.spec.space)
         for place in range(start, len(given)):
             point = space.encode(named.point(given[place]), self.spec.space)
             if not any(point.items() <= other for other in known):
                 self.study.enqueue_trial(point)
-                return place + 1
-        return len(given)
+                return place + 1, True
+        return len(given), False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -225,37 +175,34 @@ class StudyStore:
         """The numbers of trials that a dead process left running: one that is gone, or one that cannot be seen from
         here or was stopped, and gives no sign of life. Hold the lock.
         """
-        return [trial.number for trial in self._dead()]
+        return [trial.number for trial in self._dead(self.study.get_trials(deepcopy=False))]
 
-    def _dead(self, own: bool = False) -> list[FrozenTrial]:
-        everything = self.study.get_trials(deepcopy=False)
+    def _dead(self, everything: Sequence[FrozenTrial], own: bool = False) -> list[FrozenTrial]:
         running = [trial for trial in everything if trial.state is TrialState.RUNNING]
-        ended = {trial.number: self._is_gone(trial) for trial in running}
-        unseen = {number for number, gone in ended.items() if gone is None}
+        named = {trial.number: _process(trial) for trial in running}
+        gone = {process: self._is_gone(process) for process in set(named.values())}
+        ended = {number: gone[process] for number, process in named.items()}
+        unseen = {number for number, value in ended.items() if value is None}
         silent = self.heartbeat_monitor.silent(self.storage, self.study, unseen)
         me = processes.this()
         mine = {trial.number for trial in running if trial.user_attrs.get("process") == me}
         return [t for t in running if (own if t.number in mine else ended[t.number] or t.number in silent)]
 
-    def _is_gone(self, trial: FrozenTrial) -> bool | None:
+    def _is_gone(self, named: frozenset[tuple[str, str]] | None) -> bool | None:
         """Whether the process that runs a trial is gone; None when it cannot be seen from here.
 
         Its name is written while the lock is held: who holds the lock and finds no name finds a dead one.
         """
-        process = trial.user_attrs.get("process")
-        if process is None:
+        if named is None:
             return True
+        process = dict(named)
         if not self.storage.has_clock and processes.is_of_earlier_boot(process):
             return True  # machines that share a database of files are one machine
         return processes.is_gone(process)
 
-    def running(self) -> set[int]:
-        """The numbers of trials that are running."""
-        return {trial.number for trial in self.trials() if trial.state is TrialState.RUNNING}
-
     def taken_over(self, number: int | None) -> bool:
         """Whether somebody else took this trial for dead, and queued its point again."""
-        return number is not None and number in _replaced(self.study.get_trials(deepcopy=False))
+        return number is not None and number in replaced(self.study.get_trials(deepcopy=False))
 
     def recover_orphans(self, own: bool = False) -> list[int]:
         """Fail what a dead process left running, and queue its points again; returns their numbers. Hold the lock.
@@ -263,12 +210,20 @@ class StudyStore:
         Args:
             own: also trials of this process, when it runs none: a full disk kept it from queueing them again.
         """
-        dead = self._dead(own)
+        return self._recover(self.study.get_trials(deepcopy=False), own)
+
+    def recovered(self) -> Progress:
+        """How far it is, once what dead processes left running is queued again. Hold the lock."""
+        progress = self.progress()
+        return self.progress() if self._recover(progress.everything) else progress
+
+    def _recover(self, everything: Sequence[FrozenTrial], own: bool = False) -> list[int]:
+        dead = self._dead(everything, own)
         for trial in dead:
             deaths = trial.user_attrs.get("deaths", 0) + 1
             if deaths > DEATHS:
                 reason = f"the process that trained it died {deaths} times; was there too little memory?"
-                optuna_private.set_user_attribute(self.storage, trial, "reason", reason)
+                optuna_private.set_user_attributes(self.storage, optuna_private.trial_id(trial), {"reason": reason})
                 self._quiet().tell(trial.number, state=TrialState.FAIL)
             else:
                 self._lost(trial, deaths=deaths)
@@ -286,7 +241,7 @@ class StudyStore:
 
         One that had no value yet is failed alone: it took no point from anybody.
         """
-        if optuna_private.parameters(trial) and trial.number not in _replaced(self.study.get_trials(deepcopy=False)):
+        if optuna_private.parameters(trial) and trial.number not in replaced(self.study.get_trials(deepcopy=False)):
             requeue(self.study, trial, **attributes)
         if trial.state is TrialState.RUNNING:
             self._quiet().tell(trial.number, state=TrialState.FAIL)
@@ -296,25 +251,6 @@ class StudyStore:
         study = _study(self.spec.name, self.storage)
         assert study is not None
         return study
-
-
-def current(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials without those that were taken up again as another one, or that ended before they had any value.
-
-    Without axes no trial has a value: one of those whose runs had begun counts.
-    """
-    trials = list(trials)
-    replaced = _replaced(trials)
-    begun = (
-        trial
-        for trial in trials
-        if trial.state is not TrialState.FAIL or optuna_private.parameters(trial) or "run_keys" in trial.user_attrs
-    )
-    return [trial for trial in begun if trial.number not in replaced]
-
-
-def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:
-    return {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
 
 
 def requeue(study: optuna.Study, trial: FrozenTrial, **attributes: Any) -> None:
@@ -339,6 +275,12 @@ def _traits(spec: StudySpec) -> dict[str, bool]:
     """What reading a study needs of its sampler."""
     sampler = spec.sampler.definition
     return {"exhaustive": sampler.exhaustive, "adaptive": sampler.adaptive}
+
+
+def _process(trial: FrozenTrial) -> frozenset[tuple[str, str]] | None:
+    """What identifies the process that runs a trial; None before it is written."""
+    process = trial.user_attrs.get("process")
+    return None if process is None else frozenset(process.items())
 
 
 def _lock_name(study: str) -> str:

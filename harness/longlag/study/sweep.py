@@ -102,7 +102,8 @@ def complete(
     with study_store.lock():
         study_store.clean_up()
         figures.recover(study_store, store, config)
-    spent, done, total = study_store.spent(), study_store.finished_count(), study_store.total
+    progress = study_store.progress()
+    spent, done, total = progress.spent, progress.finished_count, progress.total
     for callback in callbacks:
         callback.study_started(study_store.spec, done, total)
         callback.budget(spent.updates, spent.hours)
@@ -116,7 +117,7 @@ def complete(
             workers,
             slots,
             most=None if total is None else total - done,
-            running=lambda: {study_store.spec.name: study_store.running()},
+            running=lambda: {study_store.spec.name: study_store.progress().running},
         )
 
 
