@@ -44,6 +44,13 @@ def test_axes_formats_and_a_finished_run(longlag: Longlag, tmp_path: Path) -> No
     assert told.code == 0 and "initially" in told.out and "trained" in told.out
 
 
+def test_an_option_of_the_one_cell_counts(longlag: Longlag) -> None:
+    words = ["probe", "copy-memory", "--cell", "mamba2", "--length", "200", "--seeds", "0", "--json"]
+    (first,), (second,) = (parsed(longlag(*words, *more))["rows"] for more in ([], ["--set", "cell.half_life=200"]))
+    assert second["cell"] == "mamba2 half_life=200" and first["cell"] == "mamba2"
+    assert second["states"][0]["median"]["log10_ratio"] > first["states"][0]["median"]["log10_ratio"]
+
+
 def test_mistakes(longlag: Longlag, tmp_path: Path) -> None:
     for command, said in {
         ("probe",): "which task?",
@@ -53,6 +60,7 @@ def test_mistakes(longlag: Longlag, tmp_path: Path) -> None:
         ("probe", "adding", "--cell", "lstm", "--init", "wrong"): "init",
         ("probe", "adding", "--cell", "rnn", "--plot", "x.doc"): ".png, .pdf, .svg",
         ("probe", "adding", "--cell", "rnn", "--plot", "nowhere/x.png"): "a folder that is there",
+        ("probe", "adding", "--cell", "mamba2,gla", "--set", "cell.half_life=9"): "--cell has several values",
         ("probe", "--run", "abc", "--home", str(tmp_path)): "no longlag home",
     }.items():
         told = longlag(*command)

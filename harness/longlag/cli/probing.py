@@ -56,13 +56,29 @@ def _values(text: str, option: str) -> list[Any]:
 def of_task(task: str | None, options: ProbeOptions) -> ProbeResult:
     """Every combination of the axes."""
     base: dict[str, Any] = {} if task is None else {"task": task}
+    space = {PATHS[key]: _values(text, key) for key, text in options.axes.items()}
+    for path, values in space.items():
+        if len(values) == 1:
+            specfile.assign(base, path, values[0])  # so that a setting can add to it
+    for setting in options.settings:
+        name = setting.partition("=")[0]
+        for path, values in space.items():
+            if len(values) > 1 and (name == path or name.startswith(f"{path}.")):
+                raise UserError(f"--set {name}: --{OPTIONS[path]} has several values, which would lose it; give one")
     base = specfile.override(base, options.settings)
     if "task" not in base:
         raise UserError("which task? For example: longlag probe copy-memory --cell rnn,lstm (`longlag list tasks`)")
     if "cell" not in options.axes and "cell" not in base:
         raise UserError(f"which cells? For example: longlag probe {task} --cell rnn,lstm (`longlag list cells`)")
-    space = {PATHS[key]: _values(text, key) for key, text in options.axes.items()}
+    space = {path: values if len(values) > 1 else [_at(base, path)] for path, values in space.items()}
     return measured(base, space, seeds=_values(options.seeds, "seeds"), **_how(options))
+
+
+def _at(fields: Mapping[str, Any], path: str) -> Any:
+    """The value of a dotted path."""
+    for key in path.split("."):
+        fields = fields[key]
+    return fields
 
 
 def of_run(
@@ -117,12 +133,12 @@ def _table(result: ProbeResult) -> Table:
             curves = network.curves(curve.part, curve.state)
             s = network.median(curve.part, curve.state)
             ends = [one.scalars.log10_ratio for one in curves]
-            span = f" ({number(min(ends))} … {number(max(ends))})" if len(ends) > 1 else ""
+            span = f" ({number(min(ends))} … {number(max(ends))})" if min(ends) < max(ends) else ""
             table.add_row(
                 result.label(network),
                 curve.name,
                 f"{number(s.log10_ratio)}{span}",
-                f"{s.slope:+.2g} ± {s.slope_error:.1g}",
+                f"{s.slope:+.2g} ± {s.slope_error:.1g}" if math.isfinite(s.slope) else "–",
                 f"{s.horizon10:.0f}",
                 f"{s.horizon:.0f}",
                 f"{100 * s.tiny:.0f} %" if math.isfinite(s.tiny) else "–",
