@@ -89,6 +89,8 @@ def _answers(process: subprocess.Popen[str], waiting: queue.Queue[int]) -> Itera
     while True:
         try:
             number = waiting.get_nowait()
+            if number % 250 == 249:
+                print(f"case {number + 1} of {CASES}", flush=True)
         except queue.Empty:
             process.stdin.close()
             return
