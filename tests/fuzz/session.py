@@ -16,7 +16,7 @@ import pytest
 
 import longlag
 from longlag.analysis import probe
-from longlag.cli import execute, horizon_study
+from longlag.cli import execute, horizon_study, papers
 from longlag.cli.app import app
 from longlag.cli.errors import invoke
 from longlag.errors import UserError
@@ -61,6 +61,7 @@ def cut_off(home: Path) -> Iterator[None]:
         patch.setattr(execute, "study", _checked(patch, execute.study))
         patch.setattr(horizon_study, "run", _checked(patch, horizon_study.run))
         patch.setattr(cost, "of_run", lambda spec: 1.0)
+        patch.setattr(papers, "run", stop)
         patch.setattr(probe, "_probed", stop)
         patch.setattr(ui, "serve", stop)
         patch.setattr(dashboard, "serve", stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from longlag.analysis.result import StudyResult
 from longlag.cli import terminal
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import SweepProgress
+from longlag.errors import UserError, clipped
 from longlag.papers import compare as comparing
 from longlag.papers import pages, report_markdown
 from longlag.papers.claims import ScaleName
@@ -77,6 +79,8 @@ def reproduce(
 ) -> None:
     paper = load_paper(name)
     paper.scale(scale_name)
+    if write is not None:
+        _check_folder(write)
     scale: ScaleName = scale_name  # type: ignore[assignment]  # `PaperSpec.scale` knows it
     terminal.announce(read_by(paper, scale))
     workspace = Workspace.open(home, tracking_uri)
@@ -101,6 +105,16 @@ def reproduce(
         _tell(content, written.html, written.missing, json)
     if not json:
         terminal.say(f"Look at the curves: {terminal.command()} ui {study}{_place(workspace.home, home)}")
+
+
+def _check_folder(write: Path) -> None:
+    """Be sure that pages can be written there, before anything is trained."""
+    there = next(path for path in (write.absolute(), *write.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "cannot be written" if there.is_dir() else "is no folder"
+        raise UserError(
+            f"--write {clipped(write)}: {clipped(there)} {what}; name a folder of yours, or a new one in it"
+        )
 
 
 def _place(home: Home, given: Path | None) -> str:

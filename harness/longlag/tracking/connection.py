@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from longlag import reading
-from longlag.credentials import bare, basic, masked
-from longlag.errors import UserError, quoted
+from longlag.credentials import bare, basic
+from longlag.errors import UserError, clipped, quoted
 from longlag.log import log
 from longlag.tracking import database, mlflow_private
 from longlag.tracking.home import Home
@@ -141,18 +141,18 @@ def check_health(server: str, seconds: float | None = None) -> None:
             healthy = reply.read(100).strip() == b"OK"
     except urllib.error.HTTPError as error:
         if error.code == 401 and login is not None:
-            raise UserError(f"the tracking server {server} refuses the user name or the password") from error
+            raise UserError(f"the tracking server {clipped(server)} refuses the user name or the password") from error
         if error.code in (401, 403):  # it wants credentials, which MLflow's client takes from its own variables
             return
-        raise UserError(f"no MLflow server at {server}: it answers {error.code} {error.reason}") from error
+        raise UserError(f"no MLflow server at {clipped(server)}: it answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
-            f"the tracking server {server} does not answer ({reason}); start it, or leave out the tracking URI to "
-            "record in the home"
+            f"the tracking server {clipped(server)} does not answer ({reason}); start it, or leave out the tracking "
+            "URI to record in the home"
         ) from error
     if not healthy:
-        raise UserError(f"no MLflow server at {server}: something else answers there")
+        raise UserError(f"no MLflow server at {clipped(server)}: something else answers there")
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def slowness(uri: str) -> Iterator[None]:
 
 @cache
 def _say_slow(server: str) -> None:
-    log.warning("the tracking server %s is slow; training does not wait for it", server)
+    log.warning("the tracking server %s is slow; training does not wait for it", clipped(server))
 
 
 def within(seconds: float, ask: Callable[[], Reply]) -> Reply:
@@ -204,7 +204,7 @@ def server_fault(error: BaseException) -> str | None:
     if code == "TEMPORARILY_UNAVAILABLE" and "(sqlite3." not in str(error):
         return "the tracking database does not answer any more"
     asked = re.match(r"API request to (https?://.*?)/api/\S* failed with", str(error))  # the words of http_request
-    return None if asked is None else f"the tracking server {masked(asked[1])} does not answer any more"
+    return None if asked is None else f"the tracking server {clipped(asked[1])} does not answer any more"
 
 
 def _prepare(uri: str, artifacts: Path) -> None:
