@@ -92,6 +92,47 @@ def test_defaults_that_are_spelled_out_do_not_change_the_identity() -> None:
     assert load_run({**SMALL, "optimizer": {"lr": 1e-3}}).run_key == load_run(SMALL).run_key
 
 
+@pytest.mark.parametrize(
+    ("path", "default", "other"),
+    [
+        ("model.block", "plain", "mamba"),
+        ("model.block", {"name": "plain", "conv": False}, {"conv": True}),
+        ("schedule.floor", 0.0, 0.01),
+        ("optimizer.decayed", "all", "weights"),
+    ],
+)
+def test_fields_younger_than_recorded_runs_are_in_no_identity_at_their_default(
+    path: str, default: Any, other: Any
+) -> None:
+    section, _, field = path.partition(".")
+    assert field not in CANONICAL[section]
+    keys = []
+    for value in (default, other):
+        data = json.loads(json.dumps(CANONICAL))
+        specfile.assign(data, path, value)
+        run = load_run(data)
+        keys.append(run.run_key)
+        assert load_run(json.loads(run.canonical())) == run
+    assert keys[0] == load_run(SMALL).run_key != keys[1]
+
+
+def test_a_block_is_a_preset_and_what_is_given_over_it() -> None:
+    data = specfile.override(SMALL, ["model.block=mamba", "model.block.conv=false", "model.block.mlp=swiglu"])
+    block = load_run(data).model.block
+    assert (block.name, block.norm, block.expand, block.conv, block.mlp) == ("mamba", "rms", 2, False, "swiglu")
+    again = load_run({**SMALL, "model": {"block": block.model_dump(exclude_defaults=True)}})
+    assert again.model.block == block, "what is off stays off when it is read again"
+    space = {
+        "model.block": ["plain", "mamba"],
+        "model.block.conv": {"when": {"model.block": "mamba"}, "values": [True, False]},
+    }
+    study = load_study({**STUDY, "space": space})
+    runs = [study.run(point, 0) for point in points.points(study.space)]
+    assert [(run.model.block.name, run.model.block.conv) for run in runs] == [
+        ("plain", False), ("mamba", True), ("mamba", False)
+    ]  # fmt: skip
+
+
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     for key, inner in value.items():
         if isinstance(inner, dict) and inner:
@@ -296,6 +337,9 @@ def test_files_that_are_no_specs(tmp_path: Path, content: bytes, sentence: str) 
         ({"optimizer": {"betas": [0.9, "0.99"]}}, "betas.1: should be a number, not '0.99'"),
         ({"probe": {"when": {"jacobian": ["7"]}}}, "probe.when.jacobian.0: should be a whole number, not '7'"),
         ({"model": {"hidden_size": 10**400}}, "model.hidden_size: Input should be less than or equal to 1000000000"),
+        ({"model": {"block": "manba"}}, "model.block.name: Input should be 'plain', 'pre-norm', 'mamba' or 'xlstm'"),
+        ({"model": {"block": {"name": "mamba", "conv4": True}}}, "no field 'model.block.conv4'; did you mean 'conv'?"),
+        ({"model": {"block": 3}}, "model.block: should be a preset's name or a mapping of fields, not 3"),
         ({"task": {"name": "adding", "length": 10**400}}, "length: should have at most 64 bits, unlike 1000"),
     ],
 )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, Self, cast
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import TypeVar, get_original_bases
 
@@ -16,9 +24,23 @@ LARGEST = 2**63
 
 
 class Fields(BaseModel):
-    """Base of what a user writes: frozen, unknown fields refused, a number only where a number is written."""
+    """Base of what a user writes: frozen, unknown fields refused, a number only where a number is written.
+
+    Attributes:
+        later: fields that are younger than runs or studies that were recorded. At their defaults they are no part of
+            what is written, from which identities are made.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        for name in self.later:
+            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
+                fields.pop(name, None)
+        return fields
 
     @model_validator(mode="wrap")
     @classmethod

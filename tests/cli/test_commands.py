@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -199,8 +200,12 @@ def test_the_schema_knows_the_options_of_every_task_and_cell(longlag: Longlag) -
     schema = parsed(longlag("schema", "run"))
     assert valid(schema, schema, {"task": {"name": "adding", "length": 50}, "cell": "lstm", "optimizer": "sgd"})
     assert valid(schema, schema, {"task": "copy-memory", "cell": {"name": "gru", "reset": "before"}})
+    for block in ("mamba", {"name": "xlstm", "conv": False}, {"norm": "rms"}):
+        assert valid(schema, schema, {"task": "adding", "cell": "gru", "model": {"block": block}})
     for wrong in (
         {"task": "addin"},
+        {"model": {"block": "manba"}},
+        {"model": {"block": {"name": "mamba", "conv4": True}}},
         {"cell": {"name": "gru", "forget_bias": 1}},
         {"optimizer": {"name": "adam", "momentum": 1}},
     ):
@@ -233,6 +238,21 @@ def test_the_studies_in_the_documentation_are_valid_and_the_schema_knows_their_f
     assert len(by_name) == len(texts) == 6
     wrong = {"cell.forget_bias": {"when": {"cell": "lstm"}, "value": [0]}}
     assert not valid(schema, schema, {"name": "x", "base": {}, "space": wrong})
+
+
+@pytest.mark.slow
+def test_the_sweep_over_blocks_in_the_documentation(
+    longlag: Longlag, shared_home: Path, tiny_options: list[str]
+) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text()
+    (command,) = re.findall(r"^longlag (sweep .*?[^\\\\])$", page, re.MULTILINE | re.DOTALL)
+    words = shlex.split(command.replace("\\\n", " "))
+    options = ["--seeds", "0", *tiny_options, "--workers", "1", "--home", str(shared_home), "--json"]
+    trials = parsed(longlag(*words, *options))["trials"]
+    found = {(t["point"]["cell"], t["point"]["model.block"], t["point"].get("model.block.conv")) for t in trials}
+    blocks = [("plain", None), ("pre-norm", None), ("mamba", True), ("mamba", False)]
+    assert found == {(cell, *block) for cell in ("gru", "gated-deltanet") for block in blocks}
+    assert all(trial["state"] == "complete" for trial in trials)
 
 
 # -- run, sweep, report -----------------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ def test_compositions(task: Any, cell: str, model: dict[str, Any]) -> None:
         (ADDING, "lstm-fgr", {}, "gate_recurrence"),
         (ADDING, {"name": "rnn", "leak": 0.5}, {}, "leaky"),
         (ADDING, "rnn", {"view": "masked"}, "no operator for MaskedStack"),
+        (ADDING, "gru", {"block": "mamba"}, "the block mamba around the layers has no ONNX form"),
         ({"name": "translation"}, "gru", {}, "only networks of classification and labelling"),
     ],
     ids=str,

@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 
 from longlag.cells.lstm import LSTM
+from longlag.cells.stack import build as build_cell
 from longlag.errors import UserError
 from longlag.models import Model, Tensors, build, loss
 from longlag.models.decoder import Memory
@@ -58,10 +59,11 @@ def test_padding_of_source_and_answer_changes_nothing(decoder: dict[str, Any]) -
         torch.testing.assert_close(model(tensors(alone))[:, 0], whole[:answer, b])
 
 
+@pytest.mark.parametrize("block", ["plain", "mamba"])
 @pytest.mark.parametrize("decoder", [*KINDS, {"attention": "bahdanau"}])
-def test_greedy_answers_feed_back_what_they_say(decoder: dict[str, Any]) -> None:
+def test_greedy_answers_feed_back_what_they_say(decoder: dict[str, Any], block: str) -> None:
     """Given its own answer as the true history, the model says the same again; so does a beam of one."""
-    model, batch = model_of(WORDS, decoder=decoder).eval(), words()
+    model, batch = model_of(WORDS, decoder=decoder, block=block).eval(), words()
     answer = model.answer(tensors(batch), seeded())
     assert answer is not None
     again = Batch(batch.inputs, answer.values, batch.lengths)
@@ -69,7 +71,7 @@ def test_greedy_answers_feed_back_what_they_say(decoder: dict[str, Any]) -> None
     for b, length in enumerate(answer.lengths):
         stop = min(length + 1, len(said))
         assert (said[:stop, b] == answer.values[:stop, b]).all()
-    narrow = model_of(WORDS, decoder={**decoder, "decoding": "beam", "beam": 1}).eval()
+    narrow = model_of(WORDS, decoder={**decoder, "decoding": "beam", "beam": 1}, block=block).eval()
     beam = narrow.answer(tensors(batch), seeded())
     assert beam is not None and beam.sequences() == answer.sequences()
 
@@ -253,3 +255,24 @@ def test_records_of_every_part() -> None:
 def test_what_cannot_be_combined_is_refused(model: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="model"):
         model_of(WORDS, **model)
+
+
+def test_the_parts_of_a_block_belong_to_their_layer() -> None:
+    model = model_of(WORDS, block="mamba")
+    groups, parts = model.groups(), dict(model.named_parameters())
+    names = {name: {n for n, p in parts.items() if any(p is q for q in group)} for name, group in groups.items()}
+    second = "encoder.blocks.each.1."
+    assert {f"{second}up.weight", f"{second}conv.weight", f"{second}out.weight"} <= names["encoder.layer2"]
+    assert {"encoder.blocks.encoder.weight", "decoder.stack.blocks.norm.weight"} <= names["readout"]
+    assert sum(map(len, groups.values())) == len(parts)
+
+
+def test_weight_decay_leaves_vectors_starts_and_rates_alone() -> None:
+    signature = Signature(Reals(3), 2, MappingKind.LABELLING, "mse")
+    spec = ModelSpec.model_validate({"hidden_size": 4, "block": "mamba", "initial_state": "learned"})
+    model = build(signature, build_cell("selective"), spec, seeded())
+    alone = {id(p) for p in model.undecayed()}
+    names = {name.rpartition(".")[2] for name, p in model.named_parameters() if id(p) in alone and p.dim() > 1}
+    assert {"log_a"} < names and not names & {"weight", "c"}
+    assert all(id(p) in alone for p in model.parameters() if p.dim() == 1)
+    assert all(id(p) in alone for p in model.stack.starts.parameters())

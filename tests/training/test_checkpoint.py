@@ -35,6 +35,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unitary, with buffers, plain sgd": {"cell": "urnn", "optimizer": "sgd"},
     "recurrent matrices kept orthogonal": {"model": {"hidden_size": 6, "recurrent": "orthogonal"}},
     "transformer with dropout, adamw": {"cell": {"name": "transformer", "dropout": 0.2}, "optimizer": "adamw"},
+    "a block with dropout, adamw on weights alone, cosine to a floor": {
+        "model": {"hidden_size": 6, "depth": 2, "dropout": 0.2, "block": "mamba"},
+        "optimizer": {"name": "adamw", "weight_decay": 0.1, "decayed": "weights"},
+        "schedule": {"name": "cosine", "warmup": 5, "floor": 0.01},
+    },
     "teacher forcing by coin": {
         "task": {"name": "number-names"},
         "model": {"hidden_size": 6, "decoder": {"teacher_forcing": 0.8, "teacher_forcing_end": 0.2}},

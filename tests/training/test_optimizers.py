@@ -74,6 +74,33 @@ def test_constrained_parameters_have_their_own_rate() -> None:
     assert free.item() == pytest.approx(0.0) and bound.item() == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_weight_decay_of_weights_alone(name: str) -> None:
+    """As torch's optimizer of two groups; with ``all`` both decay, each at its learning rate."""
+    given = {"name": name, "lr": 0.1, "weight_decay": 0.5, "constrained_lr": 0.01}
+    for decayed, moved in (("weights", [0.95, 1.0, 0.995, 1.0]), ("all", [0.95, 0.95, 0.995, 0.995])):
+        free, bias, bound, rate = parameters = [torch.nn.Parameter(torch.ones(1)) for _ in range(4)]
+        spec = OptimizerSpec.model_validate({**given, "decayed": decayed})
+        optimizer = optimizers.build(spec, parameters, [bound, rate], [bias, rate])
+        for parameter in parameters:
+            parameter.grad = torch.zeros(1)
+        optimizer.step()
+        assert [float(p.detach()) for p in (free, bias, bound, rate)] == pytest.approx(moved)
+
+
+def test_a_floor_is_where_cosine_and_linear_end() -> None:
+    p = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([p], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, 0.1)
+    for update in range(51):
+        for name in ("cosine", "linear", "constant"):
+            factor = schedule.rate(ScheduleSpec(name=name, floor=0.1), update, 50)
+            line = {"cosine": optimizer.param_groups[0]["lr"], "linear": 1 - 0.9 * update / 50, "constant": 1.0}
+            assert factor == pytest.approx(line[name], abs=1e-9)
+        optimizer.step()
+        scheduler.step()
+
+
 def test_schedules_follow_torchs() -> None:
     budget = 50
     makers = {

@@ -93,12 +93,15 @@ class Cell(Configurable[OptionsT_co], ABC):
         learned_state: whether the initial state is a parameter unless a run says otherwise.
         constrained: names of the layer's parameters that an orthogonal or unitary matrix is composed from;
             ``optimizer.constrained_lr`` sets their learning rate apart.
+        undecayed: names of the layer's parameters of two axes or more that the paper exempts from weight decay, such
+            as rates of decay; ``optimizer.decayed`` set to ``weights`` leaves them and all vectors alone.
     """
 
     version: ClassVar[int] = 1
     memoryless: ClassVar[bool] = False
     learned_state: ClassVar[bool] = False
     constrained: ClassVar[tuple[str, ...]] = ()
+    undecayed: ClassVar[tuple[str, ...]] = ()
 
     @property
     def formula(self) -> str:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from longlag.cells.base import Cell, Layer
 from longlag.kernels import State, StateGradients
+from longlag.spec import BlockSpec
+
+PLAIN_BLOCK = BlockSpec()
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Composition:
         initial_state: ``zero``; ``learned``, one parameter vector a state; or ``cell``, what the cell's paper does.
         recurrent: ``free``; or ``orthogonal``, every gate's recurrent matrix kept orthogonal.
         view: ``layers``; or ``masked``, the same stack as one fully connected recurrent layer, see `MaskedStack`.
+        block: what stands around every layer, see `Block`. With any part of it, dropout is on what a block adds.
     """
 
     dropout: float = 0.0
@@ -35,6 +39,7 @@ class Composition:
     initial_state: Literal["cell", "zero", "learned"] = "cell"
     recurrent: Literal["free", "orthogonal"] = "free"
     view: Literal["layers", "masked"] = "layers"
+    block: BlockSpec = PLAIN_BLOCK
 
 
 class Dropout(nn.Module):

@@ -62,6 +62,7 @@ class Mamba3(ScanCell[Mamba3Options]):
     heads and N = 32 in place of heads of 64 and N = 128, for H of some hundred. There is no MIMO form.
     """
 
+    undecayed = ("key_bias", "query_bias", "norm_weight")
     axes = ("v", "k")
     states: Mapping[str, Axes] = {"S": ("v", "k"), "v_before": ("v",), "k_before": ("k",)}
     inputs: Mapping[str, Axes] = {"v": ("v",), "k": ("k",), "q": ("k",), "a": (), "now": (), "past": ()}

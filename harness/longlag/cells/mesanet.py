@@ -53,6 +53,7 @@ class MesaNet(HeadsCell[MesaNetOptions]):
     of conjugate gradients from 0; 4 heads, where theirs have 128 numbers a key.
     """
 
+    undecayed = ("ridge",)
     axes = ("v", "k", "j")
     states: Mapping[str, Axes] = {"G": ("v", "k"), "K": ("k", "j")}
     inputs: Mapping[str, Axes] = {"q": ("k",), "k": ("k",), "j": ("j",), "v": ("v",), "beta": (), "g": ()}

@@ -50,7 +50,11 @@ class Prefix(StateGradients):
     def __init__(self, record: StateGradients, total: int) -> None:
         super().__init__()
         self.squares, self.prefix = record.squares, record.prefix
-        self.total, self.steps = total, total
+        self.total: int = record.total if isinstance(record, Prefix) else total
+        self.steps = self.total
+
+    def part(self, prefix: str) -> Prefix:
+        return Prefix(super().part(prefix), self.total)
 
     def allocate(self, states: tuple[str, ...], steps: int, batch: int) -> None:
         super().allocate(states, self.total, batch)

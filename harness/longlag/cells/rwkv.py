@@ -34,6 +34,8 @@ OptionsT_co = TypeVar("OptionsT_co", bound=RWKVOptions, default=RWKVOptions, cov
 class RWKVCell(ScanCell[OptionsT_co]):
     """What the two have in common: heads of d keys and d values, d = H / n rounded up."""
 
+    undecayed = ("mix_each",)
+
     @property
     def share(self) -> Share:
         return Share(1, self.options.heads)

@@ -52,6 +52,7 @@ class Selective(ScanCell[SelectiveOptions]):
     Where the default differs from the Mamba block: no short convolution in front, no expansion of the channels by 2.
     """
 
+    undecayed = ("log_a",)
     version = 2
     axes = ("h", "n")
     states: Mapping[str, Axes] = {"s": ("h", "n")}

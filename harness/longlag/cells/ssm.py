@@ -48,6 +48,7 @@ class S4D(ScanCell[S4DOptions]):
     default differs from the authors' code: dt, log_a and a_im have no smaller learning rate of their own; no dropout.
     """
 
+    undecayed = ("log_a", "a_im")
     version = 2
     axes = ("h", "n")
     states: Mapping[str, Axes] = {"re": ("h", "n"), "im": ("h", "n")}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from longlag import registry
 from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
+from longlag.cells.block import Blocks
 from longlag.cells.compose import Bidirectional, Composition, Dropout
 from longlag.cells.masked import MaskedStack
 from longlag.errors import UserError, explain, quoted
@@ -48,15 +49,21 @@ class Stack(nn.Module):
             raise ValueError(f"sizes and depth are at least 1, got {input_size=}, {hidden_size=}, {depth=}")
         self.cell = cell
         self.composition = composition
+        block = composition.block
+        units = block.expand * hidden_size
         layers: list[Layer] = []
         for _ in range(1 if composition.view == "masked" else depth):
-            size = layers[-1].output_size if layers else input_size
-            layers.append(self._layer(size, hidden_size, depth, generator))
+            size = units if block.parts else layers[-1].output_size if layers else input_size
+            layers.append(self._layer(size, units, depth, generator))
         self.layers = nn.ModuleList(layers)
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self.output_size = layers[-1].output_size
-        inner = layers[:-1]
+        self.blocks: Blocks | None = None
+        if block.parts:
+            widths = [layer.output_size for layer in layers]
+            self.blocks = Blocks(block, input_size, hidden_size, widths, composition.dropout, generator)
+        self.output_size = hidden_size if block.parts else layers[-1].output_size
+        inner = [] if block.parts else layers[:-1]
         seeds = torch.randint(2**62, (len(inner),), generator=generator).tolist() if composition.dropout else []
         self.dropouts = nn.ModuleList(Dropout(composition.dropout, seed) for seed in seeds)
         normed = layers if composition.layer_norm else []
@@ -67,6 +74,9 @@ class Stack(nn.Module):
     def _layer(self, size: int, hidden_size: int, depth: int, generator: torch.Generator | None) -> Layer:
         how = self.composition
         around = [name for name in ("residual", "layer_norm", "bidirectional", "dropout") if getattr(how, name)]
+        if how.block.parts and (how.residual or how.layer_norm):
+            raise ValueError("a block has residual sums and norms of its own: leave out residual and layer_norm")
+        around += ["block"] if how.block.parts else []
         if how.view == "masked":
             if around or how.recurrent != "free":
                 raise ValueError(f"the masked view is of a plain stack: leave out {', '.join(around) or 'recurrent'}")
@@ -90,7 +100,7 @@ class Stack(nn.Module):
         whole = [name for name, value in state.items() if not value.is_floating_point()]
         if whole:
             raise ValueError(f"initial_state: the state {', '.join(whole)} counts something and cannot be learned")
-        self.cell.initialise_state(state, self.hidden_size, generator)
+        self.cell.initialise_state(state, layer.hidden_size, generator)
         return nn.ParameterList(nn.Parameter(state[name]) for name in layer.state_names)
 
     @property
@@ -98,14 +108,19 @@ class Stack(nn.Module):
         return len(self.layers)
 
     def initial_state(self, batch: int) -> StackState:
-        """The state before the first step: the cell's, or learned."""
-        if not len(self.starts):
-            return tuple(layer.initial_state(batch) for layer in self._layers())
+        """The state before the first step: the cell's, or learned; that of a block is zero."""
         states = []
-        for layer, start in zip(self._layers(), self.starts, strict=True):
-            assert isinstance(start, nn.ParameterList)
-            values = dict(zip(layer.state_names, start, strict=True))
-            states.append({name: value.expand(batch, *value.shape) for name, value in values.items()})
+        for k, layer in enumerate(self._layers()):
+            if len(self.starts):
+                start = self.starts[k]
+                assert isinstance(start, nn.ParameterList)
+                values = dict(zip(layer.state_names, start, strict=True))
+                state = {name: value.expand(batch, *value.shape) for name, value in values.items()}
+            else:
+                state = layer.initial_state(batch)
+            if self.blocks is not None:
+                state |= self.blocks.blocks()[k].initial_state(batch, next(layer.parameters()))
+            states.append(state)
         return tuple(states)
 
     def forward(
@@ -127,8 +142,10 @@ class Stack(nn.Module):
             The top layer's outputs ``[T, B, output_size]`` and the final state of every layer.
         """
         self._check(x, 3, "[T, B, I]")
-        if state is None and len(self.starts):
+        if state is None and (len(self.starts) or self.blocks is not None):
             state = self.initial_state(x.shape[1])
+        if self.blocks is not None:
+            return self.blocks(self._layers(), x, state, mask, records)  # type: ignore[no-any-return]
         final = []
         for k, layer in enumerate(self._layers()):
             outputs, last = layer(x, None if state is None else state[k], mask, None if records is None else records[k])
@@ -140,6 +157,8 @@ class Stack(nn.Module):
         """One step from ``x_t [B, input_size]``; returns the top output ``[B, output_size]`` and the next state."""
         self._check(x_t, 2, "[B, I]")
         state = self.initial_state(x_t.shape[0]) if state is None else state
+        if self.blocks is not None:
+            return self.blocks.step(self._layers(), x_t, state)
         new = []
         for k, layer in enumerate(self._layers()):
             outputs, last = layer.step(x_t, state[k])
@@ -148,8 +167,13 @@ class Stack(nn.Module):
         return x_t, tuple(new)
 
     def summary(self, outputs: Tensor) -> Tensor:
-        """What the stack knows at the end, ``[B, output_size]``: the outputs of the last step (of each direction)."""
+        """What the stack knows at the end, ``[B, output_size]``: the outputs of the last step (of each direction).
+
+        A block maps both directions to H units together: the mean of its outputs at the first and the last step.
+        """
         top = self._layers()[-1]
+        if self.blocks is not None and isinstance(top, Bidirectional):
+            return (outputs[0] + outputs[-1]) / 2
         return top.summary(outputs) if isinstance(top, Bidirectional) else outputs[-1]
 
     def _between(self, k: int, inputs: Tensor, outputs: Tensor) -> Tensor:

@@ -151,6 +151,8 @@ class _Graph:
     def stack(self, stack: Stack, x: str) -> str:
         """The recurrent layers, with what stands between them."""
         how, size = stack.composition, stack.input_size
+        if how.block.parts:
+            raise NoOperator(f"the block {how.block.name} around the layers has no ONNX form here yet")
         lengths = ""
         if "lengths" in self.trained.inputs:
             lengths = self.node("Cast", ["lengths"], to=6)  # int32, as the operators want it

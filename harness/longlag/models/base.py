@@ -132,6 +132,16 @@ class Model(nn.Module, ABC):
                     found.append(parameter)
         return found
 
+    def undecayed(self) -> list[nn.Parameter]:
+        """The parameters that weight decay leaves alone: vectors, initial states, and what the cells name."""
+        found = [parameter for parameter in self.parameters() if parameter.dim() < 2]
+        for stack in self.stacks().values():
+            for name, parameter in stack.named_parameters():
+                named = name.startswith("starts.") or name.rpartition(".")[2] in stack.cell.undecayed
+                if named and parameter.dim() >= 2:
+                    found.append(parameter)
+        return found
+
     def run_on(self, kernel: Kernel, checkpoint_steps: int | None) -> None:
         """Choose how the layers with a core run over time."""
         for module in self.modules():
@@ -145,8 +155,11 @@ class Model(nn.Module, ABC):
         return ", ".join(sorted(taken)) or "none"
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters by the part they belong to: the recurrent layers, and ``readout`` for the rest."""
+        """The parameters by the part they belong to: the layers with their blocks, and ``readout`` for the rest."""
         groups = {name: list(layer.parameters()) for name, layer in self.parts().items()}
+        for prefix, stack in self.stacks().items():
+            for k, block in enumerate([] if stack.blocks is None else stack.blocks.blocks(), start=1):
+                groups[f"{prefix}layer{k}"] += block.parameters()
         grouped = {id(parameter) for part in groups.values() for parameter in part}
         groups["readout"] = [parameter for parameter in self.parameters() if id(parameter) not in grouped]
         return groups
@@ -166,6 +179,7 @@ def stack_of(cell: Cell, size: int, model: ModelSpec, generator: torch.Generator
         model.initial_state,
         model.recurrent,
         model.view,
+        model.block,
     )
     try:
         return Stack(cell, size, model.hidden_size, model.depth, generator, composition)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from longlag.cells import StateGradients
+from longlag.cells import Layer, StateGradients
 from longlag.cells.stack import StackState
 from longlag.models.base import Model, Records, Tensors
 from longlag.models.decoder import Decoder, Memory
@@ -73,12 +73,13 @@ def outputs_of(
         history = mixed(decoder, batch, memory, state, taught)
         return decoder.whole(history, memory, state, batch.answered, in_order)
     previous, output, values = start, None, []
-    for record, layer in zip(in_order or [], decoder.stack.initial_state(1), strict=False):
-        record.allocate(tuple(layer), len(batch.targets), batch.batch)
+    names = [layer.state_names for layer in decoder.stack.layers if isinstance(layer, Layer)]
+    for record, states in zip(in_order or [], names, strict=False):
+        record.allocate(states, len(batch.targets), batch.batch)
     for step, target in enumerate(batch.targets):
         now, state, output = decoder.step(previous, memory, state, output)
-        for layer, record in zip(state, in_order or [], strict=False):
-            record_states(layer, record, step)
+        for states, layer, record in zip(names, state, in_order or [], strict=False):
+            record_states({name: layer[name] for name in states}, record, step)
         values.append(now)
         true = decoder.encode(target, like.dtype)
         own = decoder.encode(decoder.likeliest(now.detach()), like.dtype)

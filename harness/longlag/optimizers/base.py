@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 from torch import nn
 from typing_extensions import TypeVar
 
@@ -15,20 +15,31 @@ from longlag.options import Configurable, Options
 from longlag.spec import OptimizerSpec
 
 Groups = list[dict[str, Any]]
-"""Parameter groups, as torch's optimizers take them: ``params``, and where it differs ``lr``."""
+"""Parameter groups, as torch's optimizers take them: ``params``, and where they differ ``lr``, ``weight_decay``."""
 
 
 class OptimizerOptions(Options):
     """Base of every optimizer's options: frozen, unknown fields refused. The schedule scales ``lr``."""
 
+    later: ClassVar[tuple[str, ...]] = ("decayed",)
+
     lr: PositiveFloat = Field(1e-3, description="learning rate at the start of the schedule")
     constrained_lr: PositiveFloat | None = Field(
         None, description="lr of parameters behind orthogonal or unitary matrices, where it differs"
     )
+    decayed: Literal["all", "weights"] = Field(
+        "all", description="what weight_decay shrinks; weights: no biases, norms, initial states, rates of decay"
+    )
+
+    @model_validator(mode="after")
+    def _something_decays(self) -> Self:
+        if self.decayed != "all" and "weight_decay" not in type(self).model_fields:
+            raise ValueError("decayed: this optimizer has no weight_decay")
+        return self
 
     def arguments(self) -> dict[str, Any]:
-        """All options but ``constrained_lr``, which the groups carry: the arguments of a torch optimizer."""
-        return self.model_dump(exclude={"constrained_lr"})
+        """All options but those that the groups carry: the arguments of a torch optimizer."""
+        return self.model_dump(exclude={"constrained_lr", "decayed"})
 
 
 OptimizerOptionsT_co = TypeVar("OptimizerOptionsT_co", bound=OptimizerOptions, default=OptimizerOptions, covariant=True)
@@ -53,7 +64,10 @@ class Optimizer(Configurable[OptimizerOptionsT_co], ABC):
 
 
 def build(
-    spec: OptimizerSpec, parameters: Sequence[nn.Parameter], constrained: Sequence[nn.Parameter] = ()
+    spec: OptimizerSpec,
+    parameters: Sequence[nn.Parameter],
+    constrained: Sequence[nn.Parameter] = (),
+    undecayed: Sequence[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
     """The torch optimizer that a spec describes.
 
@@ -61,6 +75,7 @@ def build(
         spec: the optimizer and its options.
         parameters: all trainable parameters.
         constrained: those among them that ``constrained_lr`` is for.
+        undecayed: those that weight decay leaves alone where ``decayed`` is ``weights``.
     """
     groups: Groups = [{"params": list(parameters)}]
     if spec.constrained_lr is not None and constrained:
@@ -69,5 +84,16 @@ def build(
             {"params": [p for p in parameters if id(p) not in apart]},
             {"params": list(constrained), "lr": spec.constrained_lr},
         ]
+    if spec.decayed == "weights":
+        alone = {id(parameter) for parameter in undecayed}
+        groups = [part for group in groups for part in _by_decay(group, alone)]
     optimizer: Optimizer[OptimizerOptions] = spec.build()
     return optimizer.build(groups)
+
+
+def _by_decay(group: dict[str, Any], alone: set[int]) -> Groups:
+    """A group in two: what decays, and what does not."""
+    decayed = [p for p in group["params"] if id(p) not in alone]
+    others = [p for p in group["params"] if id(p) in alone]
+    parts = [{**group, "params": decayed}, {**group, "params": others, "weight_decay": 0.0}]
+    return [part for part in parts if part["params"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from longlag.spec.axes import Axis, Range, Space, Values, label, labels
+from longlag.spec.block import BlockSpec
 from longlag.spec.component import (
     STORED,
     CellSpec,
@@ -38,6 +39,7 @@ __all__ = [
     "ARM",
     "STORED",
     "Axis",
+    "BlockSpec",
     "CellSpec",
     "ClipSpec",
     "Component",

@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic import model_validator as _model_validator
 
 from longlag.errors import UserError, explain, listed, quoted, suggestion
@@ -43,6 +43,8 @@ STEPS = 10**15
 class Range(Spec):
     """Numbers between two bounds, both included; whole numbers when all of its bounds are."""
 
+    later: ClassVar[tuple[str, ...]] = ("when",)
+
     low: int | float
     high: int | float
     log: bool = Field(False, description="uniform in the logarithm")
@@ -62,14 +64,6 @@ class Range(Spec):
         if self.step is not None and (self.high - self.low) / self.step >= STEPS:
             raise ValueError(f"a range has at most {STEPS:,} steps; a step of {self.step} makes more")
         return self
-
-    @model_serializer(mode="wrap")
-    def _no_empty_condition(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `when` a range stands as it always did: its study's identity hangs on that."""
-        fields: dict[str, Any] = handler(self)
-        if not self.when:
-            fields.pop("when", None)
-        return fields
 
     @property
     def whole(self) -> bool:

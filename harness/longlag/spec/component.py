@@ -130,6 +130,11 @@ class OptimizerSpec(Component):
         value = self.options["constrained_lr"]
         return None if value is None else float(value)
 
+    @property
+    def decayed(self) -> str:
+        """What weight decay shrinks: ``all`` or ``weights``."""
+        return str(self.options.get("decayed", "all"))
+
 
 class SamplerSpec(Component):
     """How a study chooses its points (``longlag show NAME`` lists a sampler's options)."""

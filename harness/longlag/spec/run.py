@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
@@ -19,6 +19,7 @@ from pydantic import (
 
 from longlag import registry
 from longlag.errors import UserError, explain, quoted, suggestion
+from longlag.spec.block import BlockSpec
 from longlag.spec.component import CellSpec, Count, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_stored
 
 
@@ -49,6 +50,8 @@ class DecoderSpec(Spec):
 class ModelSpec(Spec):
     """The network around the cell."""
 
+    later: ClassVar[tuple[str, ...]] = ("block",)
+
     hidden_size: Count = Field(64, description="units of every layer")
     depth: int = Field(1, gt=0, le=1000, description="number of layers")
     dropout: UnitInterval = Field(0.0, description="share of outputs zeroed between layers while training")
@@ -58,6 +61,7 @@ class ModelSpec(Spec):
     initial_state: Literal["cell", "zero", "learned"] = Field("cell", description="cell: what the cell's paper does")
     recurrent: Literal["free", "orthogonal"] = Field("free", description="keep every recurrent matrix orthogonal")
     view: Literal["layers", "masked"] = Field("layers", description="masked: the stack as one masked layer")
+    block: BlockSpec = BlockSpec()
     readout: ReadoutSpec = ReadoutSpec()
     decoder: DecoderSpec = DecoderSpec()
 
@@ -73,13 +77,17 @@ class ScheduleSpec(Spec):
     """The learning rate over the run: lr times a factor of the update u = 0, 1, ... (budget U, warm-up w).
 
     constant: 1. step: gamma^floor(u / every). exponential: gamma^(u / every). cosine: from 1 to 0 over the budget.
-    linear: from 1 to 0 over the budget. During warm-up the factor is multiplied by (u + 1) / w.
+    linear: from 1 to 0 over the budget. With a floor these two end there. During warm-up the factor is multiplied by
+    (u + 1) / w.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("floor",)
 
     name: Literal["constant", "step", "exponential", "cosine", "linear"] = "constant"
     gamma: float = Field(0.1, gt=0, le=1)
     every: Count = 1000
     warmup: int = Field(0, ge=0, le=10**9)
+    floor: UnitInterval = Field(0.0, description="cosine and linear: the factor at the end of the budget")
 
 
 class TrainingSpec(Spec):
@@ -230,7 +238,7 @@ class RunSpec(Spec):
         return TaskSpec.model_validate({**self.task.model_dump(), **options})
 
     def canonical(self) -> str:
-        """The canonical JSON form: every field, defaults included, keys sorted, no white space."""
+        """The canonical JSON form: every field, see `Fields.later`, defaults included, keys sorted, no white space."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     @property

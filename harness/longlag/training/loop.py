@@ -52,7 +52,8 @@ class Run:
         self.network.run_on(spec.training.kernel, spec.training.checkpoint_steps)
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         self.groups = self.network.groups()
-        self.optimizer = build_optimizer(spec.optimizer, self.parameters, self.network.constrained())
+        network = self.network
+        self.optimizer = build_optimizer(spec.optimizer, self.parameters, network.constrained(), network.undecayed())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.data = numpy_generator(spec.seed, "training data")
         self.stages: list[tuple[float, Task]] = [

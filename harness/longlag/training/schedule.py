@@ -17,7 +17,7 @@ def rate(spec: ScheduleSpec, update: int, budget: int) -> float:
         case "exponential":
             factor = spec.gamma ** (update / spec.every)
         case "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * update / budget))
+            factor = spec.floor + (1 - spec.floor) * 0.5 * (1 + math.cos(math.pi * update / budget))
         case "linear":
-            factor = 1 - update / budget
+            factor = spec.floor + (1 - spec.floor) * (1 - update / budget)
     return factor * min(1.0, (update + 1) / spec.warmup) if spec.warmup else factor
