@@ -53,7 +53,9 @@ BAD = {
     "tracking server with a long address": Bad(
         f"{RUN} --tracking-uri http://127.0.0.1:9/{'x' * 300}", f"http://127.0.0.1:9/{'x' * 31}…{'x' * 29} does not"
     ),
-    "pages into a file": Bad("reproduce le-2015 --write file.yaml/below", "file.yaml is no folder; name a folder of yours", b"x"),
+    "pages into a file": Bad(
+        "reproduce le-2015 --write file.yaml/below", "file.yaml is no folder; name a folder of yours", b"x"
+    ),
     "unknown option": Bad("run adding --cel lstm", "there is no option --cel; did you mean '--cell'?"),
     "unknown task": Bad("run addin --cell lstm", "there is no task named 'addin'; did you mean 'adding'?"),
     "unknown cell": Bad("run adding --cell lstmm", "there is no cell named 'lstmm'; did you mean 'lstm'?"),

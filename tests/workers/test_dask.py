@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -149,6 +151,29 @@ def test_a_scheduler_that_dies_is_one_sentence_and_loses_nothing(tmp_path: Path)
     assert (result.remaining, result.failed) == (0, [])
     whole = longlag.sweep(study, home=tmp_path / "whole")
     assert [trial.objective for trial in result.trials] == [trial.objective for trial in whole.trials]
+
+
+class Posted:
+    """A supervisor that keeps the messages."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, list[Any]]] = []
+
+    def post(self, slot: int, message: list[Any]) -> None:
+        self.messages.append((slot, message))
+
+
+@pytest.mark.fault
+def test_no_slot_is_left_open_by_a_scheduler_that_died() -> None:
+    """Whoever ends a sweep waits until every slot has ended."""
+    workers, posted = dask.DaskWorkers(Dask("tcp://127.0.0.1:9"), 1), Posted()
+    workers.supervisor = cast(Any, posted)
+    workers.beaten, workers.hosts = math.inf, {0: ("queue", "tcp://127.0.0.1:9")}
+    workers.tasks = {0: cast(Any, SimpleNamespace(done=lambda: True, status="cancelled"))}
+    with pytest.raises(UserError, match="went away"):
+        workers.tick()
+    ((slot, (kind, _)),) = posted.messages
+    assert (slot, kind) == (0, "ended") and not workers.tasks
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

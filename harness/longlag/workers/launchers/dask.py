@@ -168,7 +168,12 @@ class DaskWorkers:
         for slot, task in list(self.tasks.items()):
             if task.done():
                 del self.tasks[slot]
-                self.supervisor.post(slot, ["ended", self.how(slot, task)])
+                try:
+                    how = self.how(slot, task)
+                except UserError as error:  # the supervisor waits for the end of every slot
+                    self.supervisor.post(slot, ["ended", str(error)])
+                    raise
+                self.supervisor.post(slot, ["ended", how])
 
     def how(self, slot: int, task: Future[str]) -> str:
         """How a task ended, in words.
