@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ LONGEST = 80
 """Characters of a value that a sentence repeats."""
 MOST = 5
 """Mistakes that one sentence names."""
+LONG_WORD = re.compile(r"\S{1000,}")
 LISTED = 400
 """Characters of a list of names, or of another program's message, in a sentence."""
 
@@ -21,11 +23,11 @@ class UserError(Exception):
     """A mistake of the person at the keyboard: one clear sentence, shown without a traceback, exit code 2.
 
     Args:
-        sentence: passwords in it are masked.
+        sentence: passwords in it are masked, and words longer than any path are clipped.
     """
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(masked(sentence))
+        super().__init__(LONG_WORD.sub(lambda word: clipped(word[0]), masked(sentence)))
 
 
 def clipped(text: object) -> str:

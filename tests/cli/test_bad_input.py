@@ -53,6 +53,10 @@ BAD = {
     "tracking server with a long address": Bad(
         f"{RUN} --tracking-uri http://127.0.0.1:9/{'x' * 300}", f"http://127.0.0.1:9/{'x' * 31}…{'x' * 29} does not"
     ),
+    "database on a host with a long name": Bad(
+        f"{RUN} --tracking-uri postgresql://{'x' * 300}", "cannot be used: encoding with 'idna' codec failed"
+    ),
+    "probe of a long name": Bad(f"probe a{'x' * 300}", f"longlag probe a{'x' * 49}…{'x' * 29} --cell"),
     "pages into a file": Bad(
         "reproduce le-2015 --write file.yaml/below", "file.yaml is no folder; name a folder of yours", b"x"
     ),

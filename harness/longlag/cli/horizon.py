@@ -9,7 +9,7 @@ import typer
 
 from longlag.cli import execution, options
 from longlag.cli.options import FIELDS
-from longlag.errors import UserError
+from longlag.errors import UserError, clipped
 
 PAGE = "Data file, chart and page"
 
@@ -98,7 +98,9 @@ def horizon(
     if task is None:
         raise UserError("which task? For example: longlag horizon copy-memory --cell lstm,gru (`longlag list tasks`)")
     if cell is None:
-        raise UserError(f"which cells? For example: longlag horizon {task} --cell lstm,gru (`longlag list cells`)")
+        raise UserError(
+            f"which cells? For example: longlag horizon {clipped(task)} --cell lstm,gru (`longlag list cells`)"
+        )
 
     from longlag.spec import require_for_fields
 

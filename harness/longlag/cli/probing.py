@@ -17,7 +17,7 @@ from longlag import specfile
 from longlag.analysis.probe import ProbedNetwork, ProbeResult
 from longlag.analysis.probe import probe as measured
 from longlag.cli.terminal import console, number, print_json
-from longlag.errors import UserError
+from longlag.errors import UserError, clipped
 from longlag.probes import draw
 from longlag.probes.flow import by_layer
 
@@ -69,7 +69,9 @@ def of_task(task: str | None, options: ProbeOptions) -> ProbeResult:
     if "task" not in base:
         raise UserError("which task? For example: longlag probe copy-memory --cell rnn,lstm (`longlag list tasks`)")
     if "cell" not in options.axes and "cell" not in base:
-        raise UserError(f"which cells? For example: longlag probe {task} --cell rnn,lstm (`longlag list cells`)")
+        raise UserError(
+            f"which cells? For example: longlag probe {clipped(task)} --cell rnn,lstm (`longlag list cells`)"
+        )
     space = {path: values if len(values) > 1 else [_at(base, path)] for path, values in space.items()}
     return measured(base, space, seeds=_values(options.seeds, "seeds"), **_how(options))
 

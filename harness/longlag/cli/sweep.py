@@ -155,7 +155,9 @@ def sweep(
     elif is_task:
         fields["name"] = _name(study, fields)
     if is_task and "cell" not in base and "cell" not in space:
-        raise UserError(f"which cells? For example: longlag sweep {study} --cell rnn,lstm,gru (`longlag list cells`)")
+        raise UserError(
+            f"which cells? For example: longlag sweep {clipped(study)} --cell rnn,lstm,gru (`longlag list cells`)"
+        )
     require_for_fields(fields)
     spec = load_study(fields, study if not is_task else "sweep")
 

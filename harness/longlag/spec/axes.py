@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic import model_validator as _model_validator
 
-from longlag.errors import UserError, explain, listed, quoted, suggestion
+from longlag.errors import UserError, clipped, explain, listed, quoted, suggestion
 from longlag.spec.component import Spec
 
 Label = str | int | float | bool | None
@@ -260,12 +260,12 @@ class Finder:
                 return [int(wanted) if given.whole else wanted]
             steps = f" in steps of {given.step}" if given.step is not None else ""
             kind = "a whole number" if given.whole else "a number"
-            raise UserError(f"{path} is {kind} from {given.low} to {given.high}{steps}, not {compact(wanted)}")
+            raise UserError(f"{path} is {kind} from {given.low} to {given.high}{steps}, not {clipped(compact(wanted))}")
         found = self.known.get(label(wanted), [])
         if not found:
             known = [str(label(value)) for value in values or ()]
             hint = suggestion(str(label(wanted)), known[:LONG]) or f"; it has {listed(known)}"
-            raise UserError(f"{path} has no value {compact(wanted)}{hint}")
+            raise UserError(f"{path} has no value {clipped(compact(wanted))}{hint}")
         return found
 
 

@@ -44,7 +44,7 @@ def prepare(uri: str, artifacts: Path) -> None:
             f"tracking URI {quoted(uri)} needs the package {error.name}: "
             f"pip install {EXTRAS.get(str(error.name), error.name)}"
         ) from error
-    except (ArgumentError, TypeError) as error:  # the latter is of a driver with other words
+    except (ArgumentError, TypeError, UnicodeError) as error:  # of a driver with other words, or of a host name
         raise UserError(f"tracking URI {quoted(uri)} cannot be used: {shortened(error)}") from error
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
