@@ -100,6 +100,11 @@ def trial_id(trial: optuna.Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
+def was_queued(trial: optuna.Trial) -> bool:
+    """Whether a trial waited in the queue, with or without values."""
+    return "fixed_params" in trial._cached_frozen_trial.system_attrs
+
+
 def heartbeats(storage: optuna.storages.RDBStorage, study: optuna.Study) -> dict[int, tuple[datetime, timedelta]]:
     """The last heartbeat of each running trial that gave one, by number, and its age. Both are by the database's clock.
 

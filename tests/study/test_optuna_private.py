@@ -114,7 +114,9 @@ def test_what_an_enqueued_trial_was_given_and_notes_on_another_ones_trial(tmp_pa
     made.enqueue_trial({"a": 1, "b": 2})
     (waiting,) = made.trials
     assert optuna_private.parameters(waiting) == {"a": 1, "b": 2}, MOVED
-    made.ask().suggest_int("a", 0, 3)
+    trial = made.ask()
+    assert optuna_private.was_queued(trial), MOVED
+    trial.suggest_int("a", 0, 3)
     (running,) = made.trials
     assert running.params == {"a": 1} and optuna_private.parameters(running) == {"a": 1, "b": 2}, MOVED
     notes = {"reason": "because", "updates": 3}

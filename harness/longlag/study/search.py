@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from longlag import processes, registry, samplers
+from longlag import optuna_private, processes, registry, samplers
 from longlag.analysis.result import State
 from longlag.errors import UserError, one_line
 from longlag.log import log
@@ -149,7 +149,9 @@ class StudySearch:
                 trial
             )  # first: one that has a process and no heartbeat could never be found dead elsewhere
             trial.set_user_attr("process", processes.this())
-            with self.study_store.storage.as_read(), self.sampling():
+            # one that waited does so still in what was read, and a grid finds only running ones
+            read = nullcontext() if optuna_private.was_queued(trial) else self.study_store.storage.as_read()
+            with read, self.sampling():
                 point = space.suggest(trial, self.spec.space)
             if self.spec.total_updates is not None:
                 trial.set_user_attr(budget.HOLDS, self.most(point))
