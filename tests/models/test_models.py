@@ -276,3 +276,14 @@ def test_weight_decay_leaves_vectors_starts_and_rates_alone() -> None:
     assert {"log_a"} < names and not names & {"weight", "c"}
     assert all(id(p) in alone for p in model.parameters() if p.dim() == 1)
     assert all(id(p) in alone for p in model.stack.starts.parameters())
+
+
+def test_steps_of_a_matrix_cell_in_a_block_are_recorded() -> None:
+    """With an attention that goes step by step; the state after the last step reaches no loss."""
+    spec = ModelSpec.model_validate({"hidden_size": 8, "block": "mamba", "decoder": {"attention": "bahdanau"}})
+    model = build(WORDS, build_cell("gated-deltanet"), spec, seeded()).double()
+    batch, records = tensors(words()), model.records()
+    model(batch, records).square().sum().backward()
+    found = records["decoder.layer1"].squares
+    assert set(found) == {"h", "S", "window"} and found["S"].shape == (4, B)
+    assert found["S"][:3].all() and not found["S"][3].any()

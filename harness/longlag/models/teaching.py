@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -108,6 +110,11 @@ def mixed(decoder: Decoder, batch: Tensors, memory: Memory, state: StackState | 
 
 def record_states(state: dict[str, Tensor], record: StateGradients, step: int) -> None:
     """Fill `record` with the gradient norms of one layer's states after one step."""
+
+    def put(name: str, gradient: Tensor | None) -> None:
+        if gradient is not None:  # a compiled loop's final state that nothing reads has none
+            record.put(name, step, gradient)
+
     for name, value in state.items():
         if value.requires_grad:
-            value.register_hook(lambda gradient, name=name: record.put(name, step, gradient))
+            value.register_hook(partial(put, name))
