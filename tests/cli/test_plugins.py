@@ -113,6 +113,7 @@ def test_they_are_listed_with_where_they_come_from(environment: dict[str, str]) 
     assert (rows["first"]["from"], rows["first"]["solved"]) == ("longlag-first 1.2", "mse below 0.001")
 
 
+@pytest.mark.slow
 def test_they_train_with_each_other_and_with_the_built_in_ones(environment: dict[str, str]) -> None:
     settings = ["training.batch_size=20", "training.eval_every=100", "data={validation: 100, test: 100}"]
     short = [word for setting in [*settings, "probe.curves=false"] for word in ("--set", setting)]
