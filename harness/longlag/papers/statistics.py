@@ -50,12 +50,15 @@ def more_often(first: tuple[int, int], second: tuple[int, int]) -> float:
 
 
 @cache
-def _choices(total: int, chosen: int) -> NDArray[np.int64]:
-    """Which runs may be the first sample: all ways, or `EXACT` drawn ones. ``[ways, chosen]``"""
+def _choices(total: int, chosen: int) -> Values:
+    """Which runs may be the first sample, as ones among zeros: all ways, or `EXACT` drawn ones. ``[ways, total]``"""
     if math.comb(total, chosen) <= EXACT:
-        return np.array(list(combinations(range(total), chosen)), dtype=np.int64)
-    rng = np.random.default_rng(0)
-    return np.argsort(rng.random((EXACT, total)), axis=1)[:, :chosen]
+        which = np.array(list(combinations(range(total), chosen)), dtype=np.int64)
+    else:
+        which = np.argsort(np.random.default_rng(0).random((EXACT, total)), axis=1)[:, :chosen]
+    found = np.zeros((len(which), total))
+    np.put_along_axis(found, which, 1, axis=1)
+    return found
 
 
 def _at_least(statistics: Values, observed: float, total: int, chosen: int) -> float:
@@ -76,7 +79,7 @@ def lower(first: Sequence[float], second: Sequence[float]) -> float:
     pooled = np.array([*first, *second], dtype=np.float64)
     ranks = rankdata(pooled)
     n = len(first)
-    sums = -ranks[_choices(len(pooled), n)].sum(1)
+    sums = -(_choices(len(pooled), n) @ ranks)
     return _at_least(sums, -float(ranks[:n].sum()), len(pooled), n)
 
 
@@ -93,7 +96,7 @@ def faster(first: Sequence[float], second: Sequence[float], horizon: float) -> f
     times = np.where(seen, pooled, np.inf)
     n = len(first)
     scores = _logrank_scores(times, seen)
-    sums = scores[_choices(len(pooled), n)].sum(1)
+    sums = _choices(len(pooled), n) @ scores
     return _at_least(sums, float(scores[:n].sum()), len(pooled), n)
 
 
