@@ -38,7 +38,7 @@ CREATE_TABLES = mlflow_private.create_tables
 
 @event.listens_for(Engine, "connect")
 def commits_are_not_flushed(connection: Any, record: Any) -> None:
-    """A commit that waits for the disk takes most of a small study's time; a test survives no power cut."""
+    """Commits that wait for the disk are a part of a small study's time; no test is about a power cut."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
 

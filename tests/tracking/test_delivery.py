@@ -15,7 +15,6 @@ from mlflow.exceptions import MlflowException
 
 from longlag.spec import load_run
 from longlag.tracking import background, connection, describe, study_run
-from longlag.tracking.callback import MlflowCallback
 from longlag.tracking.home import Home
 from longlag.tracking.pending import Pending
 from longlag.tracking.spool import Spool
@@ -25,7 +24,9 @@ from longlag.training import RunResult, train
 from longlag.training.checkpoint import Checkpoints
 from tests.conftest import TINY
 from tests.servers.tracker import Tracker
+from tests.tracking import test_resume
 from tests.tracking.opening import points
+from tests.tracking.test_resume import Killed
 
 Points = dict[str, list[tuple[int, float]]]
 Usual = tuple[RunResult, Points]
@@ -246,19 +247,8 @@ def test_a_server_that_never_says_whether_it_has_a_run_is_not_waited_for(
 # -- a run that is taken up again -------------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    pass
-
-
-class Recorder(MlflowCallback):
-    """Dies at an update, as a process does that is killed: its thread ends, and its locks are given back."""
-
-    at = 0
-
-    def measured(self, update: int, values: Any) -> None:
-        super().measured(update, values)
-        if self.at and update >= self.at:
-            raise Killed
+class Recorder(test_resume.Recorder):
+    """One whose thread ends too when it dies, and whose locks are given back."""
 
     def deliver(self) -> None:
         """Wait until all points so far are there."""

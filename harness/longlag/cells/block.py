@@ -26,7 +26,7 @@ from longlag.kernels import State, StateGradients
 from longlag.spec import BlockSpec
 
 PREFIX = "block."
-"""Before the names of a block's own states, which stand beside those of its layer."""
+"""Prefix of the names of a block's own states; its layer's states have none."""
 
 
 def norm(kind: str, size: int) -> nn.Module:

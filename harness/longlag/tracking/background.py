@@ -29,8 +29,8 @@ NAME, BEHIND = "longlag delivery", 4
 class Background:
     """Points go to a file, which the thread reads a batch at a time; no more of them are in memory.
 
-    At the end of the run the thread is waited for, for a bounded time. What it has not delivered then is in the spool,
-    and it goes on beside the next run. What it has not delivered when this process ends is delivered by the next one.
+    The end of the run waits for the thread, for a bounded time. The rest is in the spool, and the thread delivers it
+    during the next run. What is left when this process ends, the next process delivers.
 
     Args:
         client: of the store.
