@@ -189,7 +189,7 @@ class Text:
 
     def sweep(self, turn: int) -> None:
         step = self.step
-        sinks = step.sinks_of(turn, turn == step.turns("lanes") - 1)
+        sinks = step.sinks_of(turn)
         sums = [n for n in step.of("lanes", turn, Kind.LANES) if step.sums_rows(n)]
         parts = [n for n in step.parts if step.turn.get(n.args[0], 0) == turn]
         squares = [sink for sink in sinks if sink.how == "square"]

@@ -49,7 +49,7 @@ class Sink:
         how: ``set`` it, ``add`` to it, or ``part``: add to it, or where the step is ``fresh`` set it; or ``square``:
             set a number to the sum of its squares, if the step records.
         loose: as in `Leaf`.
-        last: whether it overwrites what the step reads, and so is written at its end.
+        over: what the step reads from the same place, if anything; it is written when nothing reads that any more.
         wanted: whether it is left out where the place is null.
     """
 
@@ -58,7 +58,7 @@ class Sink:
     place: str
     how: Literal["set", "add", "part", "square"] = "set"
     loose: bool = False
-    last: bool = False
+    over: Node | None = None
     wanted: bool = False
 
 
@@ -74,6 +74,7 @@ class Step:
         nodes: what is read or computed, arguments first.
         late: those without lanes that need a sum over lanes.
         turn: for every node how many sums over the second axis stand before it, among nodes of its sort.
+        when: the sweep that writes a tile.
         rows, parts, tiles: the buffers of nodes that have one: rows of numbers, rows of vectors, tiles.
     """
 
@@ -89,10 +90,12 @@ class Step:
             alike = [a for a in self.args(node) if self.sort(a) == self.sort(node)]
             self.turn[node] = max((self.turn[a] + self.sums_rows(a) for a in alike), default=0)
         made = [node for node in self.nodes if node not in self.leaves]
+        self.when: dict[Sink, int] = {}
         self.given = {*self.leaves, *(node for node in self.nodes if self.kind(node) is not Kind.TILE)}
         self.rows = {n: k for k, n in enumerate(n for n in made if self.kind(n) is Kind.ROW)}
         sums = (n for n in made if plan.over_lanes(n) and self.kind(n.args[0]) is Kind.TILE)
         self.parts = {n: k for k, n in enumerate(sums)}
+        self.when = self._order_of_writing()
         self.tiles = {n: k for k, n in enumerate(self._shared_tiles())}
 
     def kind(self, node: Node) -> Kind:
@@ -120,21 +123,34 @@ class Step:
         ]  # fmt: skip
 
     def turns(self, sort: str) -> int:
-        """The turns of a sort; sums of the last one count as one more."""
-        return 1 + max((self.turn[n] for n in self.nodes if self.sort(n) == sort), default=-1)
+        """The turns of a sort, those that only write included."""
+        writing = self.when.values() if sort == "lanes" else ()
+        return 1 + max([*(self.turn[n] for n in self.nodes if self.sort(n) == sort), *writing], default=-1)
 
     def roots(self, turn: int) -> list[Node]:
         """The tiles that a sweep needs for what it writes and sums."""
-        last = turn == self.turns("lanes") - 1
         sums = [n.args[0] for n in self.nodes if self.sums_rows(n) or n in self.parts]
         found = [n for n in sums if self.kind(n) is Kind.TILE and self.turn.get(n, 0) == turn]
-        return found + [sink.node for sink in self.sinks_of(turn, last)]
+        return found + [sink.node for sink in self.sinks_of(turn)]
 
-    def sinks_of(self, turn: int, last: bool) -> list[Sink]:
+    def sinks_of(self, turn: int) -> list[Sink]:
         """The tiles that a sweep writes."""
+        return [sink for sink in self.sinks if self.when.get(sink) == turn]
+
+    def _order_of_writing(self) -> dict[Sink, int]:
+        """The sweep that writes each tile: the first that can; what overwrites, when no later one reads it."""
         tiles = [sink for sink in self.sinks if sink.kind is Kind.TILE]
-        late = [sink for sink in tiles if sink.last or self.kind(sink.node) is not Kind.TILE]
-        return [s for s in tiles if (last if s in late else self.turn.get(s.node, 0) == turn)]
+        self.when = {sink: self._ready(sink.node) for sink in tiles if sink.over is None}
+        late = [sink for sink in tiles if sink.over is not None]
+        turn = max((self._ready(sink.node) for sink in late), default=0)
+        for later in range(turn + 1, self.turns("lanes")):
+            if any(sink.over in self.sweep(later) for sink in late):
+                turn = later
+        return self.when | dict.fromkeys(late, turn)
+
+    def _ready(self, node: Node) -> int:
+        """The first sweep that can write a node."""
+        return self.turn.get(node, 0) + (self.kind(node) is not Kind.TILE and self.sums_rows(node))
 
     def sweep(self, turn: int, stored: Iterable[Node] = ()) -> list[Node]:
         """The tiles that a sweep reads or computes, arguments first."""

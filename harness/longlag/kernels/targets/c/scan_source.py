@@ -37,7 +37,7 @@ def header(plan: ScanPlan) -> str:
     if len(plan.axes) > 1:
         reads[plan.graph.input(f"size:{plan.axes[1]}")] = Leaf(Kind.SCALAR, "&st->count")
     new = [
-        Sink(plan.core.outputs[name], plan.kind_of(own), f"st->new[{k}]", last=True)
+        Sink(plan.core.outputs[name], plan.kind_of(own), f"st->new[{k}]", over=plan.graph.input(f"s:{name}"))
         for k, (name, own) in enumerate(plan.states.items())
     ]
     outputs = [
@@ -118,7 +118,8 @@ def gradients(plan: ScanPlan) -> list[Sink]:
         else:
             found.append(Sink(total, kind, f"st->total[{k}]", "part", wanted=True))
     for k, (name, own) in enumerate(plan.states.items()):
-        found.append(Sink(core.gradients[f"s:{name}"], plan.kind_of(own), f"st->l[{k}]", last=True))
+        over = plan.graph.input(f"d:{name}")
+        found.append(Sink(core.gradients[f"s:{name}"], plan.kind_of(own), f"st->l[{k}]", over=over))
     return found
 
 

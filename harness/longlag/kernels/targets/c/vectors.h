@@ -100,39 +100,40 @@ ALWAYS_INLINE real sum_of_lanes(const vec x) {
 #define PICK(x, y, ...) __builtin_shuffle(x, y, (mask){__VA_ARGS__})
 #endif
 
-/* Blocks of g lanes of x and of y in turn, each block with its neighbour added: half of a transposition and of a sum */
+/* Blocks of g lanes of x and of y in turn, each the sum of two neighbours: half of a transposition and of a sum. The
+   first of the two choices leaves every lane in its place, which processors do beside shuffling. */
 #if LANES == 16
 ALWAYS_INLINE vec fold_8(const vec x, const vec y) {
-    return PICK(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-           PICK(x, y, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    return PICK(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31) +
+           PICK(x, y, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23);
 }
 ALWAYS_INLINE vec fold_4(const vec x, const vec y) {
-    return PICK(x, y, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
-           PICK(x, y, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    return PICK(x, y, 0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31) +
+           PICK(x, y, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 24, 25, 26, 27);
 }
 ALWAYS_INLINE vec fold_2(const vec x, const vec y) {
-    return PICK(x, y, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-           PICK(x, y, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    return PICK(x, y, 0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31) +
+           PICK(x, y, 2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29);
 }
 ALWAYS_INLINE vec fold_1(const vec x, const vec y) {
-    return PICK(x, y, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
-           PICK(x, y, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    return PICK(x, y, 0, 17, 2, 19, 4, 21, 6, 23, 8, 25, 10, 27, 12, 29, 14, 31) +
+           PICK(x, y, 1, 16, 3, 18, 5, 20, 7, 22, 9, 24, 11, 26, 13, 28, 15, 30);
 }
 #elif LANES == 8
 ALWAYS_INLINE vec fold_4(const vec x, const vec y) {
-    return PICK(x, y, 0, 1, 2, 3, 8, 9, 10, 11) + PICK(x, y, 4, 5, 6, 7, 12, 13, 14, 15);
+    return PICK(x, y, 0, 1, 2, 3, 12, 13, 14, 15) + PICK(x, y, 4, 5, 6, 7, 8, 9, 10, 11);
 }
 ALWAYS_INLINE vec fold_2(const vec x, const vec y) {
-    return PICK(x, y, 0, 1, 8, 9, 4, 5, 12, 13) + PICK(x, y, 2, 3, 10, 11, 6, 7, 14, 15);
+    return PICK(x, y, 0, 1, 10, 11, 4, 5, 14, 15) + PICK(x, y, 2, 3, 8, 9, 6, 7, 12, 13);
 }
 ALWAYS_INLINE vec fold_1(const vec x, const vec y) {
-    return PICK(x, y, 0, 8, 2, 10, 4, 12, 6, 14) + PICK(x, y, 1, 9, 3, 11, 5, 13, 7, 15);
+    return PICK(x, y, 0, 9, 2, 11, 4, 13, 6, 15) + PICK(x, y, 1, 8, 3, 10, 5, 12, 7, 14);
 }
 #elif LANES == 4
-ALWAYS_INLINE vec fold_2(const vec x, const vec y) { return PICK(x, y, 0, 1, 4, 5) + PICK(x, y, 2, 3, 6, 7); }
-ALWAYS_INLINE vec fold_1(const vec x, const vec y) { return PICK(x, y, 0, 4, 2, 6) + PICK(x, y, 1, 5, 3, 7); }
+ALWAYS_INLINE vec fold_2(const vec x, const vec y) { return PICK(x, y, 0, 1, 6, 7) + PICK(x, y, 2, 3, 4, 5); }
+ALWAYS_INLINE vec fold_1(const vec x, const vec y) { return PICK(x, y, 0, 5, 2, 7) + PICK(x, y, 1, 4, 3, 6); }
 #else
-ALWAYS_INLINE vec fold_1(const vec x, const vec y) { return PICK(x, y, 0, 2) + PICK(x, y, 1, 3); }
+ALWAYS_INLINE vec fold_1(const vec x, const vec y) { return PICK(x, y, 0, 3) + PICK(x, y, 1, 2); }
 #endif
 
 /* The sums of the lanes of as many vectors as there are lanes, in one vector */
