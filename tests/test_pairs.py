@@ -11,6 +11,7 @@ from longlag import registry
 from longlag.errors import UserError
 from longlag.spec import load_run
 from longlag.training import RunResult, train
+from tests.tasks.small import SMALL
 
 SHORT: dict[str, Any] = {
     "model": {"hidden_size": 8},
@@ -43,7 +44,7 @@ def test_every_cell_trains(cell: str, task: dict[str, Any]) -> None:
 @pytest.mark.parametrize("task", built_in("task"))
 def test_every_task_trains(task: str, cell: str) -> None:
     try:
-        result = train(load_run({**SHORT, "task": task, "cell": cell}))
+        result = train(load_run({**SHORT, "task": {"name": task, **SMALL.get(task, {})}, "cell": cell}))
     except UserError as error:
         if "pip install" in str(error) or "needs task.path" in str(error):
             pytest.skip(str(error))

@@ -33,7 +33,7 @@ HELD_OUT = 25
 """Utterances of every voice that validates or tests."""
 HIGHEST = 999
 LEXICON = """
-apple arm baby bath bear bird blue boat study_store box boy bread bridge cake chair cheese child church city cloud coat
+apple arm baby bath bear bird blue boat book box boy bread bridge cake chair cheese child church city cloud coat
 cold cow cup day dog door dream ear earth egg eye face father fire fish five flower foot four friend fruit game
 garden girl glass gold good grass green hair hand hat heart hill horse house ice jump king kitchen lamp leaf leg
 light lion measure milk money moon mother mouth music name night nine noise nose ocean one paper pen pleasure queen

@@ -19,9 +19,7 @@ from longlag.testing import TaskConformance
 from longlag.testing.tasks import draw, same
 from longlag_tasks.adding import Adding
 from tests.tasks import corpora
-
-SMALL: dict[str, dict[str, object]] = {"pen-strokes": {"mixtures": 2}}
-"""Options in place of defaults that only cost time: densities of twenty Gaussians are counted like those of two."""
+from tests.tasks.small import SMALL
 
 
 def cases() -> Iterator[Any]:
@@ -43,7 +41,7 @@ def cases() -> Iterator[Any]:
 def lacking(name: str) -> str:
     """What a task says of a package that it needs and that is not installed."""
     try:
-        draw(TaskSpec(name=name).build(), size=1)
+        draw(TaskSpec(name=name, **SMALL.get(name, {})).build(), size=1)
     except UserError as error:
         return str(error) if "pip install" in str(error) else ""
     return ""

@@ -37,6 +37,11 @@ def test_no_voice_is_in_two_splits() -> None:
     assert not heard["training"] & heard["test"] and len(heard["training"]) == 32
 
 
+def test_what_is_said_is_words() -> None:
+    assert len(set(spoken_words.WORDS)) == len(spoken_words.WORDS) == 127
+    assert all(word.isalpha() and word.islower() for word in spoken_words.WORDS)
+
+
 def test_the_phonemes_of_a_word_stand_where_it_sounds() -> None:
     (said,) = say([("en-us+m1", 175, "sea")])
     names = [name for _, name in said.phonemes if name]

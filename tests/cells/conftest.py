@@ -1,0 +1,21 @@
+"""Which of the conformance suite's cases are slow."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+IN_DOUBLE = ("lstm", "gru", "slstm", "urnn", "lru", "s4d", "selective", "gla", "gated-deltanet", "mlstm")
+"""Cells whose kernels `make test` compiles in double precision too, one of each kind of state and core."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A compiler takes a second for a kernel: those in double precision of all other cells are slow tests."""
+    for item in items:
+        if not isinstance(item, pytest.Function) or "compiled" not in item.fixturenames:
+            continue
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        double = params.get("dtype") == torch.float64 or item.originalname.startswith("test_recomputation")
+        if double and "cell" in params and params["cell"][0] not in IN_DOUBLE:
+            item.add_marker(pytest.mark.slow)
