@@ -126,5 +126,9 @@ def test_the_struct_of_a_call_is_packed_in_the_order_of_the_header():
     numbers = memoryview(layout.packer(("stride", "B"))([3, 4], 7)).cast("q").tolist()
     before = sum(count for name, count in list(layout.fields.items())[: names.index("stride")])
     assert numbers[1] == 7 and numbers[before : before + 2] == [3, 4] and sum(numbers) == 14
-    with pytest.raises(KeyError, match="strides"):
-        layout.packer(("strides",))
+    together = memoryview(layout.packer((("saved", "mask"), "T"))([5, 6], 8)).cast("q").tolist()
+    before = sum(count for name, count in list(layout.fields.items())[: names.index("saved")])
+    assert together[0] == 8 and together[before : before + 2] == [5, 6] and sum(together) == 19
+    for wrong in ("strides", ("mask", "saved")):
+        with pytest.raises(KeyError, match=wrong if isinstance(wrong, str) else "mask"):
+            layout.packer((wrong,))

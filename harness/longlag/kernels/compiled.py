@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from longlag.kernels import targets
+from longlag.kernels.autograd import apply
 from longlag.kernels.compiler.plan import Plan, make_plan
 from longlag.kernels.compiler.scan_plan import ScanPlan, make_scan_plan
 from longlag.kernels.compiler.trace import Untraceable
 from longlag.kernels.function import Loop, Unroll, infer
 from longlag.kernels.recurrence import Recurrence, State, Weights
 from longlag.kernels.scan import Scan
-from longlag.kernels.scan_function import CompiledScan, unfit
+from longlag.kernels.scan_function import CompiledScan, differentiable
 from longlag.kernels.state_gradients import StateGradients
 from longlag.kernels.targets import CannotBuild, Kernel, Maybe, Target
 
@@ -71,9 +72,11 @@ class CompiledCell:
         ]  # fmt: skip
         derived = [(DERIVED[name], weight) for name, weight in weights.derived.items()]
         sources = [tensor for _, weight in derived for tensor in weight.inputs]
-        differentiable = self.differentiable(x, [*given, *sources])
-        if isinstance(differentiable, str):
-            return differentiable
+        if not x.shape[0] or not x.shape[1]:
+            return "a compiled kernel needs at least one step and one example"
+        needed = differentiable(x.dtype, self.device, [x, *given, *sources])
+        if isinstance(needed, str):
+            return needed
         sizes = (x.shape[1], x.shape[2], *state[plan.states[0]].shape[1:])
         kernel.check(sizes, given)
         if mask is not None:
@@ -88,21 +91,12 @@ class CompiledCell:
             squares = [record.of(name) for name in plan.states]
         flat, initial = given[: kernel.n_weights], cast(list[Tensor], given[kernel.n_weights :])
         loop = Loop(kernel, kernel.start(x, initial, mask, squares, checkpoint_steps), sizes, derived)
-        if differentiable and torch.is_grad_enabled():
-            outputs, *final = Unroll.apply(loop, x, *given, *sources)  # type: ignore[no-untyped-call]
+        if needed and torch.is_grad_enabled():
+            outputs, *final = apply(Unroll, loop, x, *given, *sources)
         else:
             with torch.no_grad():
                 outputs, *final = infer(loop, x, flat, initial)
         return outputs, dict(zip(plan.states, final, strict=True))
-
-    def differentiable(self, x: Tensor, tensors: Sequence[Maybe]) -> bool | str:
-        """Whether one of these tensors requires a gradient; or, in one sentence, why the kernel cannot take them."""
-        if not x.shape[0] or not x.shape[1]:
-            return "a compiled kernel needs at least one step and one example"
-        reason = unfit(x.dtype, self.device, (x, *tensors))
-        if reason is not None:
-            return reason
-        return any(tensor is not None and tensor.requires_grad for tensor in (x, *tensors))
 
 
 def plan_of(cell: Recurrence | Scan) -> Plan | ScanPlan | str:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import function
+
+from longlag.kernels.autograd import once_differentiable
 
 Adjoint = Callable[[Tensor], tuple[Tensor, ...]]
 """From the gradient by a weight to those by the tensors that it was computed from."""
-
-
-def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """torch's decorator of that name, without its cost where no second derivative is needed."""
-    guarded = function.once_differentiable(backward)
-
-    @wraps(backward)
-    def either(ctx: Any, *gradients: Any) -> Any:
-        return guarded(ctx, *gradients) if torch.is_grad_enabled() else backward(ctx, *gradients)
-
-    return either
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from longlag.kernels.derived import Adjoint, Derived, once_differentiable
+from longlag.kernels.autograd import once_differentiable
+from longlag.kernels.derived import Adjoint, Derived
 from longlag.kernels.targets.target import Kernel, Maybe, Pass
 
 
@@ -67,9 +68,9 @@ class Unroll(torch.autograd.Function):
         loop: Loop = ctx.loop
         n, m = loop.kernel.n_weights, loop.kernel.n_weights + loop.kernel.n_states
         x, *rest = ctx.saved_tensors
-        saved = rest[len(ctx.needs_input_grad) - 2 :]  # behind the sources, which are saved so that torch guards them
+        _, need_x, *need = ctx.needs_input_grad
+        saved = rest[len(need) :]  # behind the sources, which are saved so that torch guards them
         by_outputs, *by_final = [None if g is None else g.contiguous() for g in grads]
-        need_x, need = ctx.needs_input_grad[1], ctx.needs_input_grad[2:]
         if loop.derived:
             indices = {index for index, _ in loop.derived}
             need = [index in indices or needed for index, needed in enumerate(need)]

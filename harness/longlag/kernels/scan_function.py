@@ -8,26 +8,30 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from longlag.kernels.derived import once_differentiable
+from longlag.kernels.autograd import apply, once_differentiable
 from longlag.kernels.recurrence import State
 from longlag.kernels.scan import check
 from longlag.kernels.state_gradients import StateGradients
 from longlag.kernels.targets.target import PLAIN, Maybe, ScanKernel, ScanPass, Target
 
 
-def unfit(dtype: torch.dtype, device: torch.device, tensors: Sequence[Maybe]) -> str | None:
-    """Why a kernel for that dtype and device cannot take these tensors, in one sentence; None when it can."""
+def differentiable(dtype: torch.dtype, device: torch.device, tensors: Sequence[Maybe]) -> bool | str:
+    """Whether one of these tensors requires a gradient; or, in one sentence, why a kernel for that dtype and device
+    cannot take them."""
+    on_cpu, needed = device.type == "cpu", False
     for tensor in tensors:
         if tensor is None:
             continue
         if type(tensor) not in PLAIN:
             return f"a compiled kernel takes plain tensors, not {type(tensor).__name__}"
-        if tensor.dtype != dtype or tensor.device != device:
+        # asking for its device makes an object, which takes longer than all else here
+        if tensor.dtype != dtype or not (tensor.is_cpu if on_cpu else tensor.device == device):
             return (
                 f"a compiled kernel needs one dtype and device, and got {dtype} on {device} "
                 f"with {tensor.dtype} on {tensor.device}"
             )
-    return None
+        needed = needed or tensor.requires_grad
+    return needed
 
 
 class CompiledScan:
@@ -62,9 +66,9 @@ class CompiledScan:
         tensors = [given[name] for given, names in groups for name in names]
         if not all(sizes.values()):
             return "a compiled kernel needs at least one step, one example and one element along each axis"
-        reason = unfit(self.kernel.dtype, self.device, tensors)
-        if reason is not None:
-            return reason
+        needed = differentiable(self.kernel.dtype, self.device, tensors)
+        if isinstance(needed, str):
+            return needed
         if mask is not None:
             if mask.shape != (sizes["steps"], sizes["batch"]):
                 raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {(sizes['steps'], sizes['batch'])}")
@@ -75,8 +79,8 @@ class CompiledScan:
             squares = [record.of(name) for name in plan.states]
         loop = ScanLoop(self.kernel, self.kernel.start(sizes, mask, squares, checkpoint_steps))
         tensors = [tensor.contiguous() for tensor in tensors]
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            results = RunScan.apply(loop, *tensors)  # type: ignore[no-untyped-call]
+        if needed and torch.is_grad_enabled():
+            results = apply(RunScan, loop, *tensors)
         else:
             with torch.no_grad():
                 outputs, final, _ = loop.run.forward(*loop.split(tensors), False)

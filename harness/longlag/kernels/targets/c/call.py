@@ -64,23 +64,32 @@ class CallLayout:
         self._pack, self._counts = packed.pack, fields
         self._constant = dict(constant)
 
-    def packer(self, names: Sequence[str]) -> Callable[..., bytes]:
+    def packer(self, names: Sequence[str | tuple[str, ...]]) -> Callable[..., bytes]:
         """A function that packs the struct from the values of these fields, in this order.
 
-        A value is a number, or as many as the field holds. All other fields are constant or zero.
+        A value is a number, or as many as the field holds. A tuple of names, fields that follow each other in the
+        struct, has one list for all of them. All other fields are constant or zero.
 
         Raises:
-            KeyError: when the struct has no such field.
+            KeyError: when the struct has no such field, or not in that order.
         """
-        if unknown := set(names) - self._counts.keys():
+        groups = {name[0]: name for name in names if isinstance(name, tuple)}
+        inside = {name for group in groups.values() for name in group[1:]}
+        alone = [name[0] if isinstance(name, tuple) else name for name in names]
+        fields = list(self._counts)
+        if unknown := {*alone, *inside} - self._counts.keys():
             raise KeyError(*sorted(unknown))
+        for first, group in groups.items():
+            start = fields.index(first)
+            if tuple(fields[start : start + len(group)]) != group:
+                raise KeyError(*group)
 
         def argument(name: str, count: int | None) -> str:
-            if name in names:
-                return name if count is None else f"*{name}"
+            if name in alone:
+                return name if count is None and name not in groups else f"*{name}"
             return str(self._constant.get(name, 0)) if count is None else f"*{(0,) * count}"
 
         # One expression of positional arguments: a loop or a mapping would take microseconds of every pass.
-        arguments = ", ".join(argument(name, count) for name, count in self._counts.items())
-        made: Callable[..., bytes] = eval(f"lambda {', '.join(names)}: pack({arguments})", {"pack": self._pack})
+        arguments = ", ".join(argument(name, count) for name, count in self._counts.items() if name not in inside)
+        made: Callable[..., bytes] = eval(f"lambda {', '.join(alone)}: pack({arguments})", {"pack": self._pack})
         return made

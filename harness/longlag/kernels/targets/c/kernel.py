@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
@@ -18,13 +18,13 @@ from longlag.kernels.targets.c.tiles import Tiles, tiles
 from longlag.kernels.targets.target import CannotBuild
 
 WEIGHTS = ("weight_ih", "bias", "bias_hh", "weight_hh", "unit")
-SHARED = ("T", "B", "H", "I", "threads", "x", *WEIGHTS, "state", "stride", "lead", "saved", "mask")
+SHARED = ("T", "B", "H", "I", "threads", "x", WEIGHTS, "state", "stride", "lead", "saved", "mask")
 FORWARD = (*SHARED, "initial", "final")
 BACKWARD = (
     *SHARED, "grad_final", "grad_output", "grad_state", "squares", "grad_x", "grad_stride", "grad_weights",
-    *(f"grad_{name}" for name in WEIGHTS),
+    tuple(f"grad_{name}" for name in WEIGHTS),
 )  # fmt: skip
-"""Fields of a ``Call`` in the order in which both directions take them."""
+"""Fields of a ``Call`` in the order in which both directions take them; weights as flat lists."""
 
 
 def call_layout(plan: Plan, constant: Mapping[str, int] = MappingProxyType({})) -> CallLayout:
@@ -57,16 +57,11 @@ class Library:
             "multiply": small.multiply, "pack": small.pack, "stream": small.stream, "outer": small.outer,
             "panel": small.panel,
         }  # fmt: skip
-        self._first_unit = 3 + plan.products
         layout = call_layout(plan, products)
         self._pack_forward, self._pack_backward = layout.packer(FORWARD), layout.packer(BACKWARD)
         self._forward, self._backward = library.longlag_forward, library.longlag_backward
         for function in (self._forward, self._backward):
             function.restype, function.argtypes = ctypes.c_int, [ctypes.c_char_p]
-
-    def by_field(self, flat: Sequence[int]) -> tuple[Field, ...]:
-        """Values of a flat list, one a weight, as the fields `WEIGHTS` hold them."""
-        return (*flat[:3], flat[3 : self._first_unit], flat[self._first_unit :])
 
     def forward(self, *values: Field) -> None:
         """Run with the fields `FORWARD` of a ``Call``; the interpreter lock is released meanwhile.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,6 +62,35 @@ def address(tensor: Maybe) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
+class States(NamedTuple):
+    """How the states lie in memory.
+
+    Args:
+        row: bytes of a state of the whole batch.
+        leads: from example to example, of every state, in numbers.
+        strides: from step to step.
+        outputs_only: the same where of the other states no past is kept.
+        offsets: of every output, bytes from the start of an example.
+    """
+
+    row: int
+    leads: list[int]
+    strides: list[int]
+    outputs_only: list[int]
+    offsets: list[tuple[int, int]]
+
+
+@lru_cache(maxsize=256)
+def states_of(library: Library, batch: int, hidden: int) -> States:
+    """Computed once for a batch size and number of units: such arithmetic takes a hundredth of a short pass."""
+    unit = hidden * library.item
+    leads = [hidden * lead for lead in library.leads]
+    strides = [batch * lead for lead in leads]
+    outputs_only = [0 if inner else stride for stride, inner in zip(strides, library.inner, strict=True)]
+    offsets = [(index, k * unit) for k, index in enumerate(library.outputs)]
+    return States(batch * unit, leads, strides, outputs_only, offsets)
+
+
 class CPass(Pass):
     """A run of a C kernel over one batch.
 
@@ -76,7 +107,7 @@ class CPass(Pass):
         chunk: steps between the states that are kept when the rest is recomputed; 0 keeps all.
     """
 
-    __slots__ = ("chunk", "hidden", "leads", "library", "mask", "row", "shape", "squares", "strides", "threads", "unit")
+    __slots__ = ("chunk", "hidden", "library", "mask", "shape", "squares", "states", "threads")
 
     def __init__(
         self,
@@ -90,13 +121,7 @@ class CPass(Pass):
     ) -> None:
         self.library, self.shape, self.hidden = library, x.shape, hidden
         self.mask, self.squares, self.threads, self.chunk = mask, squares, threads, chunk
-        self.unit = hidden * library.item
-        """Bytes of a state of one example."""
-        self.row = x.shape[1] * self.unit
-        """Bytes of a state of the whole batch."""
-        self.leads = [hidden * lead for lead in library.leads]
-        self.strides = [x.shape[1] * lead for lead in self.leads]
-        """From step to step, of every state."""
+        self.states = states_of(library, x.shape[1], hidden)
 
     def forward(
         self, x: Tensor, weights: Sequence[Maybe], initial: Sequence[Tensor], keep: bool
@@ -151,9 +176,10 @@ class CPass(Pass):
         outputs, *inner, last = saved
         assert outputs is not None
         carry = x.new_empty(len(initial), batch, self.hidden)
-        carried = [carry.data_ptr() + k * self.row for k in range(len(initial))]
+        begin = carry.data_ptr()
+        carried = [begin + k * self.states.row for k in range(len(initial))]
         by_x = torch.empty_like(x) if need_x and weights[0] is not None else None
-        sums = Gradients(weights, need[: len(weights)], self.threads, x)
+        sums = Gradients(weights, need, self.threads, x)
         pointers = addresses(weights)
 
         def part(span: tuple[int, int], states: list[int], values: int, arrived: list[int]) -> None:
@@ -162,7 +188,7 @@ class CPass(Pass):
                 *call, arrived, self.by_state(by_outputs, (), first), carried,
                 addresses(self.squares, first * batch * 8),
                 0 if by_x is None else by_x.data_ptr() + first * batch * inputs * self.library.item,
-                sums.stride, sums.base if span[1] == steps else 0, *self.library.by_field(sums.addresses),
+                sums.layout.total, sums.base if span[1] == steps else 0, sums.addresses,
             )  # fmt: skip
 
         arrived = addresses(by_final)
@@ -190,14 +216,10 @@ class CPass(Pass):
         _, batch, inputs = self.shape
         return (
             last - first, batch, self.hidden, inputs, self.threads,
-            x.data_ptr() + first * batch * inputs * self.library.item, *self.library.by_field(weights),
-            states, self.strides if past else self.only_outputs(), self.leads, saved,
+            x.data_ptr() + first * batch * inputs * self.library.item, weights,
+            states, self.states.strides if past else self.states.outputs_only, self.states.leads, saved,
             0 if self.mask is None else self.mask.data_ptr() + first * batch,
         )  # fmt: skip
-
-    def only_outputs(self) -> list[int]:
-        """The strides where of the other states no past is kept."""
-        return [0 if inner else stride for stride, inner in zip(self.strides, self.library.inner, strict=True)]
 
     def new_outputs(self, steps: int) -> Tensor:
         return memory.empty((steps + 1, self.shape[1], len(self.library.outputs) * self.hidden), self.library.dtype)
@@ -216,43 +238,56 @@ class CPass(Pass):
         """Where every state lies, in their order: in `outputs`, from step `first` on, or in one of `others`."""
         found = [0] * len(self.library.inner)
         if outputs is not None:
-            start = outputs.data_ptr() + first * self.row * len(self.library.outputs)
-            for k, index in enumerate(self.library.outputs):
-                found[index] = start + k * self.unit
+            offsets = self.states.offsets
+            start = outputs.data_ptr() + first * self.states.row * len(offsets)
+            for index, distance in offsets:
+                found[index] = start + distance
         for index, tensor in zip(self.library.others, others, strict=False):
             found[index] = 0 if tensor is None else tensor.data_ptr()
         return found
 
 
+class GradientLayout(NamedTuple):
+    """Where the gradients of weights lie in one set.
+
+    Args:
+        total: numbers of a set.
+        starts: bytes from its beginning to every weight's; None where none is needed.
+        views: shape, strides and start of every weight's, in numbers; None likewise.
+    """
+
+    total: int
+    starts: list[int | None]
+    views: list[tuple[torch.Size, tuple[int, ...], int] | None]
+
+
+@lru_cache(maxsize=256)
+def gradient_layout(shapes: tuple[torch.Size | None, ...], item: int) -> GradientLayout:
+    """The layout for weights of these shapes, None where no gradient is needed; `item`: bytes of a number."""
+    starts: list[int | None] = []
+    views: list[tuple[torch.Size, tuple[int, ...], int] | None] = []
+    total = 0
+    for shape in shapes:
+        starts.append(None if shape is None else total * item)
+        views.append(None if shape is None else (shape, (shape[1], 1) if len(shape) == 2 else (1,), total))
+        total += 0 if shape is None else shape.numel()
+    return GradientLayout(total, starts, views)
+
+
 class Gradients:
-    """Sums of weight gradients, one set a thread; only what is needed takes space."""
+    """Sums of weight gradients, one set a thread; only what is needed takes space. `needed` may be longer."""
 
     def __init__(self, weights: Sequence[Maybe], needed: Sequence[bool], threads: int, like: Tensor) -> None:
-        places: list[tuple[torch.Size, int] | None] = []
-        total = 0
-        for tensor, need in zip(weights, needed, strict=True):
-            if tensor is None or not need:
-                places.append(None)
-            else:
-                places.append((tensor.shape, total))
-                total += tensor.numel()
-        self.places, self.stride = places, total
-        self.flat = like.new_empty(threads, total)
-        base, item = self.flat.data_ptr(), like.itemsize
-        self.base = base if total else 0
-        self.addresses = [0 if place is None else base + place[1] * item for place in places]
+        shapes = [w.shape if need and w is not None else None for w, need in zip(weights, needed, strict=False)]
+        self.layout = gradient_layout(tuple(shapes), like.itemsize)
+        self.flat = like.new_empty(threads, self.layout.total)
+        base = self.flat.data_ptr()
+        self.base = base if self.layout.total else 0
+        self.addresses = [0 if start is None else base + start for start in self.layout.starts]
 
     def total(self) -> list[Maybe]:
         """The sum over threads, in a fixed order."""
         # By numpy: torch would use its own threads, which spin for a millisecond after it on the cores that the time
         # loop runs on.
         whole = self.flat if self.flat.shape[0] == 1 else torch.from_numpy(self.flat.numpy().sum(0))
-        found: list[Maybe] = []
-        for place in self.places:
-            if place is None:
-                found.append(None)
-            else:
-                shape, start = place
-                strides = (shape[1], 1) if len(shape) == 2 else (1,)
-                found.append(whole.as_strided(shape, strides, start))
-        return found
+        return [None if view is None else whole.as_strided(*view) for view in self.layout.views]

@@ -52,17 +52,12 @@ static void gather_small_inputs(const Call *c, real *row) {
                 row[(i + 1) * W + inputs[r].slot * H + k] = c->weight_ih[(inputs[r].row * H + k) * I + i];
 }
 
-/* The pre-activations of one example from few inputs, or from the biases alone where x is null */
-ALWAYS_INLINE void project_small(const Call *c, real *pre, const real *row, const real *x) {
-    const long H = c->H, W = N_SLOTS * H;
-    if (!x) {
-        memcpy(pre, row, BYTES(W));
-        return;
-    }
+/* The pre-activations of one example from few inputs */
+ALWAYS_INLINE void project_small(const long H, const long I, real *pre, const real *row, const real *x) {
     UNROLL_ALL(8)
     for (int r = 0; r < N_INPUTS; r++) {
         const long first = inputs[r].slot * H;
-        project_row(c->I, pre + first, row + first, x, W, inputs[r].count * H);
+        project_row(I, pre + first, row + first, x, N_SLOTS * H, inputs[r].count * H);
     }
     UNROLL_ALL(8)
     for (int r = 0; r < N_WITHOUT_INPUT; r++) {
@@ -98,7 +93,10 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
     for (long t0 = 0; t0 < T; t0 += K) {
         const long steps = T - t0 < K ? T - t0 : K;
         const real *x = c->weight_ih ? rows_of(c->x + t0 * B * I, steps, B, b0, nb, I, I, packed) : NULL;
-        for (long r = 0; r < steps * nb; r++) project_small(c, block + r * W, row, small && x ? x + r * I : NULL);
+        if (small && x)
+            for (long r = 0; r < steps * nb; r++) project_small(H, I, block + r * W, row, x + r * I);
+        else
+            for (long r = 0; r < steps * nb; r++) memcpy(block + r * W, row, BYTES(W));
         for (int r = 0; !small && x && r < N_INPUTS; r++) {
             const real *matrix = c->weight_ih + inputs[r].row * H * I;
             product(c, steps * nb, inputs[r].count * H, I, x, I, matrix, I, block + inputs[r].slot * H, W);
