@@ -184,6 +184,17 @@ class Task(Configurable[OptionsT_co], ABC):
         """Generation and translation: the metrics of what a free-running model answered."""
         return {}
 
+    def right(self, outputs: Array, batch: Batch) -> Array | None:
+        """The share of every sequence's answers that is right, ``[B]``; None where a task does not say.
+
+        With it a run has its accuracy by the length of the sequences, as a result and as a picture.
+        """
+        return None
+
+    def lengths(self, batch: Batch) -> Array:
+        """The length of every sequence, ``[B]``, for accuracy by length: by default its steps."""
+        return np.full(batch.size, batch.steps) if batch.lengths is None else batch.lengths
+
     @abstractmethod
     def solved(self, metrics: Mapping[str, float]) -> bool:
         """Whether these metrics, measured on the validation split, meet the criterion."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,12 @@ from longlag.figure import legend as draw_legend
 from longlag.log import log
 from longlag.parts import Parts
 from longlag.probes import draw
-from longlag.tracking import throughtime
+from longlag.tracking import accuracy, throughtime
 from longlag.tracking.store import Store
 from longlag.training import RunResult
 
 Values = NDArray[np.float64]
+Shown = TypeVar("Shown")
 FLOOR = 1e-16
 """Where the axis of relative norms ends."""
 NORMS = {"lag": r"$\|\partial \ell_\tau / \partial h_{\tau-k}\|$", "total": r"$\|\partial L / \partial h_{T-k}\|$"}
@@ -51,7 +52,9 @@ class Seed:
 def draw_all(
     result: StudyResult, store: Store, folder: Path, parts: Parts, cache: ReportCache | None = None
 ) -> list[Path]:
-    """Draw what there is to draw into `folder`; returns the files: ``curves``, as PNG and PDF, and ``correlation``.
+    """Draw what there is to draw into `folder`; returns the files.
+
+    They are ``curves`` and ``accuracy``, as PNG and PDF, and ``correlation``.
 
     Args:
         result: the study.
@@ -61,9 +64,8 @@ def draw_all(
         cache: what it knows to show the same is not drawn again.
     """
     made = parts.make("the picture of curves", lambda: _curves(result, store, folder, cache)) or []
-    return made + (
-        parts.make("the picture of gradient flow and learning", lambda: _correlation(result, folder, cache)) or []
-    )
+    made += parts.make("the picture of gradient flow and learning", lambda: _correlation(result, folder, cache)) or []
+    return made + (parts.make("the picture of accuracy by length", lambda: _accuracy(result, folder, cache)) or [])
 
 
 def _curves(result: StudyResult, store: Store, folder: Path, cache: ReportCache | None) -> list[Path]:
@@ -81,6 +83,17 @@ def _correlation(result: StudyResult, folder: Path, cache: ReportCache | None) -
         return []
     path = folder / "correlation.png"
     return _draw([path], digest(name, panels), cache, lambda: correlation.scatter(panels, name, path))
+
+
+def _accuracy(result: StudyResult, folder: Path, cache: ReportCache | None) -> list[Path]:
+    rows, name = by_length(result), result.spec.name
+    if not rows:
+        return []
+    paths = [folder / "accuracy.png", folder / "accuracy.pdf"]
+    shown = {
+        task: {label: [run.by_length for run in runs] for label, runs in cells.items()} for task, cells in rows.items()
+    }
+    return _draw(paths, digest(name, shown), cache, lambda: accuracies(rows, name, paths))
 
 
 def _draw(paths: list[Path], shows: str, cache: ReportCache | None, draw: Callable[[], None]) -> list[Path]:
@@ -108,14 +121,24 @@ def gather(result: StudyResult, store: Store) -> dict[str, dict[str, list[Seed]]
     Trials that are not complete, and runs that recorded no curves, are left out; so are runs whose file of curves is
     damaged, with a line that says it.
     """
-    rows: dict[str, dict[str, list[Seed]]] = {}
+    return _best(result, lambda trial: list(_seeds(trial, store)))
+
+
+def by_length(result: StudyResult) -> dict[str, dict[str, list[RunResult]]]:
+    """Task -> cell -> the runs, one a seed, of its best trial that have their accuracy by length."""
+    return _best(result, lambda trial: [run for run in trial.runs if run.by_length])
+
+
+def _best(result: StudyResult, take: Callable[[TrialResult], list[Shown]]) -> dict[str, dict[str, list[Shown]]]:
+    """Task -> cell (with its depth, where that varies) -> what its best trial gives that has anything to give."""
+    rows: dict[str, dict[str, list[Shown]]] = {}
     complete = [trial for trial in result.trials if trial.state == "complete" and trial.runs]
     several = len({trial.runs[0].spec.model.depth for trial in complete}) > 1
     for trial in complete:  # the best first
         spec = trial.runs[0].spec
         cells = rows.setdefault(_task(trial), {})
         label = f"{spec.cell.name}, depth {spec.model.depth}" if several else spec.cell.name
-        if label not in cells and (seeds := list(_seeds(trial, store))):
+        if label not in cells and (seeds := take(trial)):
             cells[label] = seeds
     return {task: cells for task, cells in rows.items() if cells}
 
@@ -204,6 +227,22 @@ def curves(rows: dict[str, dict[str, list[Seed]]], title: str, paths: Sequence[P
             axis.set_title(f"{escape.picture(task)}: {when}", fontsize=9)
         _learning(axes[2], cells, styles)
         axes[2].set_title(f"{escape.picture(task)}: learning", fontsize=9)
+    save(made, *paths)
+
+
+def accuracies(rows: dict[str, dict[str, list[RunResult]]], title: str, paths: Sequence[Path]) -> None:
+    """A row a task: the share right over the length of the test sequences, one line a cell.
+
+    Args:
+        rows: see `by_length`.
+        title: above all.
+        paths: written to each, in the format that its ending says.
+    """
+    made = figure(9, 0.6 + 3.4 * len(rows), dpi=120)
+    made.suptitle(f"{title}: best setting of each cell; median and range over seeds", fontsize=10)
+    for (task, cells), axes in zip(rows.items(), made.subplots(len(rows), 1, squeeze=False)[:, 0], strict=True):
+        accuracy.lines(axes, cells)
+        axes.set_title(f"{escape.picture(task)}: accuracy by length", fontsize=9)
     save(made, *paths)
 
 

@@ -55,6 +55,13 @@ class Layer(nn.Module, ABC):
     def initial_state(self, batch: int) -> State:
         """The state before the first step, for a batch of that size."""
 
+    def state_size(self, steps: int) -> int:
+        """Numbers kept from one step to the next for one sequence, after so many steps.
+
+        A layer that keeps past inputs one by one has no more of them than there were steps.
+        """
+        return numbers(self.initial_state(1))
+
     @abstractmethod
     def forward(
         self,
@@ -68,6 +75,11 @@ class Layer(nn.Module, ABC):
     @abstractmethod
     def step(self, x_t: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """One step from ``x_t [B, I]``; returns the output ``[B, output_size]`` and the next state."""
+
+
+def numbers(state: State) -> int:
+    """How many real numbers a state has; whole ones count steps."""
+    return sum(value.numel() for value in state.values() if value.is_floating_point())
 
 
 class Looped:

@@ -79,6 +79,9 @@ class Bidirectional(Layer):
         ahead, back = self.ahead.initial_state(batch), self.back.initial_state(batch)
         return {**_named("forward", ahead), **_named("backward", back)}
 
+    def state_size(self, steps: int) -> int:
+        return self.ahead.state_size(steps) + self.back.state_size(steps)
+
     def forward(
         self,
         x: Tensor,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.base import Layer
+from longlag.cells.base import Layer, numbers
 from longlag.cells.padding import Prefix, existing_steps, hold, record_outputs, silence
 from longlag.kernels import State, StateGradients
 
@@ -79,6 +79,9 @@ class ReadoutLayer(Layer):
 
     def initial_state(self, batch: int) -> State:
         return {"h": next(self.parameters()).new_zeros(batch, self.hidden_size), **self.scan_state(batch)}
+
+    def state_size(self, steps: int) -> int:
+        return numbers(self.scan_state(1))
 
     def forward(
         self,

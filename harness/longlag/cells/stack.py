@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from longlag import registry
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer
+from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer, numbers
 from longlag.cells.block import Blocks
 from longlag.cells.compose import Bidirectional, Composition, Dropout
 from longlag.cells.masked import MaskedStack
@@ -122,6 +122,17 @@ class Stack(nn.Module):
                 state |= self.blocks.blocks()[k].initial_state(batch, next(layer.parameters()))
             states.append(state)
         return tuple(states)
+
+    def state_size(self, steps: int) -> int:
+        """Numbers kept from one step to the next for one sequence, all layers together, after so many steps.
+
+        Whole numbers that count something do not enter.
+        """
+        sizes = [layer.state_size(steps) for layer in self._layers()]
+        if self.blocks is not None:
+            like = next(self.parameters())
+            sizes += [numbers(block.initial_state(1, like)) for block in self.blocks.blocks()]
+        return sum(sizes)
 
     def forward(
         self,

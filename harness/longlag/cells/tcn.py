@@ -147,6 +147,10 @@ class TCNLayer(Layer):
                 state[f"level{k}.{which}"] = like.new_zeros(batch, convolution.past, convolution.inputs)
         return state
 
+    def state_size(self, steps: int) -> int:
+        kept = self.initial_state(1)
+        return sum(min(value.shape[1], steps) * value.shape[2] for name, value in kept.items() if name != "h")
+
     def forward(
         self,
         x: Tensor,

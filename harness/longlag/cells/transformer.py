@@ -116,6 +116,9 @@ class TransformerLayer(Layer):
             "seen": torch.zeros(batch, dtype=torch.int64, device=like.device),
         }
 
+    def state_size(self, steps: int) -> int:
+        return 2 * min(steps, self.options.context) * self.width
+
     def forward(
         self,
         x: Tensor,

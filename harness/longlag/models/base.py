@@ -114,6 +114,10 @@ class Model(nn.Module, ABC):
             if isinstance(layer, Layer)
         }
 
+    def state_size(self, steps: int) -> int:
+        """Numbers kept from one step to the next for one sequence, all layers together, after so many steps."""
+        return sum(stack.state_size(steps) for stack in self.stacks().values())
+
     def records(self) -> dict[str, StateGradients]:
         """An empty record for every part."""
         return {name: StateGradients() for name in self.parts()}

@@ -16,6 +16,7 @@ from longlag.spec.component import (
     Spec,
     TaskSpec,
 )
+from longlag.spec.lengths import PROTOCOLS, LengthsSpec
 from longlag.spec.needs import read_by_run, read_by_study, require_for_fields, require_for_run, require_for_study
 from longlag.spec.run import (
     ClipSpec,
@@ -37,6 +38,7 @@ from longlag.spec.study import ARM, Direction, PrunerSpec, StudySpec, load_study
 
 __all__ = [
     "ARM",
+    "PROTOCOLS",
     "STORED",
     "Axis",
     "BlockSpec",
@@ -47,6 +49,7 @@ __all__ = [
     "DataSpec",
     "DecoderSpec",
     "Direction",
+    "LengthsSpec",
     "ModelSpec",
     "Moment",
     "OptimizerSpec",

@@ -71,7 +71,7 @@ def _distinct(tasks: Iterable[TaskSpec]) -> list[str]:
 
 def _tasks_of_run(spec: RunSpec) -> Iterator[TaskSpec]:
     yield spec.task
-    for stage in spec.data.curriculum:
+    for stage in spec.data.stages:
         yield spec.task_with(stage.task)
     for options in spec.data.beyond.values():
         yield spec.task_with(options)

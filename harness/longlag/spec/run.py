@@ -14,6 +14,7 @@ from pydantic import (
     PositiveFloat,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -21,6 +22,7 @@ from longlag import registry
 from longlag.errors import UserError, explain, quoted, suggestion
 from longlag.spec.block import BlockSpec
 from longlag.spec.component import CellSpec, Count, OptimizerSpec, Seed, Spec, TaskSpec, UnitInterval, is_stored
+from longlag.spec.lengths import PROTOCOLS, LengthsSpec, over_protocol
 
 
 class ReadoutSpec(Spec):
@@ -112,21 +114,47 @@ class StageSpec(Spec):
     task: dict[str, Any] = Field(description="the task's options in this stage, over those of the run")
 
 
+def _with_protocol(schema: dict[str, Any]) -> None:
+    """``protocol`` may be written, and is replaced by what it stands for before anything is validated."""
+    description = (
+        "lengths as others train and test them, in place of fields of the task and of the data that are left out"
+    )
+    schema["properties"]["protocol"] = {"enum": list(PROTOCOLS), "description": description}
+
+
 class DataSpec(Spec):
     """The data: fixed evaluation splits, whose draws depend on this seed alone, and the course of the training."""
+
+    model_config = ConfigDict(json_schema_extra=_with_protocol)
 
     validation: Count = Field(1000, description="sequences in the validation split")
     test: Count = Field(2000, description="sequences in the test split")
     seed: Seed = 0
-    curriculum: tuple[StageSpec, ...] = Field((), description="stages in order; after the last, the task itself")
+    curriculum: tuple[StageSpec, ...] | LengthsSpec = Field(
+        (), description="stages in order, after the last the task itself; or how one option varies; or fixed: neither"
+    )
     beyond: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="further test splits: a name -> options of the task over those of the run, such as a longer lag",
     )
 
+    @field_validator("curriculum", mode="before")
+    @classmethod
+    def _one_form_each(cls, value: Any) -> Any:
+        if value == "fixed" or (isinstance(value, dict) and value.get("name") == "fixed"):
+            return ()
+        if isinstance(value, dict | LengthsSpec):
+            return value if isinstance(value, LengthsSpec) else LengthsSpec.model_validate(value)
+        return value
+
+    @property
+    def stages(self) -> tuple[StageSpec, ...]:
+        """The curriculum's stages, where it is made of them."""
+        return () if isinstance(self.curriculum, LengthsSpec) else self.curriculum
+
     @model_validator(mode="after")
     def _in_order(self) -> DataSpec:
-        ends = [stage.until for stage in self.curriculum]
+        ends = [stage.until for stage in self.stages]
         if any(after <= before for before, after in itertools.pairwise(ends)):
             raise ValueError(f"the curriculum's stages end in rising order, not at {ends}")
         for name in self.beyond:
@@ -223,15 +251,29 @@ class RunSpec(Spec):
     regulariser: RegulariserSpec = RegulariserSpec()
     seed: Seed = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_protocol(cls, value: Any) -> Any:
+        return over_protocol(value)
+
     @model_validator(mode="after")
     def _tasks_agree(self, info: ValidationInfo) -> RunSpec:
         if is_stored(info):
             return self
-        for options in (*(stage.task for stage in self.data.curriculum), *self.data.beyond.values()):
+        varied = [] if self.lengths is None else [self.lengths[0]]
+        for options in (*(stage.task for stage in self.data.stages), *varied, *self.data.beyond.values()):
             other = self.task_with(options).build().signature
             if other != self.task.build().signature:
                 raise ValueError(f"data: with {options} the task has another signature: one model cannot serve both")
         return self
+
+    @property
+    def lengths(self) -> list[dict[str, Any]] | None:
+        """The options that the task has in turn under a curriculum over one of them; None without such a one."""
+        varied = self.data.curriculum
+        if not isinstance(varied, LengthsSpec):
+            return None
+        return [{varied.option: value} for value in varied.values(self.task.options.get(varied.option))]
 
     def task_with(self, options: dict[str, Any]) -> TaskSpec:
         """The run's task with some options changed."""

@@ -17,7 +17,7 @@ from longlag.parts import Parts
 from longlag.probes import Curve
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
-from longlag.tracking import delivery, describe, figures, throughtime
+from longlag.tracking import accuracy, delivery, describe, figures, throughtime
 from longlag.tracking.delivery import Delivery
 from longlag.tracking.spool import Spool
 from longlag.tracking.stored_run import RESULT, result_file
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from longlag.training import Split
 
+ACCURACY = "accuracy_by_length.png"
 COMPLETE = ("solved", "budget", "diverged")
 
 
@@ -140,6 +141,8 @@ class MlflowCallback(RunCallback):
             (folder / "spec.json").write_text(result.spec.canonical(), encoding="utf-8")
             for name, data in self._files.items():
                 (folder / name).write_bytes(data)
+            parts = Parts()
+            parts.make("the picture of accuracy by length", lambda: accuracy.of_run(result, folder / ACCURACY))
             for history in (self._flow, self._lag, self._training):
                 if history.updates:
                     history.write(folder, map=history is not self._flow or not self._training.updates)

@@ -102,6 +102,8 @@ def final(result: RunResult) -> dict[str, float]:
         "wall_seconds": result.wall_seconds,
         "cpu_seconds": result.cpu_seconds,
     }
+    if result.state_size is not None:
+        values["state_size"] = float(result.state_size)
     if result.solved:
         values["solved_at"] = result.updates_to_solved
     return values

@@ -56,6 +56,11 @@ def splits(spec: RunSpec, cache: Path | None = None) -> dict[str, Split]:
     return found
 
 
+def validation_of(spec: RunSpec, task: TaskSpec, cache: Path | None) -> Split:
+    """The validation split of the run's task with other options."""
+    return _split(task, "validation", spec.data.validation, spec.data.seed, cache)
+
+
 def _split(spec: TaskSpec, name: str, size: int, seed: int, cache: Path | None) -> Split:
     task: Task = spec.build()
     per_step = task.signature.per_step

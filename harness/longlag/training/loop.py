@@ -20,10 +20,11 @@ from longlag.optimizers import build as build_optimizer
 from longlag.probes import by_group
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
-from longlag.training import clipping, regulariser, resume, schedule
+from longlag.training import clipping, curriculum, regulariser, resume, schedule
 from longlag.training.checkpoint import Checkpoints
 from longlag.training.data import Split, part, splits
 from longlag.training.environment import environment, numerics
+from longlag.training.lengths import AccuracyByLength
 from longlag.training.probe_schedule import ProbeSchedule
 from longlag.training.result import Outcome, Pruned, RunCallback, RunResult
 from longlag.training.seeding import numpy_generator, torch_generator
@@ -56,9 +57,7 @@ class Run:
         self.optimizer = build_optimizer(spec.optimizer, self.parameters, network.constrained(), network.undecayed())
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.data = numpy_generator(spec.seed, "training data")
-        self.stages: list[tuple[float, Task]] = [
-            (stage.until, spec.task_with(stage.task).build()) for stage in spec.data.curriculum
-        ]
+        self.curriculum = curriculum.build(spec, self.task, cache)
         try:
             self.environment = environment(self.network.kernels(self.device), self.device)
         except ValueError as error:
@@ -110,9 +109,8 @@ class Run:
         while self.update < training.updates:
             progress = self.update / training.updates
             self.network.set_progress(progress)
-            task = next((task for until, task in self.stages if progress < until), self.task)
             log = (self.update + 1) % probe.log_every == 0 or self.update == 0
-            batch = task.sample(self.data, training.batch_size)
+            batch = self.curriculum.task(progress, self.data).sample(self.data, training.batch_size)
             tensors, records = self.tensors(batch), self.probes.records() if log else None
             value = float(self.backward(tensors, records))
             gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -183,12 +181,20 @@ class Run:
         given = [answer for answer in answers if answer is not None]
         return joined, Answer.join(given) if given else None, part(split.batch, 0, size, self.per_step)
 
-    def measure(self, split: Split) -> dict[str, float]:
-        """The task's metrics on a whole split: of outputs given the true history, and of what it answers freely."""
+    def measure(self, task: Task, split: Split, accuracy: AccuracyByLength | None = None) -> dict[str, float]:
+        """A task's metrics on a whole split: of outputs given the true history, and of what it answers freely.
+
+        Args:
+            task: the run's, or one with other options.
+            split: of it.
+            accuracy: takes the share that is right of every sequence, where the task says it.
+        """
         outputs, answer, batch = self.predict(split)
-        metrics = dict(self.task.measure(outputs, batch))
+        metrics = dict(task.measure(outputs, batch))
         if answer is not None:
-            metrics |= self.task.judge(answer, batch)
+            metrics |= task.judge(answer, batch)
+        if accuracy is not None:
+            accuracy.add(task, outputs, batch)
         return {name: float(value) for name, value in metrics.items()}  # a task may give NumPy's or torch's numbers
 
     def validation_score(self, outcome: Outcome) -> float:
@@ -200,7 +206,7 @@ class Run:
 
     def evaluate(self) -> bool:
         """Measure on the validation split, and the gradient flow; tell both; says whether the task is solved."""
-        metrics = self.validation = self.measure(self.splits["validation"])
+        metrics = self.validation = self.measure(self.task, self.splits["validation"])
         solved = self.task.solved(metrics)
         if solved and self.solved_at is None:
             self.solved_at = self.update
@@ -208,7 +214,8 @@ class Run:
         since = self.update - (self.update - 1) // every * every
         shares = {"train/clipped": self.clipped / since}  # of the updates since the last evaluation
         self.clipped = 0
-        self.tell({f"validation/{name}": value for name, value in metrics.items()} | shares)
+        varied = self.curriculum.evaluated(self.measure)
+        self.tell({f"validation/{name}": value for name, value in metrics.items()} | shares | varied)
         self.probes.look(self.update, "evaluation", self.update)
         for callback in self.callbacks:
             callback.evaluated(self.update, metrics, self.task.score(metrics))
@@ -251,9 +258,10 @@ def train(
         if outcome not in ("diverged", "interrupted"):
             run.probes.look(run.update, "end")
         whole = outcome in ("solved", "budget")
-        test = run.measure(run.splits["test"]) if whole else None
-        further = [run.splits[name] for name in spec.data.beyond] if whole else []
-        beyond = {split.name: run.measure(split) for split in further}
+        accuracy = AccuracyByLength()
+        test = run.measure(run.task, run.splits["test"], accuracy) if whole else None
+        further = {name: spec.task_with(options).build() for name, options in spec.data.beyond.items()} if whole else {}
+        beyond = {name: run.measure(task, run.splits[name], accuracy) for name, task in further.items()}
         if whole:
             shown = run.predict(run.splits["test"], SHOWN)
             for callback in callbacks:
@@ -272,7 +280,9 @@ def train(
         beyond=beyond,
         baseline=run.task.baseline().value,
         score=math.nan if test is None else run.task.score(test),
+        by_length=accuracy.points(),
         parameters=count,
+        state_size=run.network.state_size(run.splits["test"].batch.steps),
         wall_seconds=time.perf_counter() - run.wall,
         cpu_seconds=time.process_time() - run.cpu,
         gradient=run.probes.summary(),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from longlag.probes import Curve
 from longlag.spec import RunSpec
 from longlag.task import Answer, Array, Batch, Task
+from longlag.training.lengths import LengthPoint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,10 +45,14 @@ class RunResult(BaseModel):
         validation_score: the first of them, scaled as `score`; infinity for a run that diverged or was never evaluated.
         test: the same on the test split, with the final parameters; None when the run was cut short.
         beyond: the same on the further test splits, by name.
+        by_length: where the task says of a sequence what share of it is right, and lengths differ: their means, the
+            share and how many sequences, in rising order, over the test split and those beyond together.
         baseline: the trivial predictor's value of the first metric.
         score: the first metric on the test split, scaled so that perfect is 0 and the trivial predictor 1;
             NaN for a diverged run.
         parameters: trainable numbers.
+        state_size: numbers that the network keeps from one step to the next for one sequence, all layers together,
+            after as many steps as the test split has; None in results of an older longlag.
         wall_seconds: elapsed time, evaluation and probes included.
         cpu_seconds: processor time of the process in that time.
         gradient: gradient-flow scalars of the top layer's output, see docs/gradient-flow.md: before the first update
@@ -71,9 +76,11 @@ class RunResult(BaseModel):
     validation_score: float
     test: dict[str, float] | None
     beyond: dict[str, dict[str, float]] = {}
+    by_length: tuple[LengthPoint, ...] = ()
     baseline: float
     score: float
     parameters: int
+    state_size: int | None = None
     wall_seconds: float
     cpu_seconds: float
     gradient: dict[str, float]

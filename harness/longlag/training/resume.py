@@ -15,6 +15,7 @@ from longlag.models import Model
 from longlag.spec import RunSpec
 from longlag.training import checkpoint
 from longlag.training.checkpoint import Checkpoint
+from longlag.training.curriculum import Curriculum
 from longlag.training.result import RunCallback
 
 FIELDS = ("update", "losses", "clipped", "solved_at", "validation", "probed")
@@ -29,6 +30,7 @@ class Resumable(Protocol):
     network: Model
     optimizer: torch.optim.Optimizer
     data: np.random.Generator
+    curriculum: Curriculum
     environment: dict[str, str]
     update: int
     wall: float
@@ -48,6 +50,7 @@ def snapshot(run: Resumable) -> Checkpoint:
         "optimizer": optimizer,
         "data": run.data.bit_generator.state,
         "callbacks": callbacks,
+        "curriculum": run.curriculum.state,
         "seconds": [time.perf_counter() - run.wall, time.process_time() - run.cpu],
         **{name: getattr(run, name) for name in FIELDS},
     }
@@ -65,6 +68,7 @@ def restore(run: Resumable, saved: Checkpoint) -> None:
     run.data.bit_generator.state = saved.body["data"]
     for name in FIELDS:
         setattr(run, name, saved.body[name])
+    run.curriculum.state = saved.body.get("curriculum", 0)  # not in a checkpoint of an older longlag
     wall, cpu = saved.body["seconds"]
     run.wall, run.cpu = run.wall - wall, run.cpu - cpu
     states = {name: _state(name, saved) for name in saved.body["callbacks"]}
