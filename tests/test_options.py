@@ -70,7 +70,7 @@ def test_a_definition_without_usable_options_is_refused(define: Callable[[], typ
 @pytest.mark.parametrize(
     ("page", "option", "class_name"),
     [
-        ("adding-a-task.md", "self.options.length", "ParityOptions"),
+        ("adding-a-task.md", "self.options.length", "DigitSumOptions"),
         ("adding-a-cell.md", "self.options.update_bias", "UGRNNOptions"),
     ],
 )

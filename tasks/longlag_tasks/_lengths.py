@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 
 from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
-from longlag_tasks._recall import rows, words
+from longlag_tasks._recall import rows
 
 
 class LengthOptions(Options):
@@ -81,6 +81,9 @@ class OneAnswer(Task[LengthOptionsT_co]):
     Shapes: inputs int64 ``[T, B]``, zero behind the end of a sequence; targets int64 ``[B]``. The loss is the
     cross-entropy in nats. A subclass says what is drawn (`make`), how likely each answer is at a length (`law`), and
     computes the right answer a second way (`solve`).
+
+    Attributes:
+        names: the symbols as a person reads them, by their number.
     """
 
     metrics = (
@@ -88,7 +91,7 @@ class OneAnswer(Task[LengthOptionsT_co]):
         Metric("accuracy", "max", "share", "sequences whose answer has the largest output", best=1.0),
         SCALED,
     )
-    names: Mapping[int, str] = {}
+    names: ClassVar[str] = "0123456789"
 
     @property
     @abstractmethod
@@ -163,7 +166,7 @@ class OneAnswer(Task[LengthOptionsT_co]):
     def describe(self, batch: Batch, index: int) -> str:
         """The symbols of one sequence, and the answer."""
         symbols = batch.inputs[: self.lengths(batch)[index], index]
-        shown = [self.names.get(int(symbol), str(symbol)) for symbol in symbols]
+        shown = [self.names[symbol] for symbol in symbols]
         return "\n".join([*rows("inputs", shown), f"answer  {batch.targets[index]}"])
 
 
@@ -176,9 +179,3 @@ def last_of(inputs: Array, lengths: Array) -> Array:
 def labelled(outputs: Array, batch: Batch) -> tuple[Array, Array]:
     """Log-likelihoods, and whether the largest output is right, of every step ``[T, B]``; what counts, ``[T, B]``."""
     return log_likelihood(outputs, batch.targets), outputs.argmax(-1) == batch.targets
-
-
-def shown(batch: Batch, index: int, names: Mapping[int, str]) -> list[str]:
-    """The symbols of one sequence as words."""
-    length = batch.steps if batch.lengths is None else int(batch.lengths[index])
-    return words(batch.inputs[:length, index], names)

@@ -49,7 +49,7 @@ class ModularArithmetic(OneAnswer[ModularArithmeticOptions]):
     """
 
     sizes = (len(expressions.SYMBOLS), expressions.MODULUS)
-    names = dict(enumerate(expressions.SYMBOLS))
+    names = expressions.SYMBOLS
 
     @property
     def _asks(self) -> bool:
@@ -58,10 +58,12 @@ class ModularArithmetic(OneAnswer[ModularArithmeticOptions]):
     def _inside(self, lengths: Array) -> Array:
         """Symbols of the expression in sequences of so many."""
         if not self.options.brackets:
-            return np.maximum((lengths + (not self._asks)) // 2 * 2 - 1, 1)
-        if self.options.dialect == "grazzi":
-            return np.maximum(lengths, FEWEST) - 3
-        return np.maximum(lengths - self._asks, 1)
+            inside: Array = np.maximum((lengths + (not self._asks)) // 2 * 2 - 1, 1)
+        elif self.options.dialect == "grazzi":
+            inside = np.maximum(lengths, FEWEST) - 3
+        else:
+            inside = np.maximum(lengths - self._asks, 1)
+        return inside
 
     def shape(self, lengths: Array) -> Array:
         inside: Array = self._inside(lengths) + self._asks
@@ -94,5 +96,7 @@ class ModularArithmetic(OneAnswer[ModularArithmeticOptions]):
 
     def solve(self, inputs: Array, lengths: Array) -> Array:
         """Expression by expression, as a reader does."""
-        texts = ("".join(self.names[symbol] for symbol in column[:n]) for column, n in zip(inputs.T, lengths, strict=True))
+        texts = (
+            "".join(self.names[symbol] for symbol in column[:n]) for column, n in zip(inputs.T, lengths, strict=True)
+        )
         return np.array([expressions.value(text.rstrip("=")) for text in texts])

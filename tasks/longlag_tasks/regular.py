@@ -29,7 +29,8 @@ class Parity(OneAnswer):
         return np.array([0.5, 0.5])
 
     def solve(self, inputs: Array, lengths: Array) -> Array:
-        return np.bitwise_xor.reduce(inputs, axis=0)
+        odd: Array = np.bitwise_xor.reduce(inputs, axis=0)
+        return odd
 
 
 class EvenPairs(OneAnswer):
@@ -67,7 +68,7 @@ class CycleNavigation(OneAnswer[CycleOptions]):
     al. (2023), m = 5.
     """
 
-    names = {0: "·", 1: "+", 2: "-"}
+    names = "·+-"
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -83,7 +84,8 @@ class CycleNavigation(OneAnswer[CycleOptions]):
         angles = 2 * math.pi * np.arange(count) / count
         waves = ((1 + 2 * np.cos(angles)) / 3) ** length
         law: Array = np.maximum((waves * np.cos(angles * np.arange(count)[:, None])).sum(1) / count, 0)
-        return law / law.sum()
+        law /= law.sum()
+        return law
 
     def solve(self, inputs: Array, lengths: Array) -> Array:
         found: Array = ((inputs == 1).sum(0) - (inputs == 2).sum(0)) % self.options.positions

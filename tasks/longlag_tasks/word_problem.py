@@ -182,9 +182,11 @@ class WordProblem(Task[WordProblemOptions]):
         return share
 
     def describe(self, batch: Batch, index: int) -> str:
-        """What is read at every step, as where the points go, and the product's number."""
+        """The elements that are read, by their number, ``·`` for filler; below, the products."""
         length, filler = int(self.lengths(batch)[index]), len(self._generators)
         read = [
             "·" if token == filler else str(self._generators[token]) for token in batch.inputs[:length, index].tolist()
         ]
-        return "\n".join([*rows("elements", read), *rows("products", batch.targets[:length, index].astype(str).tolist())])
+        return "\n".join(
+            [*rows("elements", read), *rows("products", batch.targets[:length, index].astype(str).tolist())]
+        )

@@ -46,6 +46,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "data": {"validation": 10, "test": 10},
     },
     "curriculum": {"data": {"validation": 50, "test": 50, "curriculum": [{"until": 0.5, "task": {"length": 6}}]}},
+    "any of several lengths": {"data": {"validation": 50, "test": 50, "curriculum": {"name": "uniform", "low": 4}}},
+    "growing when solved": {
+        "task": {"name": "parity", "length": 6, "solved_accuracy": 0.4},
+        "data": {"validation": 50, "test": 50, "curriculum": {"name": "growing", "low": 2}},
+        "training": {"updates": 60, "eval_every": 10, "batch_size": 10, "stop_when_solved": False},
+    },
 }
 
 

@@ -128,7 +128,7 @@ class Stack(nn.Module):
 
         Whole numbers that count something do not enter.
         """
-        sizes = [layer.state_size(steps) for layer in self._layers()]
+        sizes = [0 if self.cell.memoryless else layer.state_size(steps) for layer in self._layers()]
         if self.blocks is not None:
             like = next(self.parameters())
             sizes += [numbers(block.initial_state(1, like)) for block in self.blocks.blocks()]
