@@ -131,7 +131,7 @@ class Counting(Task[CountingOptions]):
         return logits
 
     def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:
-        nats = (np.logaddexp(0, outputs) - outputs * batch.targets).sum(-1)
+        nats: Array = np.sum(np.logaddexp(0, outputs) - outputs * batch.targets, axis=-1)
         right, exists = self._right(outputs, batch)
         return {
             "bernoulli": float(nats[exists].mean()),
@@ -147,8 +147,7 @@ class Counting(Task[CountingOptions]):
     def right(self, outputs: Array, batch: Batch) -> Array:
         """1 for a string with every step right."""
         right, exists = self._right(outputs, batch)
-        whole: Array = (right | ~exists).all(0).astype(np.float64)
-        return whole
+        return np.asarray((right | ~exists).all(0), dtype=np.float64)
 
     def describe(self, batch: Batch, index: int) -> str:
         """What is read, and what may follow it; ``.`` is the end."""

@@ -144,7 +144,8 @@ class Dyck(Task[DyckOptions]):
             after[:-1] += now[1:] * chances[1:, CLOSE]
             now = after
             visits += now
-        return visits / visits.sum()
+        visits /= visits.sum()
+        return visits
 
     @cached_property
     def _frequencies(self) -> Array:
