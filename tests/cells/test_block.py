@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from longlag.cells import Cell, Composition, Layer, Stack, layer
+from longlag.cells import Cell, Composition, Layer, Stack, layer, mlp
 from longlag.cells.stack import build
 from longlag.kernels import State, StateGradients
 from longlag.spec import BlockSpec
@@ -126,6 +126,24 @@ def test_a_block_is_its_equations() -> None:
     assert first.shape[-1] == round(1.5 * H)
     h = h + (F.gelu(first) * second) @ p["each.0.mlp.narrow.weight"].mT
     torch.testing.assert_close(net(x)[0], rms(h, p["norm.weight"]))
+
+
+@pytest.mark.parametrize("kind", ["gelu", "swiglu", "geglu"])
+def test_a_feed_forward_part_some_rows_at_a_time(kind: mlp.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and all gradients are those of the equation, with biases and without; the last rows are fewer."""
+    monkeypatch.setattr(mlp, "ROWS", 5)
+    widen = torch.nn.Linear(H, 8 if kind == "gelu" else 16, bias=kind == "gelu").double()
+    narrow = torch.nn.Linear(8, I, bias=kind == "gelu").double()
+    x, seed = inputs(H).requires_grad_(), inputs(I)
+    wide = widen(x)
+    first, second = wide.chunk(2, -1) if kind != "gelu" else (wide, torch.ones(()))
+    want = narrow((first * torch.sigmoid(first) if kind == "swiglu" else F.gelu(first)) * second)
+    got = mlp.feed_forward(kind, x, widen, narrow)
+    torch.testing.assert_close(got, want)
+    with torch.no_grad():
+        assert torch.equal(mlp.feed_forward(kind, x, widen, narrow), got)
+    over = [x, *widen.parameters(), *narrow.parameters()]
+    torch.testing.assert_close(torch.autograd.grad(got, over, seed), torch.autograd.grad(want, over, seed))
 
 
 def test_a_block_without_parts_is_the_plain_stack() -> None:

@@ -53,14 +53,15 @@ def test_rotary_positions_are_complex_rotations() -> None:
     np.testing.assert_allclose(turned[..., 1::2], want.imag, atol=1e-12)
 
 
-def test_equals_attention_written_out() -> None:
-    """Rotary positions, one head, sums over steps spelled out."""
-    layer = build(4, 4, heads=1, context=3)
+@pytest.mark.parametrize("context", [3, 8])
+def test_equals_attention_written_out(context: int) -> None:
+    """Rotary positions, one head, sums over steps spelled out; all steps in the context, or some."""
+    layer = build(4, 4, heads=1, context=context)
     x = torch.randn(9, 1, 4, dtype=torch.float64)
     q, k, v = layer.project(F.layer_norm(x, (4,)))[:, 0].chunk(3, -1)
     rows: list[Tensor] = []
     for t in range(9):
-        span = range(max(0, t - 3), t + 1)
+        span = range(max(0, t - context), t + 1)
         turned = transformer.rotate(q[t : t + 1], t)[0]
         scores = torch.stack([turned @ transformer.rotate(k[j : j + 1], j)[0] / 2 for j in span])
         rows.append(sum(w * v[j] for w, j in zip(scores.softmax(0), span, strict=True)))

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from longlag.cells.base import Layer
 from longlag.cells.compose import Dropout
+from longlag.cells.mlp import GatedMLP
 from longlag.cells.padding import Prefix, existing_steps, hold, silence
 from longlag.cells.parts import WIDTH, RMSNorm, ShortConvolution, convolve
 from longlag.cells.readout import linear
@@ -49,21 +50,6 @@ class HeadNorm(nn.Module):
         if self.kind == "layer":
             return F.layer_norm(each, each.shape[-1:]).flatten(-2) * self.weight
         return F.rms_norm(each, each.shape[-1:], eps=1e-5).flatten(-2) * self.weight
-
-
-class GatedMLP(nn.Module):
-    """W_2 (f(W_1 x) * W_3 x), F units, no biases; f is SiLU or GELU (Shazeer 2020). 3 H F parameters."""
-
-    def __init__(self, kind: str, size: int, units: int, generator: torch.Generator | None) -> None:
-        super().__init__()
-        self.kind = kind
-        self.widen = linear(size, 2 * units, generator, bias=False)
-        self.narrow = linear(units, size, generator, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        first, second = self.widen(x).chunk(2, -1)
-        active = F.silu(first) if self.kind == "swiglu" else F.gelu(first)
-        return self.narrow(active * second)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):

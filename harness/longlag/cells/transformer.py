@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -12,11 +13,15 @@ from torch.nn import functional as F
 
 from longlag.cells.base import Cell, Layer
 from longlag.cells.compose import Dropout
+from longlag.cells.mlp import feed_forward
 from longlag.cells.padding import front, newest, record_outputs, spread
 from longlag.cells.readout import linear
-from longlag.kernels import State, StateGradients
+from longlag.kernels import State, StateGradients, memory
+from longlag.kernels.derived import once_differentiable
 from longlag.options import Options
 
+COMPLEX = (torch.float32, torch.float64)
+"""Dtypes for which there are complex numbers."""
 BLOCK = 256
 """Queries that are scored together: bounds the scores' memory to BLOCK * (BLOCK + context) a head and example."""
 
@@ -55,6 +60,8 @@ class Transformer(Cell[TransformerOptions]):
     the encoder W_u torch's own. Dropout, where asked for, is on both parts' outputs, from a generator of its own.
     """
 
+    version = 2
+
     @property
     def formula(self) -> str:
         heads, f = self.options.heads, self.options.feed_forward
@@ -85,6 +92,63 @@ def rotate(x: Tensor, first: int) -> Tensor:
     cos, sin = torch.cos(angles).to(x.dtype), torch.sin(angles).to(x.dtype)
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+
+
+def turns(x: Tensor) -> Tensor:
+    """The rotations of `rotate` for ``x [..., S, E]`` from step 0 on, as complex numbers ``[S, E / 2]``."""
+    steps, size = x.shape[-2:]
+    rates = 10000 ** (-torch.arange(0, size, 2, dtype=x.dtype, device=x.device) / size)
+    angles = torch.arange(steps, dtype=x.dtype, device=x.device).unsqueeze(1) * rates
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+class Heads(torch.autograd.Function):
+    """Queries, keys and values ``[B, M, T, E]`` of ``packed [T, B, 3 M E]``, the first two rotated where `rotary`.
+
+    One pass over the memory in each direction: rotation and layout together.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, packed: Tensor, heads: int, rotary: bool) -> tuple[Tensor, ...]:
+        ctx.shape, ctx.rotary = (*packed.shape[:2], 3, heads, packed.shape[-1] // (3 * heads)), rotary
+        parts = packed.view(ctx.shape).permute(2, 1, 3, 0, 4)
+        made = tuple(empty(parts.shape[1:], packed) for _ in range(3))
+        Heads.turn(parts.unbind(0), made, rotary, back=False)
+        return made
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        packed = empty(ctx.shape, gradients[0])
+        Heads.turn(gradients, packed.permute(2, 1, 3, 0, 4).unbind(0), ctx.rotary, back=True)
+        return packed.flatten(2), None, None
+
+    @staticmethod
+    def turn(given: Sequence[Tensor], made: Sequence[Tensor], rotary: bool, *, back: bool) -> None:
+        """Write q, k and v to other places, the first two rotated."""
+        rotated = 2 if rotary else 0
+        if rotary:
+            by = turns(given[0])
+            by = by.conj().resolve_conj() if back else by
+        for old, new in zip(given[:rotated], made[:rotated], strict=True):
+            pairs = [torch.view_as_complex(t.unflatten(-1, (-1, 2))) for t in (old, new)]
+            torch.mul(pairs[0], by, out=pairs[1])
+        for old, new in zip(given[rotated:], made[rotated:], strict=True):
+            new.copy_(old)
+
+
+def empty(shape: torch.Size, like: Tensor) -> Tensor:
+    """A tensor with any content, on a CPU in memory that is used again."""
+    if like.device.type == "cpu":
+        return memory.empty(tuple(shape), like.dtype)
+    return like.new_empty(shape)
+
+
+def keep(past: Tensor, new: Tensor, counts: Tensor | None) -> Tensor:
+    """The last ``len(past)`` steps of ``past [S, B, F]`` and then ``new [T, B, F]``, of which ``counts [B]`` exist."""
+    if counts is None:
+        return torch.cat([past[len(new) :], new[max(0, len(new) - len(past)) :]])
+    return newest(torch.cat([past, new]), len(past), counts)
 
 
 class TransformerLayer(Layer):
@@ -119,6 +183,13 @@ class TransformerLayer(Layer):
     def state_size(self, steps: int) -> int:
         return 2 * min(steps, self.options.context) * self.width
 
+    def _start(self, batch: int) -> State:
+        """`initial_state`, to be read only: its zeros take no memory."""
+        zero = self.out.bias.new_zeros(())
+        state = {name: zero.expand(batch, self.options.context, self.width) for name in ("k", "v")}
+        seen = torch.zeros(batch, dtype=torch.int64, device=zero.device)
+        return {"h": zero.expand(batch, self.hidden_size), **state, "seen": seen}
+
     def forward(
         self,
         x: Tensor,
@@ -126,17 +197,21 @@ class TransformerLayer(Layer):
         mask: Tensor | None = None,
         record: StateGradients | None = None,
     ) -> tuple[Tensor, State]:
-        state = self.initial_state(x.shape[1]) if state is None else state
+        state = self._start(x.shape[1]) if state is None else state
         existing, counts = (x, None) if mask is None else front(x, mask)
         u = existing if self.encoder is None else self.encoder(existing)
-        q, k, v = self.project(self.norms[0](u)).chunk(3, -1)
-        windows = [torch.cat([state[name].transpose(0, 1), new]) for name, new in (("k", k), ("v", v))]
-        a = u + self._drop(0, self.out(self._attend(q, windows[0], windows[1], state["seen"])))
-        outputs = a + self._drop(1, self.narrow(F.gelu(self.widen(self.norms[1](a)))))
+        packed, context = self.project(self.norms[0](u)), self.options.context
+        q, k, v = packed.chunk(3, -1)
+        past = {"k": state["k"].transpose(0, 1), "v": state["v"].transpose(0, 1)}
+        if len(u) <= context + 1 and u.dtype in COMPLEX and not state["seen"].any():
+            attended = self._attend_to_all(packed)
+        else:
+            attended = self._attend(q, torch.cat([past["k"], k]), torch.cat([past["v"], v]), state["seen"])
+        a = u + self._drop(0, self.out(attended))
+        outputs = a + self._drop(1, feed_forward("gelu", self.norms[1](a), self.widen, self.narrow))
         outputs = outputs if mask is None else spread(outputs, mask, state["h"])
         record_outputs(record, outputs)
-        context = self.options.context
-        final = {n: newest(w, context, counts).transpose(0, 1) for n, w in zip(("k", "v"), windows, strict=True)}
+        final = {name: keep(past[name], new, counts).transpose(0, 1) for name, new in (("k", k), ("v", v))}
         seen = (state["seen"] + (len(x) if counts is None else counts)).clamp(max=context)
         return outputs, {"h": outputs[-1], **final, "seen": seen}
 
@@ -147,6 +222,12 @@ class TransformerLayer(Layer):
     def _drop(self, k: int, value: Tensor) -> Tensor:
         dropped: Tensor = self.dropouts[k](value) if len(self.dropouts) else value
         return dropped
+
+    def _attend_to_all(self, packed: Tensor) -> Tensor:
+        """Attention among the steps of ``packed [T, B, 3 M E]``, before which there are none: ``[T, B, M E]``."""
+        q, k, v = Heads.apply(packed, self.options.heads, self.options.positions == "rotary")  # type: ignore[no-untyped-call]
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return attended.permute(2, 0, 1, 3).flatten(2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
         """Attention of ``q [T, B, M E]`` over the windows ``[context + T, B, M E]``: ``[T, B, M E]``."""
