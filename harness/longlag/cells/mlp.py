@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from longlag.cells.readout import linear
 from longlag.kernels import memory
-from longlag.kernels.derived import once_differentiable
+from longlag.kernels.autograd import apply, once_differentiable
 
 Kind = Literal["gelu", "swiglu", "geglu"]
 ROWS = 192
@@ -47,7 +47,7 @@ def feed_forward(kind: Kind, x: Tensor, widen: nn.Linear, narrow: nn.Linear) -> 
     if x.device.type != "cpu":
         return narrow(activated(kind, widen(x)))  # type: ignore[no-any-return]
     rows = x.reshape(-1, x.shape[-1])
-    made: Tensor = ByRows.apply(kind, rows, widen.weight, widen.bias, narrow.weight, narrow.bias)  # type: ignore[no-untyped-call]
+    made: Tensor = apply(ByRows, kind, rows, widen.weight, widen.bias, narrow.weight, narrow.bias)
     return made.view(*x.shape[:-1], -1)
 
 

@@ -17,7 +17,7 @@ from longlag.cells.mlp import feed_forward
 from longlag.cells.padding import front, newest, record_outputs, spread
 from longlag.cells.readout import linear
 from longlag.kernels import State, StateGradients, memory
-from longlag.kernels.derived import once_differentiable
+from longlag.kernels.autograd import apply, once_differentiable
 from longlag.options import Options
 
 COMPLEX = (torch.float32, torch.float64)
@@ -225,7 +225,7 @@ class TransformerLayer(Layer):
 
     def _attend_to_all(self, packed: Tensor) -> Tensor:
         """Attention among the steps of ``packed [T, B, 3 M E]``, before which there are none: ``[T, B, M E]``."""
-        q, k, v = Heads.apply(packed, self.options.heads, self.options.positions == "rotary")  # type: ignore[no-untyped-call]
+        q, k, v = apply(Heads, packed, self.options.heads, self.options.positions == "rotary")
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return attended.permute(2, 0, 1, 3).flatten(2)
 
