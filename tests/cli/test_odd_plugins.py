@@ -21,6 +21,7 @@ from longlag.registry import raised_by
 from longlag.study.callback import StudyCallback
 
 PATIENCE = 600  # seconds; the machine may be busy
+FIRST_SECONDS = 20  # after the first Ctrl-C
 
 HOOKS = '''
 """ODD lists what happens in the hooks of all components, each as [how, hook]; None is every hook."""
@@ -316,6 +317,34 @@ def test_a_plugin_that_hangs_holds_up_no_other_worker_and_can_be_interrupted(env
     assert "the same command continues the study" in said and "Traceback" not in said
     states = [trial.state for trial in report("hang", home=home).trials]
     assert states.count("complete") == 3 and "running" not in states
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize("hook", [*IN_RUNS, *IN_DRIVER])
+def test_a_sweep_whose_plugin_hangs_in_any_hook_can_be_interrupted(
+    hook: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """By Ctrl-C, once or twice; the same command finishes the study once the plug-in is mended."""
+    hangs = tmp_path / "hangs"
+    own = {**environment, "LONGLAG_HOME": str(tmp_path / "home"), "ODD_HANGS": str(hangs)}
+    command = [sys.executable, "-c", "from longlag.cli import main; main()", *SWEEP, "--name", "hang", "--workers", "1"]
+    hanging = {**own, "ODD": json.dumps([["hang", hook]])}
+    with subprocess.Popen(command, env=hanging, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            waited(hangs.exists, process)
+            process.send_signal(signal.SIGINT)
+            try:
+                _, said = process.communicate(timeout=FIRST_SECONDS)
+            except subprocess.TimeoutExpired:  # the first one lets what is being done come to its end
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == 130 and "Traceback" not in said, said
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert [trial["state"] for trial in json.loads(done.stdout)["trials"]] == ["complete"]
 
 
 class Raises(StudyCallback):
