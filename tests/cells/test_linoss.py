@@ -67,6 +67,21 @@ def test_without_damping_d_linoss_is_linoss():
     torch.testing.assert_close(damped(x), plain(x), rtol=1e-9, atol=1e-9)
 
 
+def test_the_energy_of_imex_stays_what_it_was():
+    """Without force z^2 + A x^2 - dt A x z stays as it is: positive for dt^2 A < 4, so that z and x are bounded."""
+    layer, steps = layer_of(CELLS["imex"]), 5_000
+    a, dt = torch.relu(layer.a), torch.sigmoid(layer.log_dt)
+
+    def energy(state):
+        return state["z"].square() + a * state["x"].square() - dt * a * state["x"] * state["z"]
+
+    first = {**layer.initial_state(1), "z": torch.ones(1, 2, 4).double(), "x": 2 * torch.ones(1, 2, 4).double()}
+    with torch.no_grad():
+        _, last = layer(torch.zeros(steps, 1, 3).double(), first)
+    assert (energy(first) > 0).all() and not torch.allclose(last["x"], first["x"])
+    torch.testing.assert_close(energy(last), energy(first), rtol=1e-9, atol=0)
+
+
 def moduli(cell):
     """Of the eigenvalues at first."""
     name = "damped" if isinstance(cell, DLinOSS) else cell.options.method
