@@ -67,10 +67,10 @@ def outputs_are_recorded(cell: Cell) -> None:
 
 
 def convolved(part: ShortConvolution | None, x: Tensor) -> Tensor:
-    """A short convolution with a bias and SiLU from its weights, from zeros before the first step."""
-    assert part is not None and part.bias is not None
+    """A short convolution with SiLU from its weights, from zeros before the first step."""
+    assert part is not None
     padded = F.pad(x, (0, 0, 0, 0, 3, 0))
-    y = part.bias.expand_as(x)
+    y = torch.zeros_like(x) if part.bias is None else part.bias.expand_as(x)
     for j, weight in enumerate(part.weight):
         y = y + weight * padded[3 - j : 3 - j + len(x)]
     return F.silu(y)

@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, object]] = {
     "linoss": {"state_size": 4},
     "d-linoss": {"state_size": 4},
     "mesanet": {"heads": 2},
+    "m2rnn": {"heads": 2},
     "mlstm": {"heads": 1, "expand": 1},
 }
 """Options in place of defaults that finite differences would take minutes for."""
@@ -54,6 +55,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "rwkv7": [{"heads": 2, "decay_rank": 1, "rate_rank": 1, "gate_rank": 1, "half_life": 50}],
     "longhorn": [{"state_size": 2, "expand": 1.5, "dt_rank": 2, "convolution": False, "half_life": 50}],
     "mamba3": [{"heads": 1, "state_size": 3, "rotation": 0.0, "norm": True, "half_life": 50}],
+    "m2rnn": [{"heads": 1, "recurrent": "normal", "convolution": False, "gate": False, "norm": False, "half_life": 50}],
     "mesanet": [{"heads": 1, "convolution": False, "gate": True, "half_life": 50}],
     "transformer": [{"context": 3, "heads": 2, "feed_forward": 1}],
 }

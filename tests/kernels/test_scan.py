@@ -96,9 +96,32 @@ class Channels(Core):
         return {"re": re, "im": im, "y": self.sum(p.c_re * re - p.c_im * im, "n")}
 
 
-CELLS = {
-    type(cell).__name__: cell for cell in (General(), Everything(), Mean(), Elementwise(), Channels(), GatedDeltaNet())
-}
+class Dense(Core):
+    """Two products with square matrices in a row; outputs that are sums over the first axis."""
+
+    inputs = {"v": V, "k": K, "c": ONE}
+    parameters = {"W": ("k", "k"), "U": ("k", "k")}
+    outputs = {"y": K, "z": ONE, "r": V}
+
+    def core(self, x, s, p):
+        R = torch.sigmoid(s.S @ p.W + x.v * x.k) @ p.U
+        y = x.k * x.c * self.sum(R * x.v, "v") - self.sum(s.S, "v")
+        return {"S": torch.tanh(R) + 0.5 * s.S, "y": y, "z": self.sum(self.sum(R, "k"), "v"), "r": self.sum(R, "k")}
+
+
+class Linear(Core):
+    """A product and nothing else: its gradient reads what it overwrites."""
+
+    inputs = {"v": V, "k": K}
+    parameters = {"W": ("k", "k")}
+
+    def core(self, x, s, p):
+        S = s.S @ p.W
+        return {"S": S, "y": self.sum(S * x.k, "k") + x.v}
+
+
+CORES = (General(), Everything(), Mean(), Elementwise(), Channels(), GatedDeltaNet(), Dense(), Linear())
+CELLS = {type(cell).__name__: cell for cell in CORES}
 
 
 @pytest.mark.parametrize("part", ["cell", "state", "input", "parameter", "output", "axis"])
@@ -255,7 +278,13 @@ def test_what_cannot_be_compiled_is_said():
         S = s.S + x.v @ x.k
         return {"S": S, "y": self.sum(S, "k")}
 
-    assert "which the compiler has no rule for" in refused(inputs=inputs, core=product)
+    assert "multiplies matrices of which the second is no parameter" in refused(inputs=inputs, core=product)
+
+    def rolled(self, x, s, p):
+        S = torch.roll(s.S, 1, -1) + x.v * x.k
+        return {"S": S, "y": self.sum(S, "k")}
+
+    assert "which the compiler has no rule for" in refused(inputs=inputs, core=rolled)
 
     def counting(self, x, s, p):
         S = s.S + x.v * x.k
@@ -267,7 +296,21 @@ def test_what_cannot_be_compiled_is_said():
         S = s.S + x.v * x.k
         return {"S": S, "y": x.k}
 
-    assert "its output y has not the cell's first axis, v" in refused(inputs=inputs, core=row, outputs={"y": K})
+    assert "its output y is no sum over the cell's first axis, v" in refused(inputs=inputs, core=row, outputs={"y": K})
+
+    def scaled(self, x, s, p):
+        S = s.S @ (2 * p.W)
+        return {"S": S, "y": self.sum(S, "k")}
+
+    matrix = {"W": ("k", "k")}
+    assert "a square matrix other than in one product" in refused(inputs=inputs, core=scaled, parameters=matrix)
+
+    def twice(self, x, s, p):
+        S = torch.tanh(s.S @ p.W) @ p.W
+        return {"S": S, "y": self.sum(S, "k")}
+
+    assert "a square matrix other than in one product" in refused(inputs=inputs, core=twice, parameters=matrix)
+    assert "only a parameter may be a square matrix" in refused(inputs=inputs | matrix, core=row)
 
 
 def test_tensors_that_do_not_fit_are_named():

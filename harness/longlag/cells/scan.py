@@ -53,7 +53,10 @@ class ScanCell(Cell[OptionsT_co]):
 
     - compute element by element, with broadcasting;
     - sum over an axis by `sum`, or take the `mean`. The compiled loop takes the first axis apart into parts that know
-      nothing of each other, so a core that sums over it runs on the plain loop, several times slower.
+      nothing of each other. So an output may be a sum over it, times what is the same along it; a core that goes on
+      with such a sum runs on the plain loop, several times slower;
+    - multiply a state, or what has its axes, by a square matrix along the second axis: ``s.S @ p.W``. The parameter is
+      declared with that axis twice, ``{"W": ("k", "k")}``, and a core uses it once.
 
     So put first the axis along which the state is independent: the value axis of a matrix that maps keys to values
     (``("v", "k")``), the channels of a layer whose every channel has N states (``("h", "n")``, one head). The first

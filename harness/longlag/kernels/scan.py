@@ -77,8 +77,18 @@ def check(cell: Declared, name: str, inputs: State, parameters: State, state: St
     return sizes
 
 
+def square(own: Axes) -> bool:
+    """Whether these are the axes of a square matrix: one axis twice."""
+    return len(own) == 2 and own[0] == own[1]
+
+
 def widened(tensor: Tensor, lead: int, own: Axes, axes: Axes) -> Tensor:
-    """``[*lead, *own]`` as ``[*lead, *axes]``, 1 where it lacks an axis: so that a cell's tensors broadcast."""
+    """``[*lead, *own]`` as ``[*lead, *axes]``, 1 where it lacks an axis: so that a cell's tensors broadcast.
+
+    A square matrix stays as it is.
+    """
+    if square(own):
+        return tensor
     shape = iter(tensor.shape[lead:])
     return tensor.reshape(*tensor.shape[:lead], *(next(shape) if axis in own else 1 for axis in axes))
 

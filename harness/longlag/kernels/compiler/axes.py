@@ -1,7 +1,8 @@
 """Cores over states with axes: which axes a node has, and tracing such a core with its derivative.
 
 The example tensors have one prime number of elements along each axis, so that a tensor's shape says its axes. A sum
-over an axis becomes a node ``sum:<axis>``; everything else is the pointwise language of `lower.py`.
+over an axis becomes a node ``sum:<axis>``, a product with a square matrix a node ``times``; everything else is the
+pointwise language of `lower.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from torch import Tensor
 
 from longlag.kernels.compiler.graph import Graph, Node
 from longlag.kernels.compiler.trace import Traced, Tracer, Untraceable
-from longlag.kernels.scan import Axes
+from longlag.kernels.scan import Axes, square
 
 HEADS = 2
 """Examples and heads of the example tensors, together."""
 SIZES = ((3, 5), (7, 11))
 """Of the axes of the example tensors. A core is traced with both: a size that it uses as a number would differ."""
 SUM = "sum:"
+TIMES, TURNED, OUTER = "times", "times_turned", "outer"
+"""Products along the second axis: sum_v a[v] M[v, w], sum_w a[w] M[v, w]; and the gradient by M, sum a[v] b[w]."""
+MATRIX = "matrix"
+"""In place of the axes of M and its gradient."""
 
 Own = frozenset[str]
 """The axes of a node, in no order."""
@@ -42,7 +47,12 @@ class Extents:
         """The axes along which a node's values differ."""
         if node not in self._known:
             if node.op == "input":
-                found = frozenset(self.inputs.get(str(node.value), ()))
+                own = self.inputs.get(str(node.value), ())
+                found = frozenset([MATRIX] if square(own) else own)
+            elif node.op in (TIMES, TURNED):
+                found = self.of(node.args[0])
+            elif node.op == OUTER:
+                found = frozenset([MATRIX])
             else:
                 found = frozenset[str]().union(*map(self.of, node.args)) - {summed(node)}
             self._known[node] = found
@@ -61,13 +71,28 @@ class AxesTracer(Tracer):
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         short = (1,) * (len(self.shape) - len(shape)) + shape
+        if len(self.axes) == 2 and shape in ((HEADS, *self.shape[:0:-1]), (HEADS, *self.shape[2:] * 2)):
+            return True  # a transposed tile, or a square matrix: of use to a product alone
         return len(short) == len(self.shape) and all(a in (1, b) for a, b in zip(short, self.shape, strict=True))
 
     def special(self, name: str, args: Any, kwargs: Any) -> Any:
         """The nodes of an operation that needs to see shapes; None for the others."""
         if name == "sum":
             return self._sum(*args, **kwargs)
+        if name == "transpose" and {dim % args[0].dim() for dim in args[1:]} == {1, 2}:
+            return self.graph.make("transpose", self.node(args[0]))
+        if name == "bmm":
+            return self._product(*map(self.node, args))
         return None
+
+    def _product(self, a: Node, b: Node) -> Node:
+        turned = b.op == "transpose"
+        matrix = b.args[0] if turned else b
+        if self.extents.of(matrix) == {MATRIX}:
+            return self.graph.make(TURNED if turned else TIMES, a, matrix)
+        if a.op == "transpose" and not turned:
+            return self.graph.make(OUTER, a.args[0], b)
+        raise Untraceable("it multiplies matrices of which the second is no parameter with one axis twice")
 
     def _sum(self, values: Tensor, dims: Any = None, keepdim: bool = False, **_: Any) -> Node:
         dims = range(values.dim()) if dims is None else dims
@@ -127,6 +152,7 @@ def trace_once(
 
     def example(own: Axes) -> Tensor:
         shape = [HEADS, *(size if axis in own else 1 for axis, size in zip(axes, sizes, strict=False))]
+        shape = [HEADS, sizes[1], sizes[1]] if square(own) else shape
         return torch.rand(shape, dtype=torch.float64, generator=generator)
 
     examples = {name: example(own).requires_grad_() for name, own in inputs.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from longlag.kernels.compiler.axes import OUTER, TIMES
 from longlag.kernels.compiler.graph import Node, reachable
 from longlag.kernels.compiler.scan_plan import Kind
 from longlag.kernels.targets.c.emit import INFIX, number
@@ -40,12 +41,14 @@ class Text:
         self.unlaned("early")
         turns = step.turns("lanes")
         for turn in range(turns):
+            self.matrices(turn)
             self.lanes(turn)
             self.sweep(turn)
+        self.matrices(turns)
         self.sums_of_lanes()
         self.unlaned("late")
         for sink in step.sinks:
-            if sink.kind is not Kind.TILE:
+            if sink.kind not in (Kind.TILE, Kind.MATRIX):
                 self.write(sink)
 
     def add(self, line: str) -> None:
@@ -88,7 +91,7 @@ class Text:
                     else f"LANES_AT({leaf.place}, {i})"
                 )
                 self.add(f"const vec {name}_{i} = {value};")
-        elif leaf.kind is Kind.ROW:
+        elif leaf.kind in (Kind.ROW, Kind.MATRIX):
             self.add(f"const real *const p{node.number} = {leaf.place};")
         else:
             self.add(f"const vec *const p{node.number} = (const vec *)({leaf.place});")
@@ -178,6 +181,23 @@ class Text:
         for node in sums:
             self.add(f"n{node.number} += {self.text(node.args[0], None)};")
 
+    def matrices(self, turn: int) -> None:
+        """Products with matrices, and their gradients, for which the sweeps before a turn have made all tiles."""
+        step = self.step
+        for node in step.products:
+            if step.turn[node] == turn:
+                tile, matrix = node.args
+                strides = "K, 1" if node.op == TIMES else "1, K"
+                parts = f"{self.tile_buffer(node)}, {self.whole_tile(tile)}, p{matrix.number}, {strides}"
+                self.add(f"tile_times(K, {self.width}, {parts});")
+        for sink in step.sinks:
+            if sink.kind is Kind.MATRIX and sink.node.op == OUTER and step.outer_turn(sink.node) == turn:
+                parts = ", ".join(map(self.whole_tile, sink.node.args))
+                self.add(f"add_outer(K, {self.width}, (vec *){self.place(sink)}, {parts}, keep);")
+
+    def whole_tile(self, node: Node) -> str:
+        return f"p{node.number}" if node in self.step.leaves else self.tile_buffer(node)
+
     def lanes(self, turn: int) -> None:
         """The lanes of a turn, and sums that the sweep behind them fills."""
         for node in self.step.of("lanes", turn, Kind.LANES):
@@ -201,7 +221,7 @@ class Text:
             self.block("else", lambda: self.sweep_loop(turn, others, sums, parts))
             for sink in squares:
                 self.add(f"if (st->record) *{self.place(sink)} = sum_of_lanes({self.square(sink)});")
-        elif sinks or sums or parts:
+        elif sinks or sums or parts or step.whole(turn):
             self.sweep_loop(turn, sinks, sums, parts)
 
     def sweep_loop(self, turn: int, sinks: Sequence[Sink], sums: Sequence[Node], parts: Sequence[Node]) -> None:
@@ -222,12 +242,12 @@ class Text:
             for node in nodes:
                 if node in step.leaves:
                     value = self.tile_at(f"p{node.number}", i)
-                elif node in earlier:
+                elif node in earlier or node in step.products:
                     value = self.tile_at(self.tile_buffer(node), i)
                 else:
                     value = self.expression(node, i)
                 self.add(f"const vec n{node.number}_{i} = {value};")
-                if node in step.tiles and node not in earlier:
+                if node in step.tiles and node not in earlier and node not in step.products:
                     self.add(f"{self.tile_at(self.tile_buffer(node), i)} = n{node.number}_{i};")
             for node in sums:
                 self.add(f"n{node.number}_{i} += {self.text(node.args[0], i)};")
@@ -244,7 +264,7 @@ class Text:
 
     def wanted(self, node: Node, turn: int, sinks: Sequence[Sink], sums: Sequence[Node], parts: Sequence[Node]) -> bool:
         """Whether a tile is needed for what is written and summed."""
-        roots = [*(sink.node for sink in sinks), *(n.args[0] for n in (*sums, *parts))]
+        roots = [*(sink.node for sink in sinks), *(n.args[0] for n in (*sums, *parts)), *self.step.whole(turn)]
         return node in set(reachable(roots, self.step.given))
 
     def tile_buffer(self, node: Node) -> str:
@@ -265,7 +285,7 @@ class Text:
         for node in self.step.nodes:
             if node in self.step.parts:
                 self.add(f"sum_lanes(K, {self.part_buffer(node)}, {self.row_buffer(node)});")
-            elif node in self.step.late and self.step.plan.over_lanes(node):
+            elif node in self.step.late and self.step.plan.over_lanes(node) and node.op != OUTER:
                 self.add(f"const real n{node.number} = sum_of_lanes({self.across(node.args[0])});")
 
     # -- writing --------------------------------------------------------------------------------------------------

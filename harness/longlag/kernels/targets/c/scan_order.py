@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from longlag.kernels.compiler.axes import summed
+from longlag.kernels.compiler.axes import OUTER, TIMES, TURNED, summed
 from longlag.kernels.compiler.graph import Node, reachable
 from longlag.kernels.compiler.scan_plan import Kind, ScanPlan
 
@@ -88,15 +88,21 @@ class Step:
             if node not in self.leaves and (plan.over_lanes(node) or any(a in self.late for a in self.args(node))):
                 self.late.add(node)
             alike = [a for a in self.args(node) if self.sort(a) == self.sort(node)]
-            self.turn[node] = max((self.turn[a] + self.sums_rows(a) for a in alike), default=0)
+            self.turn[node] = max((self.turn[a] + self.waits(node, a) for a in alike), default=0)
         made = [node for node in self.nodes if node not in self.leaves]
         self.when: dict[Sink, int] = {}
-        self.given = {*self.leaves, *(node for node in self.nodes if self.kind(node) is not Kind.TILE)}
+        self.products = [node for node in made if node.op in (TIMES, TURNED)]
+        self.given = {*self.leaves, *(node for node in self.nodes if self.kind(node) is not Kind.TILE), *self.products}
         self.rows = {n: k for k, n in enumerate(n for n in made if self.kind(n) is Kind.ROW)}
-        sums = (n for n in made if plan.over_lanes(n) and self.kind(n.args[0]) is Kind.TILE)
+        sums = (n for n in made if summed(n) == plan.axes[0] and self.kind(n.args[0]) is Kind.TILE)
         self.parts = {n: k for k, n in enumerate(sums)}
         self.when = self._order_of_writing()
-        self.tiles = {n: k for k, n in enumerate(self._shared_tiles())}
+        stored = [
+            *self._shared_tiles(),
+            *self.products,
+            *(n for t in range(self.turns("lanes")) for n in self.whole(t)),
+        ]
+        self.tiles = {n: k for k, n in enumerate(dict.fromkeys(stored))}
 
     def kind(self, node: Node) -> Kind:
         return self.plan.kind(node)
@@ -115,6 +121,20 @@ class Step:
     def sums_rows(self, node: Node) -> bool:
         return node not in self.leaves and summed(node) is not None and not self.plan.over_lanes(node)
 
+    def waits(self, node: Node, arg: Node) -> bool:
+        """Whether a node needs a whole sweep over an argument before: a sum over it, or a tile to be multiplied."""
+        return self.sums_rows(arg) or (node.op in (TIMES, TURNED) and arg not in self.leaves)
+
+    def whole(self, turn: int) -> list[Node]:
+        """The tiles of a turn that products read as a whole, behind the sweep that computes them."""
+        read = [arg for n in self.nodes if n in self.products or n.op == OUTER for arg in self.args(n)]
+        found = [arg for arg in dict.fromkeys(read) if self.kind(arg) is Kind.TILE and arg not in self.given]
+        return [arg for arg in found if self.turn[arg] == turn]
+
+    def outer_turn(self, node: Node) -> int:
+        """The sweep before which the gradient by a matrix can be added up."""
+        return max(0 if a in self.leaves else self.turn[a] + (a not in self.products) for a in self.args(node))
+
     def of(self, sort: str, turn: int, *kinds: Kind) -> list[Node]:
         """What is computed of a sort, in a turn, of some kinds."""
         return [
@@ -131,7 +151,7 @@ class Step:
         """The tiles that a sweep needs for what it writes and sums."""
         sums = [n.args[0] for n in self.nodes if self.sums_rows(n) or n in self.parts]
         found = [n for n in sums if self.kind(n) is Kind.TILE and self.turn.get(n, 0) == turn]
-        return found + [sink.node for sink in self.sinks_of(turn)]
+        return found + self.whole(turn) + [sink.node for sink in self.sinks_of(turn)]
 
     def sinks_of(self, turn: int) -> list[Sink]:
         """The tiles that a sweep writes."""
@@ -146,6 +166,10 @@ class Step:
         for later in range(turn + 1, self.turns("lanes")):
             if any(sink.over in self.sweep(later) for sink in late):
                 turn = later
+        overwritten = {sink.over for sink in late}
+        for node in self.nodes:
+            if node.op == OUTER and overwritten & {*self.args(node)}:
+                turn = max(turn, self.outer_turn(node))
         return self.when | dict.fromkeys(late, turn)
 
     def _ready(self, node: Node) -> int:

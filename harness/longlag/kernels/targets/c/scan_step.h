@@ -2,6 +2,7 @@
 #ifndef LONGLAG_SCAN_STEP_H
 #define LONGLAG_SCAN_STEP_H
 #include "scan_call.h"
+#include "scan_matrix.h"
 #include "vectors.h"
 
 typedef struct {

@@ -9,12 +9,16 @@
 #include "common.h"
 #include "slices.h"
 
+#define IS_MATRIX(kind) ((kind) == 4)
 #define HAS_LANES(kind) ((kind)&1)
 #define HAS_ROW(kind) ((kind)&2)
 #define ROUND(count) (((count) + LANES - 1) / LANES * LANES)
 
 /* Numbers of one head's tensor of a kind */
-static long numbers(const Call *c, int kind) { return (HAS_LANES(kind) ? c->V : 1) * (HAS_ROW(kind) ? c->K : 1); }
+static long numbers(const Call *c, int kind) {
+    if (IS_MATRIX(kind)) return c->K * c->K;
+    return (HAS_LANES(kind) ? c->V : 1) * (HAS_ROW(kind) ? c->K : 1);
+}
 
 /* Vectors of lanes in a part. A parameter that is a tile is read, and its gradient added to, at every step: then as
    many as leave all tiles that a step back touches in a first cache of 32 kB. */
@@ -30,9 +34,18 @@ static int widest(const Call *c) {
     return width;
 }
 
-/* Numbers of a part of it, in the work space */
+/* Numbers of a part of it, in the work space. The gradient by a matrix is summed in lanes. */
 static long part_numbers(const Call *c, int kind) {
+    if (IS_MATRIX(kind)) return c->K * c->K * LANES;
     return ROUND((HAS_LANES(kind) ? widest(c) * LANES : 1) * (HAS_ROW(kind) ? c->K : 1));
+}
+
+/* Those of the largest tensor */
+static long most_numbers(const Call *c) {
+    long most = part_numbers(c, 3);
+    for (int i = 0; i < N_P; i++)
+        if (part_numbers(c, p_kind[i]) > most) most = part_numbers(c, p_kind[i]);
+    return most;
 }
 
 /* A part of the first axis: `width` vectors of lanes from v0 on, of which the last has `rest` lanes */
@@ -65,7 +78,7 @@ static Part part_of(const Call *c, long number) {
 static void gather(const Call *c, int kind, const Part *part, real *to, const real *from) {
     const long lanes = part->width * LANES;
     if (!HAS_LANES(kind)) {
-        memcpy(to, from, BYTES(HAS_ROW(kind) ? c->K : 1));
+        memcpy(to, from, BYTES(numbers(c, kind)));
     } else if (!HAS_ROW(kind)) {
         memset(to, 0, BYTES(lanes));
         memcpy(to, from + part->v0, BYTES(part->count));
@@ -78,7 +91,9 @@ static void gather(const Call *c, int kind, const Part *part, real *to, const re
 /* The way back. What has no lanes comes from every part: the first sets it, the others add to it where they `add`. */
 static void scatter(const Call *c, int kind, const Part *part, real *to, const real *from, int add) {
     const long lanes = part->width * LANES;
-    if (!HAS_LANES(kind)) {
+    if (IS_MATRIX(kind)) {
+        for (long k = 0; k < c->K * c->K; k++) to[k] = (add ? to[k] : 0) + sum_of_lanes(LANES_AT(from, k));
+    } else if (!HAS_LANES(kind)) {
         for (long k = 0; k < (HAS_ROW(kind) ? c->K : 1); k++) to[k] = add ? to[k] + from[k] : from[k];
     } else if (!HAS_ROW(kind)) {
         for (long v = 0; v < part->count; v++) to[part->v0 + v] = add ? to[part->v0 + v] + from[v] : from[v];
@@ -220,14 +235,18 @@ static void forward_part(Work *w, Step *st, long number, real *state, long t0, l
             read_inputs(w, st, &part, t - t0);
             forward_step(part.width, st);
         } else
-            for (int i = 0; i < N_Y; i++) memset(st->y[i], 0, BYTES(y_kind[i] == 3 ? w->stride : part.count));
+            for (int i = 0; i < N_Y; i++)
+                memset(st->y[i], 0,
+                       BYTES(y_kind[i] == 3   ? w->stride
+                             : y_kind[i] == 1 ? part.count
+                                              : numbers(w->c, y_kind[i])));
         for (int i = 0; i < N_Y; i++)
             if (y_kind[i] == 3) scatter(w->c, 3, &part, row_at(w, 3, w->y[i], &part, t - t0), st->y[i], 0);
     }
 }
 
 static int forward_slice(const Call *c, long slice, long b0, long nb) {
-    Work w = {.c = c, .parts = count_parts(c), .stride = part_numbers(c, 3)};
+    Work w = {.c = c, .parts = count_parts(c), .stride = most_numbers(c)};
     w.block = block_of(c, w.offset);
     const long counts[] = {
         w.parts * N_P * w.stride,
@@ -430,7 +449,7 @@ static void backward_chunk(Work *w, Step *st, long t0, long t1) {
 }
 
 static int backward_slice(const Call *c, long slice, long b0, long nb) {
-    Work w = {.c = c, .parts = count_parts(c), .stride = part_numbers(c, 3)};
+    Work w = {.c = c, .parts = count_parts(c), .stride = most_numbers(c)};
     w.block = block_of(c, w.offset), w.saved = (N_SAVED_LANES + N_SAVED_TILES * c->K) * widest(c) * LANES;
     const long doubles = sizeof(double) / sizeof(real);
     const long counts[] = {
