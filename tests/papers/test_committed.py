@@ -18,7 +18,12 @@ FOLDER = ROOT / "docs" / "papers"
 COMMITTED = sorted(FOLDER.glob("*.json"))
 
 
-@pytest.mark.parametrize("data", COMMITTED, ids=lambda path: path.stem)
+def pages_to_make() -> list[Any]:
+    """All of them; those after the first are slow tests, because each takes seconds of statistics."""
+    return [pytest.param(path, marks=[pytest.mark.slow] if path != COMMITTED[0] else []) for path in COMMITTED]
+
+
+@pytest.mark.parametrize("data", pages_to_make(), ids=[path.stem for path in COMMITTED])
 def test_the_page_is_what_the_measurements_give(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "save", lambda *_: None)  # what is drawn is no part of the page
     _, content = pages.again(data)

@@ -224,7 +224,7 @@ def test_music21_is_parsed_once_and_again_where_the_file_is_damaged(
         __version__="0", __spec__=spec, corpus=SimpleNamespace(chorales=SimpleNamespace(Iterator=iterator))
     )
     monkeypatch.setitem(sys.modules, "music21", stub)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("LONGLAG_CACHE", str(tmp_path / "longlag"))
     first, again = _rolls.from_music21(), _rolls.from_music21()
     assert len(parsings) == 1
     assert [len(first[split]) for split in SPLITS] == [6, 2, 2]

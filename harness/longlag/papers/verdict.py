@@ -90,10 +90,10 @@ def more_seeds(relation: Relation, samples: Samples, rule: Rule, claims: int) ->
             drawn = {key: _grown(samples[key], number, rng) for key in used}
             evidence = weigh(relation, drawn)
             decided += decide(evidence.for_, evidence.against, level) != "inconclusive"
+            if decided >= rule.power * SIMULATIONS:
+                return number
             if decided + SIMULATIONS - simulation - 1 < rule.power * SIMULATIONS:
                 break  # it cannot be reached any more
-        if decided >= rule.power * SIMULATIONS:
-            return number
     return float("inf")
 
 
