@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import log
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -19,6 +19,8 @@ BLANK = 0
 class AssociativeRecallOptions(Options):
     """Options of `AssociativeRecall`."""
 
+    later: ClassVar[tuple[str, ...]] = ("overwritten", "key_tokens")
+
     length: int = Field(64, ge=4, multiple_of=2, description="T, steps: pairs, then queries among filler")
     pairs: int = Field(4, ge=1, description="K, pairs of key and value, each asked for once; at most T / 4")
     vocabulary: int = Field(32, ge=4, description="V, tokens: the filler 0, keys below V / 2, values from there on")
@@ -29,6 +31,8 @@ class AssociativeRecallOptions(Options):
     solved_accuracy: float = Field(
         0.99, gt=0, le=1, description="solved when so large a share of the queries is answered right"
     )
+    overwritten: int = Field(0, ge=0, description="R, keys that come again with a new value, which alone counts then")
+    key_tokens: Literal[1, 2] = Field(1, description="tokens of a key; 2: any two of the key tokens in a row")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -37,10 +41,28 @@ class AssociativeRecallOptions(Options):
                 f"pairs should be at most length / 4, so that {self.pairs} pairs and their queries have room: "
                 f"{self.length // 4} at length {self.length}"
             )
-        keys = self.vocabulary // 2 - 1
-        if self.pairs > keys:
+        if self.context + 2 * self.pairs > self.length:
+            raise ValueError(
+                f"length should be at least {self.context + 2 * self.pairs}, so that {self.writes} pairs and "
+                f"{self.pairs} queries have room"
+            )
+        if self.overwritten > self.pairs:
+            raise ValueError(f"overwritten should be at most the {self.pairs} pairs")
+        keys = (self.vocabulary // 2 - 1) ** self.key_tokens
+        if self.pairs > keys or self.writes > self.vocabulary - self.vocabulary // 2:
             raise ValueError(f"vocabulary {self.vocabulary} has {keys} keys, too few for {self.pairs} pairs")
         return self
+
+    @property
+    def writes(self) -> int:
+        """Pairs that are shown, those that overwrite included."""
+        return self.pairs + self.overwritten
+
+    @property
+    def context(self) -> int:
+        """Steps of the pairs; even, so that queries stand where they always do."""
+        steps = self.writes * (self.key_tokens + 1)
+        return steps + steps % 2
 
 
 class AssociativeRecall(Task[AssociativeRecallOptions]):
@@ -55,6 +77,11 @@ class AssociativeRecall(Task[AssociativeRecallOptions]):
 
     Filler: ``blank`` is the token 0; ``random`` is uniform over all V tokens, keys and values among them, and the
     draw does not heed what stands in the sequence, so that a key may also come where its value does not count.
+
+    With R overwritten keys, R of the K pairs come a second time with another value, behind all others; the query asks
+    for the last value. A key of two tokens is any two of the key tokens, one after the other, at a query too, whose
+    answer is due at the second: one token alone says nothing. Both as in the code of *Zoology* (``forgetting``,
+    ``compositional``).
 
     Shapes: inputs and targets int64 ``[T, B]``. The loss is the cross-entropy in nats over the queries.
     """
@@ -78,16 +105,27 @@ class AssociativeRecall(Task[AssociativeRecallOptions]):
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         length, pairs, vocabulary = self.options.length, self.options.pairs, self.options.vocabulary
-        half, context = vocabulary // 2, 2 * pairs
-        keys = 1 + rng.permuted(distinct(rng, half - 1, pairs, size), axis=0)
-        values = half + rng.permuted(distinct(rng, vocabulary - half, pairs, size), axis=0)
+        half, writes, tokens = vocabulary // 2, self.options.writes, self.options.key_tokens
+        numbers = rng.permuted(distinct(rng, (half - 1) ** tokens, pairs, size), axis=0)
+        values = half + rng.permuted(distinct(rng, vocabulary - half, writes, size), axis=0)
         if self.options.filler == "blank":
             inputs = np.full((length, size), BLANK, dtype=np.int64)
         else:
             inputs = rng.integers(0, vocabulary, (length, size))
-        inputs[0:context:2], inputs[1:context:2] = keys, values
-        queries, columns = context + 2 * self._gaps(rng, size), np.arange(size)
-        inputs[queries, columns] = keys
+        keys = [1 + numbers] if tokens == 1 else [1 + numbers // (half - 1), 1 + numbers % (half - 1)]
+        queries, columns = self.options.context + 2 * self._gaps(rng, size), np.arange(size)
+        answers, again = values[:pairs], np.zeros((0, size), dtype=np.int64)
+        if self.options.overwritten:
+            again = distinct(rng, pairs, self.options.overwritten, size)
+            answers = answers.copy()
+            answers[again, columns] = values[pairs:]
+        step = tokens + 1
+        for place, key in enumerate(keys):
+            inputs[place : step * pairs : step] = key
+            inputs[step * pairs + place : step * writes : step] = key[again, columns]
+            inputs[queries + place, columns] = key
+        inputs[tokens : step * writes : step] = values
+        queries, values = queries + tokens - 1, answers
         targets, counted = np.zeros_like(inputs), np.zeros(inputs.shape, dtype=bool)
         targets[queries, columns] = values
         counted[queries, columns] = True
@@ -98,7 +136,7 @@ class AssociativeRecall(Task[AssociativeRecallOptions]):
 
         The arrivals of independent Poisson processes with rates p(g) come in just that order.
         """
-        places = (self.options.length - 2 * self.options.pairs) // 2
+        places = (self.options.length - self.options.context) // 2
         rates = np.arange(1, places + 1) ** (self.options.power - 1)
         arrivals = rng.standard_exponential((size, places)) / rates
         gaps: Array = arrivals.argsort(axis=1)[:, : self.options.pairs].T
@@ -114,10 +152,23 @@ class AssociativeRecall(Task[AssociativeRecallOptions]):
         return logits
 
     def oracle(self, batch: Batch) -> Array:
-        context, columns = 2 * self.options.pairs, np.arange(batch.size)
+        step, columns = self.options.key_tokens + 1, np.arange(batch.size)
+        context = step * self.options.writes
+        if step > 2:
+            return certain(self._looked_up(batch.inputs, context), self.options.vocabulary)
         value_of = np.zeros((self.options.vocabulary, batch.size), dtype=np.int64)
-        value_of[batch.inputs[0:context:2], columns] = batch.inputs[1:context:2]
+        for key, value in zip(batch.inputs[0:context:2], batch.inputs[1:context:2], strict=True):
+            value_of[key, columns] = value
         return certain(value_of[batch.inputs, columns], self.options.vocabulary)
+
+    def _looked_up(self, inputs: Array, context: int) -> Array:
+        """The value of the last two tokens at every step behind the pairs, 0 where they are no key."""
+        classes = np.zeros_like(inputs)
+        for column, tokens in enumerate(inputs.T.tolist()):
+            values = {(a, b): v for a, b, v in zip(*(tokens[k:context:3] for k in range(3)), strict=True)}
+            for step in range(context + 1, len(tokens)):
+                classes[step, column] = values.get((tokens[step - 1], tokens[step]), 0)
+        return classes
 
     def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:
         return answer_scores(outputs, batch)
@@ -125,13 +176,16 @@ class AssociativeRecall(Task[AssociativeRecallOptions]):
     def describe(self, batch: Batch, index: int) -> str:
         """The pairs as ``key→value``, then the rest, queries as ``key?`` and filler as ``·``; last the answers."""
         assert batch.counted is not None
-        context = 2 * self.options.pairs
+        tokens = self.options.key_tokens
+        context = (tokens + 1) * self.options.writes
         inputs, counted = batch.inputs[:, index], batch.counted[:, index]
-        pairs = [f"{key}→{value}" for key, value in inputs[:context].reshape(-1, 2)]
+        pairs = [f"{','.join(map(str, key))}→{value}" for *key, value in inputs[:context].reshape(-1, tokens + 1)]
         queries, start = [], context
         for query in np.flatnonzero(counted):
-            queries += [*words(inputs[start:query], {BLANK: "·"}), f"{inputs[query]}?"]
-            start = int(query) + 1
+            first = int(query) - tokens + 1
+            asked = ",".join(map(str, inputs[first : first + tokens]))
+            queries += [*words(inputs[start:first], {BLANK: "·"}), f"{asked}?"]
+            start = first + tokens
         queries += words(inputs[start:], {BLANK: "·"})
         answers = words(batch.targets[counted, index], {})
         return "\n".join([*rows("pairs", pairs), *rows("queries", queries), *rows("answers", answers)])

@@ -9,4 +9,9 @@ SMALL: dict[str, dict[str, object]] = {
     **{name: {"length": 8} for name in ("reverse-string", "duplicate-string", "odds-first", "bucket-sort")},
     **{name: {"length": 12} for name in ("stack-manipulation", "missing-duplicate", "counting", "dyck")},
     "word-problem": {"length": 8},
+    "mad": {"length": 40},
+    "phonebook": {"lines": 3},
+    "linear-teacher": {"length": 40},
+    "delayed-xor": {"length": 40},
+    "listops": {"least": 20, "length": 60, "depth": 5, "pool": 300},
 }
