@@ -30,6 +30,13 @@ END = 2
 """Of a stack that is written down: behind its bottom."""
 
 
+def picked(values: Array, places: Array) -> Array:
+    """From ``values [N, B]`` those at ``places [M, B]`` of the first axis, in each column; ``[M, 1]`` for all alike."""
+    columns = values.shape[1]
+    found: Array = values.ravel().take(places * columns + np.arange(columns))
+    return found
+
+
 class Rewriting(Task[LengthOptions]):
     """Read L symbols, then write as many as the task says, one at each blank.
 
@@ -67,7 +74,7 @@ class Rewriting(Task[LengthOptions]):
         """The answers ``[N, B]``, and how many symbols of each count, None for all; behind them stands anything."""
         places = np.arange(self._size(int(lengths.max())))[:, None]
         chosen = np.clip(self.order(places, lengths), 0, len(strings) - 1)
-        return np.take_along_axis(strings, np.broadcast_to(chosen, (len(places), len(lengths))), axis=0), None
+        return picked(strings, chosen), None
 
     def law(self, length: int) -> tuple[Array, Array]:
         """By place of the answer: chances of each symbol ``[N, C]``, and of its being there at all ``[N]``."""
@@ -115,7 +122,7 @@ class Rewriting(Task[LengthOptions]):
         inputs[:longest] = np.where(place[:longest] < 0, strings, len(self.symbols))
         inputs *= place < every
         counted = (place >= 0) & (place < (every if sizes is None else sizes))
-        targets = np.take_along_axis(answers, np.clip(place, 0, len(answers) - 1), axis=0) * counted
+        targets = picked(answers, np.clip(place, 0, len(answers) - 1)) * counted
         return ragged(inputs, targets, lengths + every, counted)
 
     @cached_property
@@ -316,7 +323,7 @@ class MissingDuplicate(OneAnswer):
     def make(self, rng: np.random.Generator, lengths: Array) -> tuple[Array, Array]:
         half, columns = np.maximum(lengths // 2, 1), np.arange(len(lengths))
         word, hidden = rng.integers(0, 2, (half.max(), len(lengths))), rng.integers(0, 2 * half)
-        inputs = np.take_along_axis(word, np.arange(lengths.max())[:, None] % half, axis=0)
+        inputs = picked(word, np.arange(lengths.max())[:, None] % half)
         targets = word[hidden % half, columns] * (lengths > 1)
         inputs[np.minimum(hidden, lengths - 1), columns] = 2
         odd = np.flatnonzero(lengths % 2)

@@ -9,7 +9,7 @@ SMALL: dict[str, dict[str, object]] = {
     **{name: {"length": 8} for name in ("reverse-string", "duplicate-string", "odds-first", "bucket-sort")},
     **{name: {"length": 12} for name in ("stack-manipulation", "missing-duplicate", "counting", "dyck")},
     "word-problem": {"length": 8},
-    "mad": {"length": 40},
+    "mad": {"length": 24, "vocabulary": 16, "copied": 4},
     "phonebook": {"lines": 3},
     "linear-teacher": {"length": 40},
     "delayed-xor": {"length": 40},
