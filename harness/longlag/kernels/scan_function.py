@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.autograd import apply, once_differentiable
+from longlag.kernels.columns import rows_contiguous
 from longlag.kernels.recurrence import State
 from longlag.kernels.scan import check
 from longlag.kernels.state_gradients import StateGradients
@@ -78,7 +79,11 @@ class CompiledScan:
             record.allocate(tuple(plan.states), sizes["steps"], sizes["batch"])
             squares = [record.of(name) for name in plan.states]
         loop = ScanLoop(self.kernel, self.kernel.start(sizes, mask, squares, checkpoint_steps))
-        tensors = [tensor.contiguous() for tensor in tensors]
+        strided = len(plan.inputs) if self.kernel.takes_strided else 0
+        tensors = [
+            tensor if k < strided and rows_contiguous(tensor, tensor.dim() - 3) else tensor.contiguous()
+            for k, tensor in enumerate(tensors)
+        ]
         if needed and torch.is_grad_enabled():
             results = apply(RunScan, loop, *tensors)
         else:

@@ -216,7 +216,13 @@ class ScanPass(ABC):
 
 
 class ScanKernel(ABC):
-    """The plan of a scan that a target has built for one dtype and device."""
+    """The plan of a scan that a target has built for one dtype and device.
+
+    Attributes:
+        takes_strided: whether steps, examples and heads of an input may lie anywhere. Others get contiguous inputs.
+    """
+
+    takes_strided: ClassVar[bool] = False
 
     def __init__(self, plan: ScanPlan, dtype: torch.dtype) -> None:
         self.plan, self.dtype = plan, dtype

@@ -15,18 +15,20 @@ typedef struct {
     limit_function limit_threads; /* null: nothing here uses other threads */
     free_function free_buffers;   /* null */
     const real *x[N_X];           /* [T, B, n, ...] */
-    const real *p[N_P];           /* [n, ...] */
-    const real *initial[N_S];     /* [B, n, ...] */
-    real *final[N_S];             /* [B, n, ...] */
-    real *y[N_Y];                 /* [T, B, n, ...] */
-    real *kept;                   /* the states before every C-th step; null for inference */
-    const unsigned char *mask;    /* [T, B] */
-    const real *grad_y[N_Y];      /* [T, B, n, ...]; null for zeros */
-    const real *grad_final[N_S];  /* [B, n, ...]; null for zeros */
-    real *grad_x[N_X];            /* [T, B, n, ...] */
-    real *grad_p[N_P];            /* [n, ...], one set for each thread, cleared before */
-    real *grad_initial[N_S];      /* [B, n, ...] */
-    double *squares[N_S];         /* [T, B] */
+    long x_t[N_X], x_b[N_X], x_n[N_X];          /* numbers from one step, example, head of it to the next */
+    const real *p[N_P];                         /* [n, ...] */
+    const real *initial[N_S];                   /* [B, n, ...] */
+    real *final[N_S];                           /* [B, n, ...] */
+    real *y[N_Y];                               /* [T, B, n, ...] */
+    real *kept;                                 /* the states before every C-th step; null for inference */
+    const unsigned char *mask;                  /* [T, B] */
+    const real *grad_y[N_Y];                    /* [T, B, n, ...]; null for zeros */
+    const real *grad_final[N_S];                /* [B, n, ...]; null for zeros */
+    real *grad_x[N_X];                          /* [T, B, n, ...] */
+    long grad_t[N_X], grad_b[N_X], grad_n[N_X]; /* the same of it */
+    real *grad_p[N_P];                          /* [n, ...], one set for each thread, cleared before */
+    real *grad_initial[N_S];                    /* [B, n, ...] */
+    double *squares[N_S];                       /* [T, B] */
 } Call;
 
 #endif

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from longlag.kernels import memory
+from longlag.kernels.columns import Place, gradients_at, places_of
 from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.scan import Axes
 from longlag.kernels.targets.c import build
@@ -21,9 +22,11 @@ from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.target import CannotBuild, Maybe, ScanKernel, ScanPass
 
 SIZES = ("T", "B", "n", "V", "K", "threads", "C", "mask")
-FORWARD = (*SIZES, "x", "p", "initial", "final", "y", "kept")
+INPUTS = ("x", "x_t", "x_b", "x_n")
+FORWARD = (*SIZES, *INPUTS, "p", "initial", "final", "y", "kept")
 BACKWARD = (
-    *SIZES, "x", "p", "kept", "grad_y", "grad_final", "grad_x", "grad_p", "grad_stride", "grad_initial", "squares"
+    *SIZES, *INPUTS, "p", "kept", "grad_y", "grad_final", "grad_x", "grad_t", "grad_b", "grad_n", "grad_p",
+    "grad_stride", "grad_initial", "squares",
 )  # fmt: skip
 """Fields of a ``Call`` in the order in which the library's functions take them."""
 WORK = 20
@@ -36,6 +39,8 @@ class CScanKernel(ScanKernel):
     Raises:
         CannotBuild: when the compiler or the loader fails.
     """
+
+    takes_strided = True
 
     def __init__(self, plan: ScanPlan, dtype: torch.dtype) -> None:
         super().__init__(plan, dtype)
@@ -89,6 +94,8 @@ class CScanPass(ScanPass):
     ) -> None:
         self.kernel, self.plan, self.dtype = kernel, kernel.plan, kernel.dtype
         self.sizes, self.mask, self.squares = sizes, mask, squares
+        self.places: list[Place] = []
+        """Where the inputs lie; their gradients lie in the same way."""
         self.steps, self.batch, self.heads = sizes["steps"], sizes["batch"], sizes["heads"]
         lanes, rows = ([*(sizes[axis] for axis in self.plan.axes), 1])[:2]
         self.chunk = min(self.steps, checkpoint_steps or max(1, math.isqrt(self.steps)))
@@ -113,8 +120,9 @@ class CScanPass(ScanPass):
             chunks = -(-self.steps // self.chunk)
             count = chunks * self.batch * self.heads * self.kernel.kept_size(*self.call)
             saved = [memory.empty((count,), self.dtype)]
+            self.places = places_of(inputs, 2)
         self.kernel.forward(
-            *self.call, addresses(inputs), addresses(parameters), addresses(initial), addresses(final),
+            *self.call, addresses(inputs), *lead_strides(inputs), addresses(parameters), addresses(initial), addresses(final),
             addresses(outputs), address(saved[0] if keep else None),
         )  # fmt: skip
         return outputs, final, saved
@@ -128,10 +136,7 @@ class CScanPass(ScanPass):
         by_final: Sequence[Maybe],
         need: Sequence[bool],
     ) -> tuple[Sequence[Maybe], Sequence[Maybe], Sequence[Tensor]]:
-        by_inputs = [
-            self.empty(own, self.steps, self.batch, self.heads) if wanted else None
-            for own, wanted in zip(self.plan.inputs.values(), need, strict=False)
-        ]
+        by_inputs = gradients_at(self.places, 2, need[: len(inputs)], self.dtype)
         by_initial = [self.empty(own, self.batch, self.heads) for own in self.plan.states.values()]
         shapes = [self.shape(own, self.heads) for own in self.plan.parameters.values()]
         places = np.cumsum([0, *map(math.prod, shapes)])
@@ -142,9 +147,9 @@ class CScanPass(ScanPass):
             for place, want in zip(places, wanted, strict=False)
         ]
         self.kernel.backward(
-            *self.call, addresses(inputs), addresses(parameters), address(saved[0]), addresses(by_outputs),
-            addresses(by_final), addresses(by_inputs), grad_p, int(places[-1]), addresses(by_initial),
-            addresses(self.squares),
+            *self.call, addresses(inputs), *lead_strides(inputs), addresses(parameters), address(saved[0]),
+            addresses(by_outputs), addresses(by_final), addresses(by_inputs), *lead_strides(by_inputs), grad_p,
+            int(places[-1]), addresses(by_initial), addresses(self.squares),
         )  # fmt: skip
         total = torch.from_numpy(sums.numpy().sum(0)) if self.threads > 1 else sums[0]
         by_parameters = [
@@ -152,6 +157,11 @@ class CScanPass(ScanPass):
             for place, shape, want in zip(places.tolist(), shapes, wanted, strict=False)
         ]
         return by_inputs, by_parameters, by_initial
+
+
+def lead_strides(tensors: Sequence[Maybe]) -> tuple[list[int], ...]:
+    """Of every tensor, the numbers from one step, one example and one head to the next."""
+    return tuple([0 if tensor is None else tensor.stride(axis) for tensor in tensors] for axis in range(3))
 
 
 REAL_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}

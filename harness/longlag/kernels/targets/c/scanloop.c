@@ -149,18 +149,25 @@ typedef struct {
     real *x[N_X], *dx[N_X], *y[N_Y]; /* in there: inputs, their gradients, outputs or theirs; null where not wanted */
 } Work;
 
-/* Copies an example's head at the steps t0 to t1 from a caller's tensor, or to it. Its rows lie far apart, and fetching
-   them one by one would have every step wait for memory. */
-static void fetch_rows(const Work *w, int kind, real *to, const real *from, long t0, long t1) {
-    const long size = numbers(w->c, kind), step = w->c->B * w->c->n * size;
-    from += t0 * step + (w->b * w->c->n + w->h) * size;
-    for (long t = t0; t < t1; t++, from += step, to += size) memcpy(to, from, BYTES(size));
+/* Copies an example's head at the steps t0 to t1 from rows that lie `step` numbers apart, or to them. They lie far
+   apart, and fetching them one by one would have every step wait for memory. */
+static void fetch_rows(long size, real *to, const real *from, long step, long steps) {
+    for (long t = 0; t < steps; t++, from += step, to += size) memcpy(to, from, BYTES(size));
 }
 
-static void return_rows(const Work *w, int kind, real *to, const real *from, long t0, long t1) {
-    const long size = numbers(w->c, kind), step = w->c->B * w->c->n * size;
-    to += t0 * step + (w->b * w->c->n + w->h) * size;
-    for (long t = t0; t < t1; t++, to += step, from += size) memcpy(to, from, BYTES(size));
+static void return_rows(long size, real *to, const real *from, long step, long steps) {
+    for (long t = 0; t < steps; t++, to += step, from += size) memcpy(to, from, BYTES(size));
+}
+
+/* The same of an output, or of its gradient */
+static void fetch_output(const Work *w, int i, real *to, const real *from, long t0, long t1) {
+    const long size = numbers(w->c, y_kind[i]), step = w->c->B * w->c->n * size;
+    fetch_rows(size, to, from + t0 * step + (w->b * w->c->n + w->h) * size, step, t1 - t0);
+}
+
+static void return_output(const Work *w, int i, real *to, const real *from, long t0, long t1) {
+    const long size = numbers(w->c, y_kind[i]), step = w->c->B * w->c->n * size;
+    return_rows(size, to + t0 * step + (w->b * w->c->n + w->h) * size, from, step, t1 - t0);
 }
 
 /* Numbers of the rows of a chunk: those of the inputs twice if their gradients are wanted too */
@@ -179,7 +186,8 @@ static void open_chunk(Work *w, long t0, long t1) {
         const long size = c->C * numbers(c, x_kind[i]);
         w->x[i] = next, next += size;
         w->dx[i] = c->grad_x[i] ? next : NULL, next += c->grad_x[i] ? size : 0;
-        fetch_rows(w, x_kind[i], w->x[i], c->x[i], t0, t1);
+        fetch_rows(numbers(c, x_kind[i]), w->x[i], c->x[i] + t0 * c->x_t[i] + w->b * c->x_b[i] + w->h * c->x_n[i],
+                   c->x_t[i], t1 - t0);
     }
     for (int i = 0; i < N_Y; i++) w->y[i] = next, next += c->C * numbers(c, y_kind[i]);
 }
@@ -280,7 +288,7 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
                 now = next;
                 open_chunk(&w, t0, t1);
                 for (long a = 0; a < w.parts; a++) forward_part(&w, &st, a, now + a * w.block, t0, t1);
-                for (int i = 0; i < N_Y; i++) return_rows(&w, y_kind[i], c->y[i], w.y[i], t0, t1);
+                for (int i = 0; i < N_Y; i++) return_output(&w, i, c->y[i], w.y[i], t0, t1);
             }
             for (long a = 0; a < w.parts; a++) {
                 const Part part = part_of(c, a);
@@ -403,7 +411,7 @@ static void scale_gradients(const Work *w, long t0, long t1, real by) {
     for (int i = 0; i < N_Y; i++) {
         const long count = (t1 - t0) * numbers(w->c, y_kind[i]);
         if (!w->y[i]) continue;
-        fetch_rows(w, y_kind[i], w->y[i], w->c->grad_y[i], t0, t1);
+        fetch_output(w, i, w->y[i], w->c->grad_y[i], t0, t1);
         for (long j = 0; by != 1 && j < count; j++) w->y[i][j] *= by;
     }
 }
@@ -439,7 +447,10 @@ static void backward_chunk(Work *w, Step *st, long t0, long t1) {
             }
     }
     for (int i = 0; i < N_X; i++)
-        if (w->dx[i]) return_rows(w, x_kind[i], c->grad_x[i], w->dx[i], t0, t1);
+        if (w->dx[i])
+            return_rows(numbers(c, x_kind[i]),
+                        c->grad_x[i] + t0 * c->grad_t[i] + w->b * c->grad_b[i] + w->h * c->grad_n[i], w->dx[i],
+                        c->grad_t[i], t1 - t0);
     for (int s = 0; s < N_S; s++)
         for (long t = t0; c->squares[s] && !HAS_LANES(s_kind[s]) && t < t1; t++) {
             double *place = c->squares[s] + t * c->B + w->b;
