@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from longlag.cells import Cell, Stack, StateGradients
-from longlag.cells.parts import ShortConvolution
+from longlag.cells.convolution import ShortConvolution
 from longlag.testing.stacks import flat
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from longlag.cells.convolution import ShortConvolution
 from longlag.cells.delta import (
     DeltaNet,
     DeltaOptions,
@@ -17,7 +18,7 @@ from longlag.cells.delta import (
     GatedDeltaOptions,
 )
 from longlag.cells.linear_attention import LinearAttention, LinearAttentionOptions
-from longlag.cells.parts import ShortConvolution, unit
+from longlag.cells.parts import unit
 from longlag.cells.stack import build
 from longlag.kernels import run_scan
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole

@@ -1,6 +1,6 @@
 """Cells: one recurrence each, behind one contract."""
 
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer, Looped
+from longlag.cells.base import Cell, Compilable, GatedCell, GatedLayer, Layer, Looped
 from longlag.cells.compose import Composition
 from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
 from longlag.cells.scan import ScanCell, ScanLayer
@@ -10,6 +10,7 @@ from longlag.options import Options
 
 __all__ = [
     "Cell",
+    "Compilable",
     "Composition",
     "Gate",
     "GatedCell",

@@ -82,7 +82,17 @@ def numbers(state: State) -> int:
     return sum(value.numel() for value in state.values() if value.is_floating_point())
 
 
-class Looped:
+class Compilable:
+    """A module of which something may run compiled.
+
+    Attributes:
+        kernel: what runs it, see `longlag.kernels.unroll`.
+    """
+
+    kernel: Kernel = "auto"
+
+
+class Looped(Compilable):
     """A layer that runs its cell's core over time by a kernel.
 
     Attributes:
@@ -92,7 +102,6 @@ class Looped:
     """
 
     cell: Recurrence | Scan
-    kernel: Kernel = "auto"
     checkpoint_steps: int | None = None
 
 

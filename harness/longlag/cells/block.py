@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.base import Layer
+from longlag.cells.base import Compilable, Layer
 from longlag.cells.compose import Dropout
+from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
 from longlag.cells.mlp import GatedMLP
 from longlag.cells.padding import Prefix, existing_steps, hold, silence
-from longlag.cells.parts import WIDTH, RMSNorm, ShortConvolution, convolve
+from longlag.cells.parts import RMSNorm
 from longlag.cells.readout import linear
-from longlag.kernels import State, StateGradients
+from longlag.cells.rows import GATED, NORMED, NORMED_GATED
+from longlag.kernels import State, StateGradients, run_rows
 from longlag.spec import BlockSpec
 
 PREFIX = "block."
@@ -35,8 +37,8 @@ def norm(kind: str, size: int) -> nn.Module:
     return nn.LayerNorm(size) if kind == "layer" else RMSNorm(size) if kind == "rms" else nn.Identity()
 
 
-class HeadNorm(nn.Module):
-    """A norm of the outputs ``[..., O]`` of every head by itself, O weights behind it; no biases."""
+class HeadNorm(nn.Module, Compilable):
+    """A norm of the outputs ``[..., O]`` of every head by itself, O weights behind it; times silu(gate)."""
 
     def __init__(self, kind: str, heads: int, size: int) -> None:
         super().__init__()
@@ -45,14 +47,17 @@ class HeadNorm(nn.Module):
         self.kind, self.heads = kind, heads
         self.weight = nn.Parameter(torch.ones(size))
 
-    def forward(self, y: Tensor) -> Tensor:
-        each = y.unflatten(-1, (self.heads, -1))
+    def forward(self, y: Tensor, gate: Tensor | None) -> Tensor:
+        each, weight = y.unflatten(-1, (self.heads, -1)), self.weight.unflatten(-1, (self.heads, -1))
         if self.kind == "layer":
-            return F.layer_norm(each, each.shape[-1:]).flatten(-2) * self.weight
-        return F.rms_norm(each, each.shape[-1:], eps=1e-5).flatten(-2) * self.weight
+            y = (F.layer_norm(each, each.shape[-1:]) * weight).flatten(-2)
+            return y if gate is None else run_rows(GATED, {"y": y, "g": gate}, {}, self.kernel)["h"]
+        if gate is None:
+            return run_rows(NORMED, {"y": each}, {"w": weight}, self.kernel)["h"].flatten(-2)
+        return run_rows(NORMED_GATED, {"y": each, "g": gate.view_as(each)}, {"w": weight}, self.kernel)["h"].flatten(-2)
 
 
-class Block(nn.Module):
+class Block(nn.Module, Compilable):
     """What stands around one layer.
 
     Args:
@@ -99,12 +104,15 @@ class Block(nn.Module):
 
     def after(self, x: Tensor, u: Tensor, y: Tensor, state: State, mask: Tensor | None) -> Tensor:
         """The block's outputs ``[T, B, H]``, from its inputs, the normalised ones, and the layer's outputs."""
-        y = y if self.head_norm is None else self.head_norm(y)
-        y = y if self.gate is None else y * F.silu(self.gate(u))
+        gate = None if self.gate is None else self.gate(u)
+        y = self.gated(y, gate) if self.head_norm is None else self.head_norm(y, gate)
         x = self._add(x, y if self.out is None else self.out(y))
         if self.mlp is not None and self.mlp_norm is not None:
             x = self._add(x, self.mlp(self.mlp_norm(x)))
         return hold(x, mask, state[f"{PREFIX}h"])
+
+    def gated(self, y: Tensor, gate: Tensor | None) -> Tensor:
+        return y if gate is None else run_rows(GATED, {"y": y, "g": gate}, {}, self.kernel)["h"]
 
     def _add(self, x: Tensor, y: Tensor) -> Tensor:
         y = self.dropout(y)

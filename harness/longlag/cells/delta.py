@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Self
 
@@ -13,10 +12,10 @@ from torch.nn import functional as F
 
 from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
 from longlag.cells.initialise import refuse_unused
-from longlag.cells.parts import unit
 from longlag.cells.readout import linear
+from longlag.cells.rows import KEY, QUERY
 from longlag.cells.step_sizes import DecayOptions, before_softplus
-from longlag.kernels import Axes, Named, State
+from longlag.kernels import Axes, Named, RowFunction, State, run_rows
 
 
 class DeltaOptions(HeadsOptions):
@@ -80,7 +79,10 @@ class DeltaLayer(HeadsLayer):
         return 2 * beta if self.cell.options.negative_eigenvalues else beta
 
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
-        return {"q": unit(q) / math.sqrt(q.shape[-1]), "k": unit(k), "v": v, "beta": self.beta(u)}
+        return {"q": self.unit(QUERY, q), "k": self.unit(KEY, k), "v": v, "beta": self.beta(u)}
+
+    def unit(self, function: RowFunction, x: Tensor) -> Tensor:
+        return run_rows(function, {"x": x}, {}, self.kernel)["h"]
 
 
 class GatedDeltaOptions(DeltaOptions, DecayOptions):
@@ -234,8 +236,8 @@ class DeltaProductLayer(GatedDeltaLayer):
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
         m = self.cell.writes
         found = {"alpha": self.alpha(u)} if self.cell.options.forget_gate else {}
-        found["q"] = unit(q) / math.sqrt(q.shape[-1])
+        found["q"] = self.unit(QUERY, q)
         parts = zip(k.chunk(m, -1), v.chunk(m, -1), self.beta(u).chunk(m, -1), strict=True)
         for j, (key, value, beta) in enumerate(parts):
-            found |= {f"k{j}": unit(key), f"v{j}": value, f"beta{j}": beta}
+            found |= {f"k{j}": self.unit(KEY, key), f"v{j}": value, f"beta{j}": beta}
         return found

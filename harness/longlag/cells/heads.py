@@ -23,10 +23,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import TypeVar
 
-from longlag.cells.parts import WIDTH, RMSNorm, Share, ShortConvolution, convolve
+from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
+from longlag.cells.parts import RMSNorm, Share
 from longlag.cells.readout import linear
+from longlag.cells.rows import GATED
 from longlag.cells.scan import ScanCell, ScanLayer
-from longlag.kernels import Axes, State, StateGradients
+from longlag.kernels import Axes, State, StateGradients, columns, run_rows
 from longlag.options import Options
 
 
@@ -157,7 +159,7 @@ class HeadsLayer(ScanLayer):
         """What the core reads at every step, from ``u [T, B, H]`` and ``q, k, v [T, B, n, d]``."""
         found = {"q": q, "k": k, "v": v}
         if self.extra is not None:
-            values = self.extra(u).split(list(self.parts.values()), -1)
+            values = columns(self.extra(u), list(self.parts.values()))
             for name, value in zip(self.parts, values, strict=True):
                 shape = (self.heads, *(self.sizes[axis] for axis in self.cell.inputs[name]))
                 found[name] = value.unflatten(-1, shape)
@@ -170,15 +172,18 @@ class HeadsLayer(ScanLayer):
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
         packed = self.project(u)
-        mixed, carried = convolve(self.convolution, packed[..., : self.mixed], state, mask)
+        first, *rest = columns(packed, [self.mixed, *self.widths[2:]]) if self.mixed < packed.shape[-1] else [packed]
+        mixed, carried = convolve(self.convolution, first, state, mask)
         if self.convolution is None and self.cell.activate:
             mixed = F.silu(mixed)
-        packed = mixed if self.mixed == packed.shape[-1] else torch.cat([mixed, packed[..., self.mixed :]], -1)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in packed.split(self.widths, -1))
+        parts = [*columns(mixed, self.widths[: 3 - len(rest)]), *rest]
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in parts)
         inputs = self.core_inputs(u, q, k, v)
         outputs, final = self.scan(inputs, self.core_parameters(), state, mask, record)
         y = outputs["y"].flatten(-2) if self.cell.joint_norm else outputs["y"]
-        y = y if self.norm is None else self.norm(y)
+        gate = None if self.gate is None else self.gate(u).view_as(y)
+        y = y if self.norm is None else self.norm(y, gate)
         y = y if self.cell.joint_norm else y.flatten(-2)
-        y = y if self.gate is None else y * F.silu(self.gate(u))
+        if gate is not None and self.norm is None:
+            y = run_rows(GATED, {"y": y, "g": gate.view_as(y)}, {}, self.kernel)["h"]
         return self.out(y), {**final, **carried}

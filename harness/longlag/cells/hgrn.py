@@ -16,7 +16,8 @@ from longlag.cells.initialise import half_lives, retained
 from longlag.cells.mingru import as_linear
 from longlag.cells.parts import RMSNorm
 from longlag.cells.readout import ReadoutLayer, linear
-from longlag.kernels import Gate, Named, State, StateGradients
+from longlag.cells.rows import GATED
+from longlag.kernels import Gate, Named, State, StateGradients, run_rows
 from longlag.options import Options
 
 
@@ -124,5 +125,9 @@ class HGRNLayer(ReadoutLayer):
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         y, final = self.scan(x, {"s": state["s"]}, mask, record)
-        y = y if self.norm is None else self.norm(y)
-        return self.out(y if self.gate is None else y * F.silu(self.gate(x))), final
+        gate = None if self.gate is None else self.gate(x)
+        if self.norm is not None:
+            y = self.norm(y, gate)
+        elif gate is not None:
+            y = run_rows(GATED, {"y": y, "g": gate}, {}, self.scan.kernel)["h"]
+        return self.out(y), final

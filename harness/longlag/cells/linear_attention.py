@@ -15,7 +15,7 @@ from longlag.cells.heads import HeadsCell, HeadsLayer, HeadsOptions
 from longlag.cells.initialise import half_lives, retained
 from longlag.cells.parts import rotated
 from longlag.cells.readout import linear
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Axes, Named, RowFunction, State, StateGradients, run_rows
 
 
 class LinearAttentionOptions(HeadsOptions):
@@ -233,6 +233,18 @@ POWER = 16
 """The root that GLA takes of its gates, and with it the half-life where a gate is 1/2."""
 
 
+class Kept(RowFunction):
+    """sigmoid(a)^(1/16)."""
+
+    inputs, outputs = ("a",), ("w",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"w": torch.exp(F.logsigmoid(x.a) / POWER)}
+
+
+KEPT = Kept()
+
+
 class GLALayer(HeadsLayer):
     """`GLA` over time."""
 
@@ -248,5 +260,5 @@ class GLALayer(HeadsLayer):
                 self.widen.bias.copy_(-torch.log(torch.expm1(POWER * math.log(2) / lives)).repeat(self.heads))
 
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
-        w = torch.exp(F.logsigmoid(self.widen(self.narrow(u))) / POWER)
+        w = run_rows(KEPT, {"a": self.widen(self.narrow(u))}, {}, self.kernel)["w"]
         return {"q": q / math.sqrt(q.shape[-1]), "k": k, "v": v, "w": w.unflatten(-1, (self.heads, -1))}

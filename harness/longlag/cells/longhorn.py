@@ -10,11 +10,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
 from longlag.cells.initialise import half_lives, retained
-from longlag.cells.parts import WIDTH, Share, ShortConvolution, convolve
+from longlag.cells.parts import Share
 from longlag.cells.readout import linear
+from longlag.cells.rows import GATED
 from longlag.cells.scan import ScanCell, ScanLayer
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Axes, Named, State, StateGradients, columns, run_rows
 from longlag.options import Options
 
 
@@ -114,11 +116,12 @@ class LonghornLayer(ScanLayer):
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
-        inner, z = self.project(u).chunk(2, -1)
+        inner, z = columns(self.project(u), [self.sizes["h"], self.sizes["h"]])
         v, carried = convolve(self.convolution, inner, state, mask)
         v = v if self.convolution is not None else F.silu(v)
-        r, k, q = self.select(v).split(self.widths, -1)
+        r, k, q = columns(self.select(v), self.widths)
         inputs = {"v": v, "beta": torch.sigmoid(self.to_beta(r)), "k": k, "q": q}
         inputs = {name: value.unsqueeze(2) for name, value in inputs.items()}
         outputs, final = self.scan(inputs, {"D": self.d.unsqueeze(0)}, state, mask, record)
-        return self.out(outputs["y"].squeeze(2) * F.silu(z)), {**final, **carried}
+        gated = run_rows(GATED, {"y": outputs["y"].squeeze(2), "g": z}, {}, self.kernel)["h"]
+        return self.out(gated), {**final, **carried}

@@ -9,11 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.parts import WIDTH, RMSNorm, Share, ShortConvolution, convolve
+from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
+from longlag.cells.parts import RMSNorm, Share
 from longlag.cells.readout import linear, uniform
 from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.cells.step_sizes import DecayOptions, before_softplus
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Axes, Named, State, StateGradients, columns
 
 
 class Mamba2Options(DecayOptions):
@@ -106,15 +107,15 @@ class Mamba2Layer(ScanLayer):
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
-        z, mixed, dt = self.project(u).split(self.widths, -1)
+        z, mixed, dt = columns(self.project(u), self.widths)
         mixed, carried = convolve(self.convolution, mixed, state, mask)
         mixed = mixed if self.convolution is not None else F.silu(mixed)
         size = self.sizes["k"]
-        v, *shared = mixed.split([self.widths[0], size, size], -1)
+        v, *shared = columns(mixed, [self.widths[0], size, size])
         b, c = (part.unsqueeze(2).expand(-1, -1, self.heads, -1) for part in shared)
         dt = F.softplus(dt + self.dt_bias)
         a = torch.exp(-torch.exp(self.log_rate) * dt)
         a = 2 * a - 1 if self.cell.options.negative_eigenvalues else a
         inputs = {"v": v.unflatten(-1, (self.heads, -1)), "B": b, "C": c, "dt": dt, "a": a}
         outputs, final = self.scan(inputs, {"D": self.d}, state, mask, record)
-        return self.out(self.norm(outputs["y"].flatten(-2) * F.silu(z))), {**final, **carried}
+        return self.out(self.norm(outputs["y"].flatten(-2), z, gate_first=True)), {**final, **carried}

@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
 from longlag.cells.initialise import half_lives, retained
-from longlag.cells.parts import WIDTH, Share, ShortConvolution, convolve
+from longlag.cells.parts import Share
 from longlag.cells.readout import linear
 from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.kernels import Axes, Named, State, StateGradients

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.base import Layer, numbers
+from longlag.cells.base import Compilable, Layer, numbers
 from longlag.cells.padding import Prefix, existing_steps, hold, record_outputs, silence
-from longlag.kernels import State, StateGradients
+from longlag.cells.rows import OPENED
+from longlag.kernels import State, StateGradients, columns, run_rows
 
 Mix = Literal["none", "gelu", "glu", "half-glu"]
 
@@ -32,7 +33,7 @@ def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Ge
     return torch.empty(shape).uniform_(low, high, generator=generator)
 
 
-class Mixing(nn.Module):
+class Mixing(nn.Module, Compilable):
     """After the recurrence, step by step on ``y [..., H]``: nothing, GELU, or GELU and a gated linear unit.
 
     glu:       v = gelu(y),  out = (W_1 v + b_1) * sigmoid(W_2 v + b_2),  2 H (H + 1) parameters
@@ -55,7 +56,11 @@ class Mixing(nn.Module):
         y = F.gelu(y)
         if self.out is None:
             return y
-        return y * torch.sigmoid(self.out(y)) if self.kind == "half-glu" else F.glu(self.out(y), -1)
+        if self.kind == "half-glu":
+            first, second = y, self.out(y)
+        else:
+            first, second = columns(self.out(y), (y.shape[-1], y.shape[-1]))
+        return run_rows(OPENED, {"y": first, "g": second}, {}, self.kernel)["h"]
 
 
 class ReadoutLayer(Layer):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.base import Cell, GatedCell, GatedLayer
+from longlag.cells.convolution import WIDTH, ShortConvolution
 from longlag.cells.initialise import half_lives, refuse_unused, retained
-from longlag.cells.parts import WIDTH, ShortConvolution
 from longlag.cells.readout import ReadoutLayer
 from longlag.errors import UserError
 from longlag.kernels import Gate, Named, State, StateGradients, Weights
@@ -171,7 +171,6 @@ class RGLRULayer(ReadoutLayer):
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u, carried = self.into(x), {}
         if self.convolution is not None:
-            u = u if mask is None else u * mask.unsqueeze(-1)
             u, carried["window"] = self.convolution(u, state["window"], mask)
         y, final = self.scan(u, {"s": state["s"]}, mask, record)
         y = y if self.branch is None else y * F.gelu(self.branch(x), approximate="tanh")

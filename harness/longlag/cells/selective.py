@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.readout import Mix, Mixing, linear
+from longlag.cells.rows import GATED
 from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.cells.step_sizes import DecayOptions, before_softplus
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Axes, Named, State, StateGradients, columns, run_rows
 
 
 class SelectiveOptions(DecayOptions):
@@ -69,9 +70,10 @@ class Selective(ScanCell[SelectiveOptions]):
         return f"H*({rank} + 2*{n}) + H*{rank} + 2*H + H*{n} + (I != H)*H*(I + 1) + {mixing}"
 
     def core(self, x: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
-        kept = torch.exp(x.dt * p.a)
+        dt = F.softplus(x.dt)
+        kept = torch.exp(dt * p.a)
         kept = 2 * kept - 1 if self.options.negative_eigenvalues else kept
-        new = kept * s.s + x.dt * x.u * x.B
+        new = kept * s.s + dt * x.u * x.B
         return {"s": new, "y": self.sum(new * x.C, "n") + p.d * x.u}
 
     def layer(self, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> SelectiveLayer:
@@ -105,10 +107,12 @@ class SelectiveLayer(ScanLayer):
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
-        low, b, c = self.select(u).split(self.widths, -1)
-        inputs = {"u": u, "dt": F.softplus(self.to_dt(low)), "B": b, "C": c}
+        low, b, c = columns(self.select(u), self.widths)
+        inputs = {"u": u, "dt": self.to_dt(low), "B": b, "C": c}
         parameters = {"a": -torch.exp(self.log_a).unsqueeze(0), "d": self.d.unsqueeze(0)}
         inputs = {name: value.unsqueeze(2) for name, value in inputs.items()}
         outputs, final = self.scan(inputs, parameters, state, mask, record)
         y = outputs["y"].squeeze(2)
-        return (self.out(y * F.silu(self.gate(u))) if self.gated else self.mixing(y)), final
+        if not self.gated:
+            return self.mixing(y), final
+        return self.out(run_rows(GATED, {"y": y, "g": self.gate(u)}, {}, self.kernel)["h"]), final

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from longlag.kernels import plain, targets
+from longlag.kernels.columns import columns
 from longlag.kernels.compiled import ANY, CompiledCell, compiled_cell
 from longlag.kernels.derived import Adjoint, Derived
 from longlag.kernels.recurrence import Gate, Layout, Named, Product, Recurrence, State, Weights
+from longlag.kernels.rows import RowFunction, run_rows
 from longlag.kernels.scan import Axes, Scan
 from longlag.kernels.scan_function import CompiledScan
 from longlag.kernels.state_gradients import StateGradients
@@ -30,11 +32,15 @@ __all__ = [
     "Named",
     "Product",
     "Recurrence",
+    "RowFunction",
     "Scan",
     "State",
     "StateGradients",
     "Weights",
+    "columns",
+    "compiled_scan",
     "refusal",
+    "run_rows",
     "run_scan",
     "tags",
     "unroll",
@@ -161,19 +167,38 @@ def run_scan(
         ValueError: for tensors that are missing or do not fit; when it insists on a kernel that cannot run this.
     """
     if kernel != "plain":
-        some = next(iter(inputs.values()))
-        found = compiled_cell(cell, some.dtype, some.device, ANY if kernel == "auto" else kernel)
-        if isinstance(found, str):
-            result: tuple[State, State] | str = found
-        else:
-            assert isinstance(found, CompiledScan), "a scan is built as one"
-            result = found.run(inputs, parameters, state, mask, record, checkpoint_steps)
+        result = compiled_scan(cell, inputs, parameters, state, mask, record, kernel, checkpoint_steps)
         if not isinstance(result, str):
             return result
         if kernel != "auto":
             raise ValueError(result)
         say_once(f"{result}; the plain loop runs instead")
     return plain.scan(cell, inputs, parameters, state, mask, record)
+
+
+def compiled_scan(
+    cell: Scan,
+    inputs: State,
+    parameters: State,
+    state: State,
+    mask: Tensor | None = None,
+    record: StateGradients | None = None,
+    kernel: Kernel = "auto",
+    checkpoint_steps: int | None = None,
+) -> tuple[State, State] | str:
+    """As `run_scan`, but where no compiled kernel runs this one sentence that says why.
+
+    Raises:
+        ValueError: for tensors that are missing or do not fit.
+    """
+    if kernel == "plain":
+        return "the plain loop is asked for"
+    some = next(iter(inputs.values()))
+    found = compiled_cell(cell, some.dtype, some.device, ANY if kernel == "auto" else kernel)
+    if isinstance(found, str):
+        return found
+    assert isinstance(found, CompiledScan), "a scan is built as one"
+    return found.run(inputs, parameters, state, mask, record, checkpoint_steps)
 
 
 def say_once(line: str) -> None:

@@ -20,8 +20,9 @@ from longlag.kernels import memory
 def columns(values: Tensor, widths: Sequence[int]) -> tuple[Tensor, ...]:
     """``values [..., C]`` split along its last axis into views of so many columns."""
     if not (torch.is_grad_enabled() and values.requires_grad and values.is_contiguous()):
-        return values.split(list(widths), -1)
-    return Columns.apply(values, list(widths))  # type: ignore[no-any-return, no-untyped-call]
+        return tuple(torch.split(values, list(widths), -1))
+    parts: tuple[Tensor, ...] = Columns.apply(values, list(widths))  # type: ignore[no-untyped-call]
+    return parts
 
 
 class Columns(torch.autograd.Function):
@@ -31,13 +32,13 @@ class Columns(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, widths: list[int]) -> tuple[Tensor, ...]:
         ctx.widths, ctx.shape = widths, values.shape
         ctx.set_materialize_grads(False)
-        return values.split(widths, -1)
+        return tuple(torch.split(values, widths, -1))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:
         whole = side_by_side(grads, ctx.shape)
-        if whole is None:
-            some = next(grad for grad in grads if grad is not None)
+        some = next((grad for grad in grads if grad is not None), None)
+        if whole is None and some is not None:
             lead = ctx.shape[:-1]
             parts = [
                 some.new_zeros(*lead, width) if grad is None else grad
@@ -108,7 +109,7 @@ def columns_of(tensor: Tensor, lead: int) -> Place | None:
     if base is None or not base.is_contiguous():
         return None
     rows, width = prod(shape[:lead]), prod(shape[lead:])
-    offset = tensor.storage_offset() - base.storage_offset()
+    offset = int(tensor.storage_offset() - base.storage_offset())
     if not rows or base.numel() % rows:
         return None
     stride = base.numel() // rows
@@ -118,9 +119,7 @@ def columns_of(tensor: Tensor, lead: int) -> Place | None:
     return place
 
 
-def gradients_at(
-    places: Sequence[Place], lead: int, need: Sequence[bool], dtype: torch.dtype
-) -> list[Tensor | None]:
+def gradients_at(places: Sequence[Place], lead: int, need: Sequence[bool], dtype: torch.dtype) -> list[Tensor | None]:
     """Space for the gradients of tensors at these places: columns of one tensor get columns of one."""
     wholes: dict[int, Tensor] = {}
     for place, wanted in zip(places, need, strict=True):

@@ -13,6 +13,7 @@ from torch import Tensor
 from longlag.kernels import targets
 from longlag.kernels.autograd import apply
 from longlag.kernels.compiler.plan import Plan, make_plan
+from longlag.kernels.compiler.row_plan import Rows, make_row_plan
 from longlag.kernels.compiler.scan_plan import ScanPlan, make_scan_plan
 from longlag.kernels.compiler.trace import Untraceable
 from longlag.kernels.function import Loop, Unroll, infer
@@ -20,7 +21,7 @@ from longlag.kernels.recurrence import Recurrence, State, Weights
 from longlag.kernels.scan import Scan
 from longlag.kernels.scan_function import CompiledScan, differentiable
 from longlag.kernels.state_gradients import StateGradients
-from longlag.kernels.targets import CannotBuild, Kernel, Maybe, Target
+from longlag.kernels.targets import CannotBuild, Kernel, Maybe, RowKernel, Target
 
 ANY = "compiled"
 """In place of a target's name: the best one for the device."""
@@ -31,6 +32,7 @@ _plans: weakref.WeakKeyDictionary[Any, Plan | ScanPlan | str] = weakref.WeakKeyD
 _cells: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], CompiledCell | CompiledScan | str]] = (
     weakref.WeakKeyDictionary()
 )
+_rows: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], RowKernel | str]] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
 
 
@@ -174,3 +176,41 @@ def build(
             reason = str(error)
         reasons.append(reason)
     return "; ".join(reasons)
+
+
+def compiled_rows(function: Rows, dtype: torch.dtype, device: torch.device, name: str = ANY) -> RowKernel | str:
+    """A function of rows built by the target `name`, or one sentence that says why not. Built once for an object.
+
+    Raises:
+        ValueError: when there is no such target.
+    """
+    built, key = _rows.get(function), (dtype, device, name)
+    if built is not None and key in built:
+        return built[key]
+    with _lock:
+        built = _rows.setdefault(function, {})
+        if key not in built:
+            built[key] = build_rows(function, dtype, device, candidates(name, device.type))
+        return built[key]
+
+
+def build_rows(
+    function: Rows, dtype: torch.dtype, device: torch.device, choice: Sequence[Target] | str
+) -> RowKernel | str:
+    """`function` built by the first target that takes it, or the reasons of all."""
+    if isinstance(choice, str):
+        return choice
+    try:
+        plan = make_row_plan(function)
+    except Untraceable as error:
+        return f"{type(function).__name__} is not compiled: {error}"
+    reasons = []
+    for target in choice:
+        reason = target.row_refusal(plan, dtype, device)
+        try:
+            if reason is None:
+                return target.build_rows(plan, dtype, device)
+        except CannotBuild as error:
+            reason = str(error)
+        reasons.append(reason)
+    return "; ".join(filter(None, reasons))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from longlag.cells import Cell, Composition, Layer, Looped, Stack, StateGradients
+from longlag.cells import Cell, Compilable, Composition, Layer, Looped, Stack, StateGradients
 from longlag.errors import UserError
 from longlag.kernels import Kernel, which
 from longlag.registry import raised_by
@@ -149,8 +149,10 @@ class Model(nn.Module, ABC):
     def run_on(self, kernel: Kernel, checkpoint_steps: int | None) -> None:
         """Choose how the layers with a core run over time."""
         for module in self.modules():
+            if isinstance(module, Compilable):
+                module.kernel = kernel
             if isinstance(module, Looped):
-                module.kernel, module.checkpoint_steps = kernel, checkpoint_steps
+                module.checkpoint_steps = checkpoint_steps
 
     def kernels(self, device: torch.device) -> str:
         """Which loops the layers take: ``plain``, ``compiled``, both, or ``none`` where no layer has a core."""

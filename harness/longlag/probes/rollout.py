@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from longlag.cells import GatedLayer, Layer, Looped
+from longlag.cells import Compilable, GatedLayer, Layer
 from longlag.kernels import Recurrence, State
 from longlag.kernels.plain import project
 from longlag.kernels.plain import step as plain_step
@@ -69,7 +69,7 @@ def captured_inputs(model: Model, batch: Tensors, examples: int) -> dict[str, Ca
         layer._forward_pre_hooks.clear()
         layer.requires_grad_(False)
         for part in layer.modules():
-            if isinstance(part, Looped):
+            if isinstance(part, Compilable):
                 part.kernel = "plain"  # the run's kernel may have no float64, and steps one by one gain nothing
         found[names[module]] = CapturedInputs(layer, x.detach()[:, :examples].cpu().double(), wide, exists)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from longlag.cells import Cell, Looped, Stack, StateGradients
+from longlag.cells import Cell, Compilable, Looped, Stack, StateGradients
 from longlag.cells.stack import StackState
 from longlag.kernels import Kernel
 
@@ -25,8 +25,10 @@ def build(cell: Cell, hidden_size: int = 5, depth: int = 1, seed: int = 0, kerne
 def use(stack: Stack, kernel: Kernel, checkpoint_steps: int | None = None) -> None:
     """Choose how every layer with a core in a stack runs."""
     for module in stack.modules():
+        if isinstance(module, Compilable):
+            module.kernel = kernel
         if isinstance(module, Looped):
-            module.kernel, module.checkpoint_steps = kernel, checkpoint_steps
+            module.checkpoint_steps = checkpoint_steps
 
 
 def flat(state: StackState) -> list[Tensor]:

@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from longlag.kernels.columns import Place
 from longlag.kernels.compiler.plan import Plan
 from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.maps import Maps
@@ -242,6 +243,32 @@ class ScanKernel(ABC):
         """
 
 
+class RowKernel(ABC):
+    """The plan of a function of rows that a target has built for one dtype and device; see `longlag.kernels.rows`."""
+
+    def __init__(self, plan: ScanPlan, dtype: torch.dtype) -> None:
+        self.plan, self.dtype = plan, dtype
+
+    @abstractmethod
+    def places(self, inputs: Sequence[Tensor]) -> list[Place]:
+        """Where the inputs lie, for `backward`."""
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The outputs. Rows of an input are contiguous; all axes but the last two are one axis in memory."""
+
+    @abstractmethod
+    def backward(
+        self,
+        inputs: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        places: Sequence[Place],
+        by_outputs: Sequence[Tensor],
+        need: Sequence[bool],
+    ) -> Sequence[Maybe]:
+        """The gradients by inputs, which lie as those do, and by parameters; `need` says which are needed."""
+
+
 class Target(ABC):
     """A way to run compiled cells.
 
@@ -279,6 +306,18 @@ class Target(ABC):
             CannotBuild: saying why.
         """
         raise CannotBuild(f"the target {self.name} runs gated cells only")
+
+    def row_refusal(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> str | None:
+        """As `refusal`, for a function of rows. By default a target runs none."""
+        return f"the target {self.name} runs no functions of rows"
+
+    def build_rows(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> RowKernel:
+        """As `build`, for a function of rows.
+
+        Raises:
+            CannotBuild: saying why.
+        """
+        raise CannotBuild(f"the target {self.name} runs no functions of rows")
 
     @abstractmethod
     def tags(self, device: torch.device) -> Mapping[str, str]:

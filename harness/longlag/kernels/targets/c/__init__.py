@@ -9,6 +9,7 @@ kernel.py                      a loaded library
 passes.py                      a pass over a batch: addresses and calls
 scan_*.py, scan*.h, scanloop.c, vectors.h
                                the same for scans
+row_*.py, row*.h, rowloop.c    the same for functions of rows
 maps.py, maps.c                weights that cells derive from other tensors
 supported.py                   dtypes
 """
@@ -28,6 +29,7 @@ from longlag.kernels.targets.c.cache import contents
 from longlag.kernels.targets.c.kernel import build_library
 from longlag.kernels.targets.c.maps import Maps, maps_for
 from longlag.kernels.targets.c.passes import CKernel
+from longlag.kernels.targets.c.row_passes import CRowKernel
 from longlag.kernels.targets.c.scan_passes import CScanKernel
 from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.target import Cached, Target
@@ -61,6 +63,12 @@ class C(Target):
 
     def build_scan(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> CScanKernel:
         return CScanKernel(plan, dtype)
+
+    def row_refusal(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> str | None:
+        return unsupported(dtype)
+
+    def build_rows(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> CRowKernel:
+        return CRowKernel(plan, dtype)
 
     def tags(self, device: torch.device) -> Mapping[str, str]:
         """The compiler, its flags, and the BLAS of wide products."""

@@ -36,7 +36,7 @@ typedef real wide __attribute__((vector_size(WIDE * sizeof(real)), aligned(sizeo
 typedef double doubles __attribute__((vector_size(WIDE / 2 * sizeof(double))));
 typedef real half_wide __attribute__((vector_size(WIDE / 2 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-static double sum_in_double(const real *v, long H) {
+HELPER double sum_in_double(const real *v, long H) {
     double sum = 0;
     SIMD_SUM(sum)
     for (long j = 0; j < H; j++) sum += (double)v[j] * (double)v[j];
@@ -44,7 +44,7 @@ static double sum_in_double(const real *v, long H) {
 }
 
 /* Squares of floats leave the range of floats long before the numbers do: then the sum is taken again in double. */
-static inline double sum_of_squares(const real *v, long H) {
+HELPER double sum_of_squares(const real *v, long H) {
     wide s = {0}, u = {0}; /* two, or every addition would wait for the one before */
     long j = 0;
     for (; j + 2 * WIDE <= H; j += 2 * WIDE) {

@@ -34,6 +34,8 @@ class Text:
         self.step, self.width, self.lines = step, width, list[str]()
         self.indent = ""
         self.here: set[Node] = set()  # rows and tiles that have a variable in the loop that is being written
+        self.written: set[Sink] = set()
+        self.rows: set[int] = set()  # buffers of rows that are used
         self.places()
         for node, leaf in step.leaves.items():
             if node in step.turn:
@@ -48,8 +50,9 @@ class Text:
         self.sums_of_lanes()
         self.unlaned("late")
         for sink in step.sinks:
-            if sink.kind not in (Kind.TILE, Kind.MATRIX):
+            if sink.kind not in (Kind.TILE, Kind.MATRIX) and sink not in self.written:
                 self.write(sink)
+        self.lines[:0] = [f"real *const rows{index} = st->rows + {index} * st->K;" for index in sorted(self.rows)]
 
     def add(self, line: str) -> None:
         self.lines.append(self.indent + line)
@@ -64,15 +67,15 @@ class Text:
     def places(self) -> None:
         """What stores could change in the eyes of a compiler, read once."""
         step = self.step
-        self.add("const long K = st->K, rest = st->rest;")
-        self.add("const mask keep = st->keep;")
-        self.add("(void)K, (void)rest, (void)keep;")
-        for what, kind, buffers, size in (
-            ("rows", "real", step.rows, "K"), ("parts", "vec", step.parts, "K"),
-            ("tiles", "vec", step.tiles, f"K * {self.width}"),
-        ):  # fmt: skip
+        self.add("const long K = st->K;")
+        self.add("(void)K;")
+        if any(step.kind(node).has_lanes for node in step.nodes):
+            self.add("const long rest = st->rest;")
+            self.add("const mask keep = st->keep;")
+            self.add("(void)rest, (void)keep;")
+        for what, buffers, size in (("parts", step.parts, "K"), ("tiles", step.tiles, f"K * {self.width}")):
             for index in buffers.values():
-                self.add(f"{kind} *const {what}{index} = st->{what} + {index} * {size};")
+                self.add(f"vec *const {what}{index} = st->{what} + {index} * {size};")
         for index, sink in enumerate(step.sinks):
             self.add(f"real *const to{index} = {sink.place};")
 
@@ -105,6 +108,7 @@ class Text:
         return f"{self.row_buffer(node)}[k]"
 
     def row_buffer(self, node: Node) -> str:
+        self.rows.add(self.step.rows[node])
         return f"rows{self.step.rows[node]}"
 
     def part_buffer(self, node: Node) -> str:
@@ -164,22 +168,37 @@ class Text:
                     self.add(f"const real n{node.number} = {self.expression(node, None)};")
             rows = [n for n in step.of(sort, turn, Kind.ROW) if not step.plan.over_lanes(n)]
             sums = [n for n in step.of(sort, turn, Kind.SCALAR) if step.sums_rows(n)]
-            if not rows and not sums:
+            sinks = [sink for sink in step.sinks if self.goes_with(sink, rows, sort, turn)]
+            if not rows and not sums and not sinks:
                 continue
             names = ", ".join(f"n{n.number}" for n in sums)
             for node in sums:
                 self.add(f"real n{node.number} = 0;")
             self.add(f"PRAGMA(omp simd reduction(+ : {names}))" if sums else "SIMD")
-            self.block("for (long k = 0; k < K; k++)", partial(self.row_loop, rows, sums))
+            self.block("for (long k = 0; k < K; k++)", partial(self.row_loop, rows, sums, sinks))
             self.here.clear()
+            self.written.update(sinks)
 
-    def row_loop(self, rows: Sequence[Node], sums: Sequence[Node]) -> None:
+    def goes_with(self, sink: Sink, rows: Sequence[Node], sort: str, turn: int) -> bool:
+        """Whether a row is written by the loop that computes it: always, if nothing has to be read there before."""
+        if sink.kind is not Kind.ROW or sink.wanted or sink.over is not None:
+            return False
+        return sink.node in rows or (sink.node in self.step.leaves and (sort, turn) == ("early", 0))
+
+    def row_loop(self, rows: Sequence[Node], sums: Sequence[Node], sinks: Sequence[Sink]) -> None:
+        within = {*rows, *sums}
+        outside = [node for node in self.step.nodes if node not in within]
+        later = {arg for node in outside for arg in self.step.args(node)}
+        later |= {sink.node for sink in self.step.sinks if sink not in sinks}
         for node in rows:
             self.add(f"const real n{node.number} = {self.expression(node, None)};")
             self.here.add(node)
-            self.add(f"{self.row_buffer(node)}[k] = n{node.number};")
+            if node in later:
+                self.add(f"{self.row_buffer(node)}[k] = n{node.number};")
         for node in sums:
             self.add(f"n{node.number} += {self.text(node.args[0], None)};")
+        for sink in sinks:
+            self.add(self.row_line(sink))
 
     def matrices(self, turn: int) -> None:
         """Products with matrices, and their gradients, for which the sweeps before a turn have made all tiles."""
@@ -328,13 +347,16 @@ class Text:
                 else:
                     self.add(f"LANES_AT({self.place(sink)}, {i}) {'+=' if sink.how == 'add' else '='} {value};")
             return
+        if sink.kind is Kind.ROW:
+            self.add("SIMD")
+            self.block("for (long k = 0; k < K; k++)", lambda: self.add(self.row_line(sink)))
+        else:
+            self.add(self.row_line(sink))
+
+    def row_line(self, sink: Sink) -> str:
+        """Write a scalar, or a row's value at k."""
         index = "k" if sink.kind is Kind.ROW else "0"
         place, value = f"{self.place(sink)}[{index}]", self.text(sink.node, None)
         if sink.how == "part":
             value = f"(st->fresh ? 0 : {place}) + {value}"
-        line = f"{place} {'+=' if sink.how == 'add' else '='} {value};"
-        if sink.kind is Kind.ROW:
-            self.add("SIMD")
-            self.block("for (long k = 0; k < K; k++)", lambda: self.add(line))
-        else:
-            self.add(line)
+        return f"{place} {'+=' if sink.how == 'add' else '='} {value};"

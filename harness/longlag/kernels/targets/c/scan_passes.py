@@ -18,7 +18,7 @@ from longlag.kernels.targets.c import build
 from longlag.kernels.targets.c.call import CallLayout, Field
 from longlag.kernels.targets.c.passes import WORK_PER_THREAD, address, addresses
 from longlag.kernels.targets.c.scan_source import sizes, source
-from longlag.kernels.targets.c.supported import REAL
+from longlag.kernels.targets.c.supported import NUMPY, REAL
 from longlag.kernels.targets.target import CannotBuild, Maybe, ScanKernel, ScanPass
 
 SIZES = ("T", "B", "n", "V", "K", "threads", "C", "mask")
@@ -122,8 +122,8 @@ class CScanPass(ScanPass):
             saved = [memory.empty((count,), self.dtype)]
             self.places = places_of(inputs, 2)
         self.kernel.forward(
-            *self.call, addresses(inputs), *lead_strides(inputs), addresses(parameters), addresses(initial), addresses(final),
-            addresses(outputs), address(saved[0] if keep else None),
+            *self.call, addresses(inputs), *lead_strides(inputs), addresses(parameters), addresses(initial),
+            addresses(final), addresses(outputs), address(saved[0] if keep else None),
         )  # fmt: skip
         return outputs, final, saved
 
@@ -140,7 +140,7 @@ class CScanPass(ScanPass):
         by_initial = [self.empty(own, self.batch, self.heads) for own in self.plan.states.values()]
         shapes = [self.shape(own, self.heads) for own in self.plan.parameters.values()]
         places = np.cumsum([0, *map(math.prod, shapes)])
-        sums = torch.from_numpy(np.zeros((self.threads, int(places[-1])), REAL_NUMPY[self.dtype]))
+        sums = torch.from_numpy(np.zeros((self.threads, int(places[-1])), NUMPY[self.dtype]))
         wanted = need[len(inputs) :]
         grad_p = [
             sums.data_ptr() + int(place) * self.dtype.itemsize if want else 0
@@ -162,6 +162,3 @@ class CScanPass(ScanPass):
 def lead_strides(tensors: Sequence[Maybe]) -> tuple[list[int], ...]:
     """Of every tensor, the numbers from one step, one example and one head to the next."""
     return tuple([0 if tensor is None else tensor.stride(axis) for tensor in tensors] for axis in range(3))
-
-
-REAL_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
