@@ -10,11 +10,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.parts import WIDTH, RMSNorm, Share, ShortConvolution, convolve
+from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
+from longlag.cells.parts import RMSNorm, Share
 from longlag.cells.readout import linear
+from longlag.cells.rows import GATED
 from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.cells.step_sizes import DecayOptions, before_softplus
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Axes, Named, State, StateGradients, columns, run_rows
 
 
 class M2RNNOptions(DecayOptions):
@@ -120,10 +122,13 @@ class M2RNNLayer(ScanLayer):
         u = x if self.encoder is None else self.encoder(x)
         mixed, carried = convolve(self.convolution, self.project(u), state, mask)
         mixed = mixed if self.convolution is not None else F.silu(mixed)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in mixed.split(self.widths, -1))
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in columns(mixed, self.widths))
         f = torch.exp(-torch.exp(self.log_rate) * F.softplus(self.forget(u)))
         outputs, final = self.scan({"q": q, "k": k, "v": v, "f": f}, {"W": self.weight_hh}, state, mask, record)
         y = (outputs["y"] + self.d * v).flatten(-2)
-        y = y if self.gate is None else y * F.silu(self.gate(u))
-        y = y if self.norm is None else self.norm(y)
+        gate = None if self.gate is None else self.gate(u)
+        if self.norm is not None:
+            y = self.norm(y, gate, gate_first=True)
+        elif gate is not None:
+            y = run_rows(GATED, {"y": y, "g": gate}, {}, self.kernel)["h"]
         return self.out(y), {**final, **carried}
