@@ -14,6 +14,8 @@ something only on cores that nobody else uses: look at "load when started". ``--
     nn          how many times faster than nn.LSTM / nn.GRU / nn.RNN (the one with as many gates)
     cell loop   than a Python loop over nn.LSTMCell / nn.GRUCell / nn.RNNCell
     jax         than a jitted JAX scan of that layer; only where JAX is installed, and by the time that passes
+    peer        than the same layer in a few lines of torch (`benchmarks.peers`): s4d and s5 as convolutions by FFT,
+                selective as a loop over time
     plain       than this cell's plain autograd loop
     threads     than itself on one thread
     probe %     what recording the gradient norms through time adds
@@ -42,12 +44,12 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from benchmarks import jax_scan
+from benchmarks import jax_scan, peers
 from benchmarks.products import Products
 from benchmarks.timing import Step, machine, on, peak_megabytes, ratio, rounds
 from longlag import registry
 from longlag.cells import ScanCell
-from longlag.cells.base import Cell, GatedCell, GatedLayer, Layer, Looped
+from longlag.cells.base import Cell, Compilable, GatedCell, GatedLayer, Layer, Looped
 from longlag.cells.stack import build
 from longlag.kernels import StateGradients, memory, which
 from longlag.kernels.targets.c.kernel import Library
@@ -63,8 +65,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset
 INPUTS = 2
 LOOP_SECONDS = 0.3
 """How long is looked at what of a step the loop takes."""
-COLUMNS = ("ms", "x bound", "loop x", "nn", "cell loop", "jax", "plain", "threads", "probe %", "compose %", "peak MB",
-           "ready s")  # fmt: skip
+COLUMNS = ("ms", "x bound", "loop x", "nn", "cell loop", "jax", "peer", "plain", "threads", "probe %", "compose %",
+           "peak MB", "ready s")  # fmt: skip
 REFERENCES: dict[int, tuple[Any, Any]] = {1: (nn.RNN, nn.RNNCell), 3: (nn.GRU, nn.GRUCell), 4: (nn.LSTM, nn.LSTMCell)}
 
 
@@ -173,9 +175,12 @@ def measure(
         fast |= {} if products.empty else {"x bound": on(1, products)}
     if loop == "compiled" and loops and isinstance(layer, Looped):
         plain = cell.layer(INPUTS, hidden, torch.Generator().manual_seed(0))
-        assert isinstance(plain, Looped)
-        plain.kernel = "plain"
+        for module in plain.modules():
+            if isinstance(module, Compilable):
+                module.kernel = "plain"
         slow["plain"] = on(threads, lambda: training_step(plain, x, seed))
+    if (peer := peers.peer_of(layer)) is not None:
+        slow["peer"] = on(threads, lambda: peer(x).backward(seed))
     if (compose := composing(cell, layer)) is not None:
         fast["compose"] = on(threads, compose)
     memory.release()
@@ -190,7 +195,7 @@ def measure(
     if row["x bound"] is not None:
         often = max(2, int(LOOP_SECONDS * 1e3 / row["ms"]))
         row["loop x"] = row["x bound"] * share_in_loop(fast["cell"], often, clock_of)
-    for other in ("nn", "cell loop", "jax", "plain"):
+    for other in ("nn", "cell loop", "jax", "peer", "plain"):
         row[other] = ratio(times, other, "cell") if other in times else None
     row["threads"] = ratio(times, "one thread", "cell") if "one thread" in times else None
     row["probe %"] = 100 * (ratio(times, "probe", "cell") - 1)
