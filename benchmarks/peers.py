@@ -36,9 +36,11 @@ def convolved(values: Tensor, kernel: Tensor) -> Tensor:
     steps = len(values)
     if values.is_complex():
         product = torch.fft.fft(values, 2 * steps, 0) * torch.fft.fft(kernel, 2 * steps, 0).unsqueeze(1)
-        return torch.fft.ifft(product, dim=0)[:steps]
+        inverse: Tensor = torch.fft.ifft(product, dim=0)
+        return inverse[:steps]
     product = torch.fft.rfft(values, 2 * steps, 0) * torch.fft.rfft(kernel, 2 * steps, 0).unsqueeze(1)
-    return torch.fft.irfft(product, 2 * steps, 0)[:steps]
+    real: Tensor = torch.fft.irfft(product, 2 * steps, 0)
+    return real[:steps]
 
 
 def powers(factor: Tensor, steps: int) -> Tensor:
