@@ -51,6 +51,24 @@ def test_an_option_of_the_one_cell_counts(longlag: Longlag) -> None:
     assert second["states"][0]["median"]["log10_ratio"] > first["states"][0]["median"]["log10_ratio"]
 
 
+def test_blocks_are_an_axis(longlag: Longlag) -> None:
+    words = [
+        "probe",
+        "copy-memory",
+        "--cell",
+        "gru",
+        "--block",
+        "plain,mamba",
+        "--length",
+        "5",
+        "--seeds",
+        "0",
+        "--json",
+    ]
+    plain, mamba = parsed(longlag(*words))["rows"]
+    assert (plain["block"], mamba["block"]) == ("plain", "mamba") and plain["states"] != mamba["states"]
+
+
 def test_mistakes(longlag: Longlag, tmp_path: Path) -> None:
     for command, said in {
         ("probe",): "which task?",

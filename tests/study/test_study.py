@@ -20,10 +20,11 @@ import longlag
 from longlag import processes, report
 from longlag.analysis.result import StudyResult
 from longlag.errors import UserError
-from longlag.spec import RunSpec, load_study
+from longlag.spec import RunSpec, load_run, load_study
 from longlag.study import store as study_stores
 from longlag.study.callback import StudyCallback
 from longlag.study.run import RUNS
+from longlag.study.size import parameters, sized
 from longlag.study.storage import no_experimental_warnings
 from longlag.tracking import describe
 from longlag.tracking.home import Home
@@ -398,6 +399,17 @@ def test_equal_parameter_counts(study: dict[str, Any], shared_home: Path) -> Non
         sweep({**search, "parameters": 4000}, shared_home)
     with pytest.raises(UserError, match="the hidden size is solved for"):
         load_study({**search, "space": {"model.hidden_size": [1, 2]}})
+
+
+@pytest.mark.parametrize("target", [500, 2500, 9000])
+def test_an_equal_size_among_those_that_a_cell_takes(target: int) -> None:
+    """Sixteen heads divide every sixteenth size: the nearest of them, on either side."""
+    run = load_run({"task": "adding", "cell": {"name": "slstm", "heads": 16}})
+    counts = {}
+    for size in range(16, 257, 16):
+        at = run.model.model_copy(update={"hidden_size": size})
+        counts[size] = parameters(run.model_copy(update={"model": at}))
+    assert sized(run, target).model.hidden_size == min(counts, key=lambda size: abs(counts[size] - target))
 
 
 def test_wilcoxon_compares_seed_by_seed(study: dict[str, Any], shared_home: Path) -> None:

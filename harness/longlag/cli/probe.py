@@ -27,6 +27,9 @@ def probe(
     ] = None,
     depth: Annotated[str | None, typer.Option(help="Depths, such as 1,2.", rich_help_panel=FIELDS)] = None,
     hidden_size: Annotated[str | None, typer.Option(help="Sizes, such as 32,128.", rich_help_panel=FIELDS)] = None,
+    block: Annotated[
+        str | None, typer.Option(help="Blocks around the layers, such as plain,mamba.", rich_help_panel=FIELDS)
+    ] = None,
     length: Annotated[str | None, typer.Option(help="Of the task, such as 100,500.", rich_help_panel=FIELDS)] = None,
     dtype: Annotated[
         str, typer.Option(help="float64, float32, bfloat16, float16; several, by commas.", rich_help_panel=FIELDS)
@@ -66,6 +69,7 @@ def probe(
       longlag probe copy-memory --cell rnn,irnn,lstm-1997,lstm,gru,urnn --set task.length=500
       longlag probe adding --cell lstm --depth 1,2,3 --length 100,200
       longlag probe copy-memory --cell rnn --dtype float64,float32,bfloat16,float16
+      longlag probe copy-memory --cell gru,gated-deltanet --block plain,pre-norm,mamba
       longlag probe adding --cell rnn --init uniform,orthogonal --dynamics --json
 
     Where there is a loss at every step, the gradient of the loss at one step is followed back; elsewhere the whole
@@ -77,7 +81,14 @@ def probe(
     from longlag.analysis.probe import check_picture
     from longlag.cli import probing
 
-    axes = {"cell": cell, "init": init, "depth": depth, "hidden_size": hidden_size, "length": length}
+    axes = {
+        "cell": cell,
+        "init": init,
+        "depth": depth,
+        "hidden_size": hidden_size,
+        "block": block,
+        "length": length,
+    }
     given = probing.ProbeOptions(
         axes={key: text for key, text in axes.items() if text is not None},
         dtypes=dtype,

@@ -26,6 +26,7 @@ PATHS = {
     "init": "cell.init",
     "depth": "model.depth",
     "hidden_size": "model.hidden_size",
+    "block": "model.block",
     "length": "task.length",
 }
 OPTIONS = {path: option for option, path in PATHS.items()}

@@ -11,6 +11,8 @@ from longlag.models import build
 from longlag.spec import RunSpec, load_run
 
 LARGEST = 16_384
+SPAN = 64
+"""Of this many sizes in a row a cell has to take one, such as a multiple of its heads."""
 
 
 def parameters(spec: RunSpec) -> int:
@@ -37,6 +39,7 @@ def _solve(canonical: str, target: int) -> int:
     """Bisection: the count rises with the hidden size. Sizes that a cell refuses are stepped over."""
     spec = RunSpec.model_validate_json(canonical)
 
+    @cache
     def count(size: int) -> int | None:
         try:
             return parameters(spec.model_copy(update={"model": spec.model.model_copy(update={"hidden_size": size})}))
@@ -44,7 +47,7 @@ def _solve(canonical: str, target: int) -> int:
             return None
 
     def at_least(size: int) -> tuple[int, int] | None:
-        found = ((each, count(each)) for each in range(size, size + 64))
+        found = ((each, count(each)) for each in range(size, size + SPAN))
         return next(((each, number) for each, number in found if number is not None), None)
 
     high = 1
@@ -58,7 +61,10 @@ def _solve(canonical: str, target: int) -> int:
             low = middle
         else:
             high = middle
-    near = [(abs(number - target), size) for size in range(max(1, low - 2), high + 3) if (number := count(size))]
+    below = next((size for size in range(low, max(0, low - SPAN), -1) if count(size)), low)
+    above = here[0] if (here := at_least(high)) else high
+    sizes = {*range(max(1, low - 2), high + 3), below, above}  # around the middle too: not every count rises each time
+    near = [(abs(number - target), size) for size in sorted(sizes) if (number := count(size))]
     if not near:
         raise UserError(f"parameters: {spec.cell.name} allows no hidden size with about {target:,} parameters")
     distance, size = min(near)
