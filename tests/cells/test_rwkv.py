@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from longlag.cells.delta import DeltaNet
 from longlag.cells.linear_attention import GLA
 from longlag.cells.parts import step_before, unit
-from longlag.cells.rwkv import RWKV6, RWKV7, RWKV6Options, RWKV7Options
+from longlag.cells.rwkv6 import RWKV6, RWKV6Options
+from longlag.cells.rwkv7 import RWKV7, RWKV7Options
 from longlag.cells.stack import build
 from longlag.kernels import run_scan
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole

@@ -1,4 +1,4 @@
-"""Mamba-2: state spaces whose every head keeps a matrix by one number a step."""
+"""Mamba-2, whose every head keeps a matrix by one number a step, and what it shares with Mamba-3."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import TypeVar
 
 from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
 from longlag.cells.parts import RMSNorm, Share
@@ -17,15 +18,58 @@ from longlag.cells.step_sizes import DecayOptions, before_softplus
 from longlag.kernels import Axes, Named, State, StateGradients, columns
 
 
-class Mamba2Options(DecayOptions):
+class MambaOptions(DecayOptions):
     heads: int = Field(default=4, ge=1)
     expand: float = Field(default=2.0, gt=0)
     state_size: int = Field(default=32, ge=1)
+
+
+OptionsT_co = TypeVar("OptionsT_co", bound=MambaOptions, default=MambaOptions, covariant=True)
+
+
+class MambaCell(ScanCell[OptionsT_co]):
+    """Heads of d_v values under N keys that all heads share, read with a direct path D from the values."""
+
+    axes = ("v", "k")
+    parameters: Mapping[str, Axes] = {"D": ()}
+
+    @property
+    def share(self) -> Share:
+        """What a head has of the channels."""
+        return Share(self.options.expand, self.options.heads)
+
+    @property
+    def wide(self) -> str:
+        """E = n d_v as an expression in H."""
+        return f"{self.options.heads}*{self.share.formula}"
+
+
+class MambaLayer(ScanLayer):
+    """Such a cell over time, with the map to H channels where the input has others."""
+
+    def __init__(
+        self,
+        cell: MambaCell,
+        input_size: int,
+        hidden_size: int,
+        generator: torch.Generator | None,
+        carried: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        sizes = {"v": cell.share.of(hidden_size), "k": cell.options.state_size}
+        super().__init__(cell, input_size, hidden_size, cell.options.heads, sizes, carried)
+        self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """u_t."""
+        return x if self.encoder is None else self.encoder(x)
+
+
+class Mamba2Options(MambaOptions):
     convolution: bool = True
     negative_eigenvalues: bool = False
 
 
-class Mamba2(ScanCell[Mamba2Options]):
+class Mamba2(MambaCell[Mamba2Options]):
     """Mamba-2: Dao and Gu (2024), "Transformers are SSMs", arXiv 2405.21060.
 
     u_t = x_t, or W_u x_t + b_u where I differs from H
@@ -56,19 +100,11 @@ class Mamba2(ScanCell[Mamba2Options]):
     N = 128, for H of some hundred. The gate comes before the norm, as in the code.
     """
 
-    axes = ("v", "k")
     inputs: Mapping[str, Axes] = {"v": ("v",), "B": ("k",), "C": ("k",), "dt": (), "a": ()}
-    parameters: Mapping[str, Axes] = {"D": ()}
-
-    @property
-    def share(self) -> Share:
-        """What a head has of the channels."""
-        return Share(self.options.expand, self.options.heads)
 
     @property
     def formula(self) -> str:
-        n, size = self.options.heads, self.options.state_size
-        wide = f"{n}*{self.share.formula}"
+        n, size, wide = self.options.heads, self.options.state_size, self.wide
         convolution = f" + 5*({wide} + {2 * size})" if self.options.convolution else ""
         return f"H*(3*{wide} + {2 * size + n}) + {3 * n} + {wide} + (I != H)*H*(I + 1)" + convolution
 
@@ -80,7 +116,7 @@ class Mamba2(ScanCell[Mamba2Options]):
         return Mamba2Layer(self, input_size, hidden_size, generator)
 
 
-class Mamba2Layer(ScanLayer):
+class Mamba2Layer(MambaLayer):
     """`Mamba2` over time."""
 
     cell: Mamba2
@@ -92,9 +128,8 @@ class Mamba2Layer(ScanLayer):
         n, size, values = options.heads, options.state_size, cell.share.of(hidden_size)
         wide, mixed = n * values, n * values + 2 * size
         carried = {"window": (WIDTH - 1, mixed)} if options.convolution else {}
-        super().__init__(cell, input_size, hidden_size, n, {"v": values, "k": size}, carried)
+        super().__init__(cell, input_size, hidden_size, generator, carried)
         self.widths = (wide, mixed, n)
-        self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
         self.project = linear(hidden_size, sum(self.widths), generator, bias=False)
         self.convolution = ShortConvolution(mixed, generator, bias=True) if options.convolution else None
         rate = uniform((n,), 1, 16, generator)
@@ -106,8 +141,7 @@ class Mamba2Layer(ScanLayer):
         self.out = linear(wide, hidden_size, generator, bias=False)
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
-        u = x if self.encoder is None else self.encoder(x)
-        z, mixed, dt = columns(self.project(u), self.widths)
+        z, mixed, dt = columns(self.project(self.encoded(x)), self.widths)
         mixed, carried = convolve(self.convolution, mixed, state, mask)
         mixed = mixed if self.convolution is not None else F.silu(mixed)
         size = self.sizes["k"]

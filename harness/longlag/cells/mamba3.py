@@ -10,17 +10,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from longlag.cells.parts import RMSNorm, Share, rotated
+from longlag.cells.mamba import MambaCell, MambaLayer, MambaOptions
+from longlag.cells.parts import RMSNorm, rotated
 from longlag.cells.readout import linear
-from longlag.cells.scan import ScanCell, ScanLayer
-from longlag.cells.step_sizes import DecayOptions, before_softplus
+from longlag.cells.step_sizes import before_softplus
 from longlag.kernels import Axes, Named, State, StateGradients
 
 
-class Mamba3Options(DecayOptions):
-    heads: int = Field(default=4, ge=1)
-    expand: float = Field(default=2.0, gt=0)
-    state_size: int = Field(default=32, ge=1)
+class Mamba3Options(MambaOptions):
     rotation: float = Field(default=0.5, ge=0, le=1)
     norm: bool = False
 
@@ -30,7 +27,7 @@ class Mamba3Options(DecayOptions):
         return int(self.state_size * self.rotation) // 2
 
 
-class Mamba3(ScanCell[Mamba3Options]):
+class Mamba3(MambaCell[Mamba3Options]):
     """Mamba-3: Lahoti et al. (2026), arXiv 2603.15569, with one input and one output a head (SISO).
 
     u_t = x_t, or W_u x_t + b_u where I differs from H
@@ -63,20 +60,13 @@ class Mamba3(ScanCell[Mamba3Options]):
     """
 
     undecayed = ("key_bias", "query_bias", "norm_weight")
-    axes = ("v", "k")
     states: Mapping[str, Axes] = {"S": ("v", "k"), "v_before": ("v",), "k_before": ("k",)}
     inputs: Mapping[str, Axes] = {"v": ("v",), "k": ("k",), "q": ("k",), "a": (), "now": (), "past": ()}
-    parameters: Mapping[str, Axes] = {"D": ()}
-
-    @property
-    def share(self) -> Share:
-        """What a head has of the channels."""
-        return Share(self.options.expand, self.options.heads)
 
     @property
     def formula(self) -> str:
         o = self.options
-        n, size, wide = o.heads, o.state_size, f"{o.heads}*{self.share.formula}"
+        n, size, wide = o.heads, o.state_size, self.wide
         own = f"H*(3*{wide} + {2 * size + 3 * n + o.angles}) + {2 * n * size + 2 * size + 2 * n}"
         return f"{own} + {int(o.norm)}*{wide} + (I != H)*H*(I + 1)"
 
@@ -88,7 +78,7 @@ class Mamba3(ScanCell[Mamba3Options]):
         return Mamba3Layer(self, input_size, hidden_size, generator)
 
 
-class Mamba3Layer(ScanLayer):
+class Mamba3Layer(MambaLayer):
     """`Mamba3` over time."""
 
     cell: Mamba3
@@ -99,9 +89,8 @@ class Mamba3Layer(ScanLayer):
         options = cell.options
         n, size, values = options.heads, options.state_size, cell.share.of(hidden_size)
         carried = {"angle": (n, options.angles)} if options.angles else {}
-        super().__init__(cell, input_size, hidden_size, n, {"v": values, "k": size}, carried)
+        super().__init__(cell, input_size, hidden_size, generator, carried)
         self.widths = (n * values, n * values, size, size, n, n, n, options.angles)
-        self.encoder = None if input_size == hidden_size else linear(input_size, hidden_size, generator)
         self.project = linear(hidden_size, sum(self.widths), generator, bias=False)
         dt = options.draw_dt(torch.full((n,), math.log(2)), generator)
         self.dt_bias = nn.Parameter(before_softplus(dt))
@@ -118,7 +107,7 @@ class Mamba3Layer(ScanLayer):
         return state["angle"] + turns.double().cumsum(0)
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
-        u = x if self.encoder is None else self.encoder(x)
+        u = self.encoded(x)
         z, v, keys, queries, dt, rate, trapezoid, turn = self.project(u).split(self.widths, -1)
         dt, trapezoid = F.softplus(dt + self.dt_bias), torch.sigmoid(trapezoid)
         a = torch.exp(-F.softplus(rate).clamp(min=1e-4) * dt)

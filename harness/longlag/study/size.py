@@ -39,7 +39,6 @@ def _solve(canonical: str, target: int) -> int:
     """Bisection: the count rises with the hidden size. Sizes that a cell refuses are stepped over."""
     spec = RunSpec.model_validate_json(canonical)
 
-    @cache
     def count(size: int) -> int | None:
         try:
             return parameters(spec.model_copy(update={"model": spec.model.model_copy(update={"hidden_size": size})}))
@@ -67,9 +66,9 @@ def _solve(canonical: str, target: int) -> int:
     near = [(abs(number - target), size) for size in sorted(sizes) if (number := count(size))]
     if not near:
         raise UserError(f"parameters: {spec.cell.name} allows no hidden size with about {target:,} parameters")
-    distance, size = min(near)
+    distance, nearest = min(near)
     if distance > target:
         raise UserError(
             f"parameters: {spec.cell.name} has more than {2 * target:,} with one unit; {target:,} are too few"
         )
-    return size
+    return nearest
