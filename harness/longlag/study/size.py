@@ -62,7 +62,8 @@ def _solve(canonical: str, target: int) -> int:
             high = middle
     below = next((size for size in range(low, max(0, low - SPAN), -1) if count(size)), low)
     above = here[0] if (here := at_least(high)) else high
-    sizes = {*range(max(1, low - 2), high + 3), below, above}  # around the middle too: not every count rises each time
+    # the neighbours too: a count need not rise with every size
+    sizes: set[int] = {*range(max(1, low - 2), high + 3), below, above}
     near = [(abs(number - target), size) for size in sorted(sizes) if (number := count(size))]
     if not near:
         raise UserError(f"parameters: {spec.cell.name} allows no hidden size with about {target:,} parameters")
