@@ -141,17 +141,17 @@ class Adding(Task[AddingOptions]):
             drawn = draw_pascanu(rng, length, size)
             targets = (drawn.first + drawn.second) / 2
             return Batch(drawn.inputs, targets[:, None].astype(np.float32), drawn.lengths)
-        values = rng.random((length, size), dtype=np.float32)
+        inputs = np.zeros((length, size, 2), np.float32)
+        inputs[..., 0] = rng.random((length, size), dtype=np.float32)
         if variant == "halves":
             first = rng.integers(0, length // 2, size)
             second = rng.integers(length // 2, length, size)
         else:
             first, second = distinct(rng.integers(0, length, size), rng.integers(0, length - 1, size))
         columns = np.arange(size)
-        marks = np.zeros_like(values)
-        marks[first, columns] = marks[second, columns] = 1
-        targets = values[first, columns].astype(np.float64) + values[second, columns]
-        return Batch(np.stack([values, marks], axis=-1), targets[:, None].astype(np.float32))
+        inputs[first, columns, 1] = inputs[second, columns, 1] = 1
+        targets = inputs[first, columns, 0].astype(np.float64) + inputs[second, columns, 0]
+        return Batch(inputs, targets[:, None].astype(np.float32))
 
     def baseline(self) -> Baseline:
         if self.options.variant == "1997":

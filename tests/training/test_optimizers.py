@@ -65,6 +65,26 @@ def test_adam_and_adamw(decoupled: bool) -> None:
     assert path({"name": name, "lr": 0.01, "weight_decay": 0.1}) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_a_step_is_bit_for_bit_that_of_torch(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((5, 3), (70,), (1,))]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    mine = optimizers.build(OptimizerSpec.model_validate({"name": name, "weight_decay": 0.1}), ours)
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    reference = kind(theirs, lr=1e-3, weight_decay=0.1, fused=True)
+    for step in range(6):
+        for p, q in zip(ours, theirs, strict=True):
+            gradient = torch.randn(p.shape, generator=generator)
+            p.grad, q.grad = (None, None) if step == 3 and p.numel() == 1 else (gradient, gradient.clone())
+        mine.step()
+        reference.step()
+        if step == 4:  # a checkpoint
+            mine.load_state_dict(mine.state_dict())
+    assert all(torch.equal(p, q) for p, q in zip(ours, theirs, strict=True))
+    assert mine.state_dict()["state"][2]["step"] == 5
+
+
 def test_constrained_parameters_have_their_own_rate() -> None:
     free, bound = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
     spec = OptimizerSpec.model_validate({"name": "sgd", "lr": 1.0, "constrained_lr": 0.1})

@@ -177,12 +177,21 @@ class Stack(nn.Module):
             new.append(last)
         return x_t, tuple(new)
 
-    def summary(self, outputs: Tensor) -> Tensor:
+    def summary(self, outputs: Tensor, final: StackState | None = None) -> Tensor:
         """What the stack knows at the end, ``[B, output_size]``: the outputs of the last step (of each direction).
 
         A block maps both directions to H units together: the mean of its outputs at the first and the last step.
+
+        Args:
+            outputs: of the top layer, over time.
+            final: the final states. Where they hold the last outputs these come from there, bit for bit the same: a
+                gradient by one step of the outputs is zeros at all others, which take time to write and to read.
         """
         top = self._layers()[-1]
+        plain = self.blocks is None and not self.norms and not self.composition.residual
+        if final is not None and plain and isinstance(top, GatedLayer):
+            first, *others = (final[-1][name] for name in top.cell.outputs)
+            return torch.cat([first, *others], -1) if others else first
         if self.blocks is not None and isinstance(top, Bidirectional):
             return (outputs[0] + outputs[-1]) / 2
         return top.summary(outputs) if isinstance(top, Bidirectional) else outputs[-1]

@@ -29,9 +29,9 @@ class Labeller(Model):
 
     def forward(self, batch: Tensors, records: Records | None = None) -> Tensor:
         inputs = features(self.signature, batch, self.dtype)
-        outputs, _ = self.stack(inputs, None, batch.exists, None if records is None else list(records.values()))
+        outputs, final = self.stack(inputs, None, batch.exists, None if records is None else list(records.values()))
         if self.signature.mapping is MappingKind.CLASSIFICATION:
-            outputs = self.stack.summary(outputs)
+            outputs = self.stack.summary(outputs, final)
         result: Tensor = self.readout(outputs)
         return result
 

@@ -25,5 +25,6 @@ def clip(spec: ClipSpec, parameters: list[nn.Parameter], norm: torch.Tensor) -> 
             norm = nn.utils.get_total_norm(gradients)
     if spec.norm is not None:
         clipped = clipped or bool(norm > spec.norm)
-        nn.utils.clip_grads_with_norm_(parameters, spec.norm, norm)
+        if not bool(norm < 0.99 * spec.norm):  # well below the bound torch multiplies by 1
+            nn.utils.clip_grads_with_norm_(parameters, spec.norm, norm)
     return clipped

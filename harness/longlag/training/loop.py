@@ -91,7 +91,8 @@ class Run:
 
     def backward(self, batch: Tensors, records: Records | None = None) -> torch.Tensor:
         """Loss and gradients of one batch; the gradients stand in ``.grad``."""
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         if self.regulariser is None:
             value = loss(self.signature, self.network(batch, records), batch)
             value.backward()
