@@ -36,23 +36,25 @@ class Walk:
 
     Args:
         moves: ``[(m + 1) 256, 8]``, end, open or close, by the depth before the block and a random byte.
+        levels: ``[(m + 1) 256, 8]``, which of the open brackets opens or closes there, 0 at an end.
         jump: ``[(m + 1) 256]``, 256 times the depth after it.
     """
 
     moves: Array
+    levels: Array
     jump: Array
 
 
 @cache
 def walk(deepest: int) -> Walk:
     depth, byte = np.repeat(np.arange(deepest + 1), 256), np.tile(np.arange(256), deepest + 1)
-    moves = np.empty((len(depth), STEPS), dtype=np.int64)
+    moves, levels = np.empty((2, len(depth), STEPS), dtype=np.int64)
     for place in range(STEPS):
         up = (byte >> place & 1).astype(bool)
         move = np.where(up & (depth < deepest), OPEN, np.where(depth == 0, END, CLOSE))
-        moves[:, place] = move
+        moves[:, place], levels[:, place] = move, np.where(move == END, 0, depth + (move == OPEN))
         depth = depth + (move == OPEN) - (move == CLOSE)
-    return Walk(moves, 256 * depth)
+    return Walk(moves, levels, 256 * depth)
 
 
 def _matched(kind: Array, level: Array, closes: Array) -> Array:
@@ -113,10 +115,12 @@ class Dyck(Task[DyckOptions]):
         for code in codes:
             code += depth
             depth = found.jump.take(code)
-        moves = np.ascontiguousarray(found.moves[codes].swapaxes(1, 2)).reshape(-1, size)[:steps]
+        moves, levels = (
+            np.ascontiguousarray(table[codes].swapaxes(1, 2)).reshape(-1, size)[:steps]
+            for table in (found.moves, found.levels)
+        )
         opens, closes = moves == OPEN, moves == CLOSE
-        level = opens.cumsum(0) - closes.cumsum(0) + closes  # of the open brackets, which one opens or closes here
-        kind = _matched(rng.integers(1, kinds + 1, moves.shape), level, closes)
+        kind = _matched(rng.integers(1, kinds + 1, moves.shape), levels, closes)
         stream = np.where(opens, kind, np.where(closes, kinds + kind, END))
         return Batch(stream[:-1], stream[1:])
 

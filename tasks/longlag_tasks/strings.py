@@ -273,15 +273,16 @@ class StackManipulation(Rewriting):
 
     def rewrite(self, strings: Array, lengths: Array) -> tuple[Array, Array | None]:
         """Heights are a walk that is held at 0; what was put on stays if no later height is lower."""
-        steps = np.arange(len(strings))[:, None]
-        moves = np.where(steps < lengths, np.where(strings == 2, -1, 1), 0)
+        moves = np.array([1, 1, -1, 1, 1]).take(strings)
+        if len(self.options.lengths) > 1:
+            moves *= np.arange(len(strings))[:, None] < lengths
         free = moves.cumsum(0)
         heights = free - np.minimum(np.minimum.accumulate(free, axis=0), 0)
         final = heights[-1]
         stays = (moves == 1) & (np.minimum.accumulate(heights[::-1], axis=0)[::-1] >= heights)
         answers = np.full((len(strings) + 1, len(lengths)), END)
         step, column = np.nonzero(stays)
-        answers[final[column] - heights[step, column], column] = np.array([0, 1, 0, 0, 1])[strings[step, column]]
+        answers[final[column] - heights[step, column], column] = np.array([0, 1, 0, 0, 1]).take(strings[step, column])
         return answers, final + 1
 
     def law(self, length: int) -> tuple[Array, Array]:
