@@ -14,8 +14,9 @@ from longlag.cells.convolution import WIDTH, ShortConvolution, convolve
 from longlag.cells.initialise import half_lives, retained
 from longlag.cells.parts import Share
 from longlag.cells.readout import linear
+from longlag.cells.rows import EPSILON
 from longlag.cells.scan import ScanCell, ScanLayer
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Axes, Named, RowFunction, State, StateGradients, columns, run_rows
 from longlag.options import Options
 
 BLOCK = 4
@@ -133,20 +134,53 @@ class MLSTMLayer(ScanLayer):
 
     def core_inputs(self, c: Tensor, x: Tensor) -> State:
         """Queries, keys, values and gates ``[T, B, n, ...]``, from ``c [T, B, E]`` and ``x' [T, B, E]``."""
-        packed = torch.stack([c, c, x]).unflatten(-1, (-1, BLOCK))
-        packed = torch.einsum("ptbgi,pgoi->tbpgo", packed, self.blocks).flatten(-2)
-        gates = F.linear(packed.flatten(-2), self.gate_weights, self.gate_biases)
+        maps = self.maps()
+        q, k, v = by_heads(c, maps[0]), by_heads(c, maps[1] / math.sqrt(self.sizes["k"])), by_heads(x, maps[2])
+        # the gates read q, k and v, which are products themselves: one product of c and one of x'
+        weights = self.gate_weights.unflatten(1, (3, self.heads, -1)).permute(1, 2, 3, 0)
+        of_q, of_k, of_v = (each @ weight for each, weight in zip(maps, weights, strict=True))
+        gates = F.linear(c, (of_q + of_k).flatten(0, 1).mT, self.gate_biases) + F.linear(x, of_v.flatten(0, 1).mT)
         if (cap := self.cell.options.gate_cap) is not None:
             gates = cap * torch.tanh(gates / cap)
         i, f = gates.chunk(2, -1)
-        q, k, v = packed.unflatten(-1, (self.heads, -1)).unbind(2)
-        return {"q": q, "k": k / math.sqrt(self.sizes["k"]), "v": v, "i": i, "f": f}
+        return {"q": q, "k": k, "v": v, "i": i, "f": f}
+
+    def maps(self) -> Tensor:
+        """W_q, W_k and W_v of every head as dense matrices that rows are multiplied by, ``[3, n, d, d]``."""
+        blocks = self.blocks.unflatten(1, (self.heads, -1)).mT
+        one = torch.eye(blocks.shape[2], dtype=blocks.dtype, device=blocks.device)
+        whole = blocks.unsqueeze(-2) * one[:, None, :, None]
+        return whole.flatten(4, 5).flatten(2, 3)
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
-        inner, z = F.linear(u, self.up).chunk(2, -1)
+        wide = self.heads * self.sizes["v"]
+        inner, z = columns(F.linear(u, self.up), (wide, wide))
         c, carried = convolve(self.convolution, inner, state, mask)
         c = c if self.convolution is not None else F.silu(c)
         outputs, final = self.scan(self.core_inputs(c, inner), {}, state, mask, record)
-        y = F.layer_norm(outputs["y"], (self.sizes["v"],)).flatten(-2) * self.norm_weight
-        return F.linear((y + self.skip * c) * F.silu(z), self.down), {**final, **carried}
+        values = {"y": outputs["y"], "c": c, "z": z}
+        values = {name: value.view_as(outputs["y"]) for name, value in values.items()}
+        weights = {"w": self.norm_weight.view(self.heads, -1), "skip": self.skip.view(self.heads, -1)}
+        y = run_rows(SKIPPED, values, weights, self.kernel)["h"]
+        return F.linear(y.flatten(-2), self.down), {**final, **carried}
+
+
+def by_heads(values: Tensor, maps: Tensor) -> Tensor:
+    """``values [T, B, n d]``, of every head multiplied by its matrix of ``maps [n, d, d]``: ``[T, B, n, d]``."""
+    rows = values.flatten(0, 1).unflatten(-1, (len(maps), -1)).transpose(0, 1)
+    return torch.bmm(rows, maps).transpose(0, 1).unflatten(0, values.shape[:2])
+
+
+class Skipped(RowFunction):
+    """((y - mean y) / sqrt(mean (y - mean y)^2 + eps) * w + skip * c) * silu(z)."""
+
+    inputs, parameters, outputs = ("y", "c", "z"), ("w", "skip"), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        centred = x.y - self.mean(x.y)
+        y = centred * torch.rsqrt(self.mean(centred.square()) + EPSILON)
+        return {"h": (y * p.w + p.skip * x.c) * F.silu(x.z)}
+
+
+SKIPPED = Skipped()
