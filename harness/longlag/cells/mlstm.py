@@ -149,7 +149,7 @@ class MLSTMLayer(ScanLayer):
         """W_q, W_k and W_v of every head as dense matrices that rows are multiplied by, ``[3, n, d, d]``."""
         blocks = self.blocks.unflatten(1, (self.heads, -1)).mT
         one = torch.eye(blocks.shape[2], dtype=blocks.dtype, device=blocks.device)
-        whole = blocks.unsqueeze(-2) * one[:, None, :, None]
+        whole: Tensor = blocks.unsqueeze(-2) * one[:, None, :, None]
         return whole.flatten(4, 5).flatten(2, 3)
 
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
@@ -169,7 +169,8 @@ class MLSTMLayer(ScanLayer):
 def by_heads(values: Tensor, maps: Tensor) -> Tensor:
     """``values [T, B, n d]``, of every head multiplied by its matrix of ``maps [n, d, d]``: ``[T, B, n, d]``."""
     rows = values.flatten(0, 1).unflatten(-1, (len(maps), -1)).transpose(0, 1)
-    return torch.bmm(rows, maps).transpose(0, 1).unflatten(0, values.shape[:2])
+    product: Tensor = torch.bmm(rows, maps).transpose(0, 1).unflatten(0, values.shape[:2])
+    return product
 
 
 class Skipped(RowFunction):
