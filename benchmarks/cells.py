@@ -11,6 +11,9 @@ something only on cores that nobody else uses: look at "load when started". ``--
     ms          median time of a training step
     x bound     over the cell's matrix products alone (`benchmarks.products`), one thread
     loop x      the same of the compiled loop alone, without Python, autograd and composing weights around it
+    bound %     the share that the processor's own bound is of the step, on one thread: the multiply-adds of loop and
+                dense maps (counted from the plan, `benchmarks.bounds`) at the peak that is measured at the beginning,
+    by          or, where that is more, the bytes that the loop moves, at the bandwidth of the cache that holds them
     nn          how many times faster than nn.LSTM / nn.GRU / nn.RNN (the one with as many gates)
     cell loop   than a Python loop over nn.LSTMCell / nn.GRUCell / nn.RNNCell
     jax         than a jitted JAX scan of that layer; only where JAX is installed, and by the time that passes
@@ -44,7 +47,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from benchmarks import jax_scan, peers
+from benchmarks import bounds, jax_scan, peers
 from benchmarks.products import Products
 from benchmarks.timing import Step, machine, on, peak_megabytes, ratio, rounds
 from longlag import registry
@@ -65,8 +68,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {"gru:before": ("gru", {"reset
 INPUTS = 2
 LOOP_SECONDS = 0.3
 """How long is looked at what of a step the loop takes."""
-COLUMNS = ("ms", "x bound", "loop x", "nn", "cell loop", "jax", "peer", "plain", "threads", "probe %", "compose %",
-           "peak MB", "ready s")  # fmt: skip
+COLUMNS = ("ms", "x bound", "loop x", "bound %", "by", "nn", "cell loop", "jax", "peer", "plain", "threads",
+           "probe %", "compose %", "peak MB", "ready s")  # fmt: skip
 REFERENCES: dict[int, tuple[Any, Any]] = {1: (nn.RNN, nn.RNNCell), 3: (nn.GRU, nn.GRUCell), 4: (nn.LSTM, nn.LSTMCell)}
 
 
@@ -195,6 +198,10 @@ def measure(
     if row["x bound"] is not None:
         often = max(2, int(LOOP_SECONDS * 1e3 / row["ms"]))
         row["loop x"] = row["x bound"] * share_in_loop(fast["cell"], often, clock_of)
+    row["bound %"], row["by"] = None, None
+    if loop != "own" and threads == 1:
+        least, row["by"] = bounds.seconds(layer, steps, batch)
+        row["bound %"] = 1e5 * least / row["ms"]
     for other in ("nn", "cell loop", "jax", "peer", "plain"):
         row[other] = ratio(times, other, "cell") if other in times else None
     row["threads"] = ratio(times, "one thread", "cell") if "one thread" in times else None
@@ -205,13 +212,19 @@ def measure(
     return row
 
 
+def text(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
 def line(row: dict[str, Any]) -> str:
     size = ", ".join(str(row[k]) for k in "TBH")
     start = f"{row['cell']:<22}{size:>15}{row['threads used']:>8}  "
     if "error" in row:
         return f"{start}{row['error']}"
-    shown = ("-" if row[c] is None else f"{row[c]:.2f}" if abs(row[c]) < 100 else f"{row[c]:.0f}" for c in COLUMNS)
-    return f"{start}{row['loop']:<9}" + "".join(f"{text:>10}" for text in shown)
+    shown = (text(row[c]) for c in COLUMNS)
+    return f"{start}{row['loop']:<9}" + "".join(f"{one:>10}" for one in shown)
 
 
 def sizes_from(text: str) -> tuple[Size, ...]:
@@ -305,7 +318,7 @@ def main(arguments: list[str] | None = None) -> None:
         jobs += [(name, LARGE, n) for name in names if name in QUICK_LARGE for n in threads]
     torch.manual_seed(0)
     about = machine()
-    print(*(f"{key}: {value}" for key, value in about.items()), sep="\n")
+    print(*(f"{key}: {value}" for key, value in about.items()), *bounds.measured().lines(), sep="\n")
     heads = "".join(f"{c:>10}" for c in COLUMNS)
     print(f"\n{'cell':<22}{'T, B, H':>15}{'threads':>8}  {'loop':<9}{heads}")
     loops = not (quick or options.no_loops)
