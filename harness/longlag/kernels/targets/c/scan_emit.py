@@ -235,11 +235,12 @@ class Text:
         others = [sink for sink in sinks if sink.how != "square"]
         if squares:  # the loop twice, rather than a question in it
             for sink in squares:
-                self.add(f"vec {self.square(sink)} = {{0}};")
+                self.add(f"vec {self.square(sink)} = {{0}}, {self.square(sink)}_last = {{0}};")
             self.block("if (st->record)", lambda: self.sweep_loop(turn, [*others, *squares], sums, parts))
             self.block("else", lambda: self.sweep_loop(turn, others, sums, parts))
             for sink in squares:
-                self.add(f"if (st->record) *{self.place(sink)} = sum_of_lanes({self.square(sink)});")
+                total = f"{self.square(sink)} + KEEP({self.square(sink)}_last)"
+                self.add(f"if (st->record) LANES_AT({self.place(sink)}, 0) = {total};")
         elif sinks or sums or parts or step.whole(turn):
             self.sweep_loop(turn, sinks, sums, parts)
 
@@ -278,7 +279,7 @@ class Text:
         for node in parts:
             self.add(f"{self.part_buffer(node)}[k] = sum{node.number};")
         for sink in sinks:
-            if sink.how == "square":
+            if sink.how == "square" and self.width > 1:
                 self.add(f"{self.square(sink)} += {self.square(sink)}_k;")
 
     def wanted(self, node: Node, turn: int, sinks: Sequence[Sink], sums: Sequence[Node], parts: Sequence[Node]) -> bool:
@@ -320,14 +321,20 @@ class Text:
         self.add(f"{place} {'+=' if sink.how == 'add' else '='} {self.vector(sink.node, i)};")
 
     def write_square(self, sink: Sink, i: int) -> None:
-        """Its part of a sum over vectors, which stands by itself: or every addition would wait for the one before."""
-        start = f"{self.square(sink)}_k +=" if i else f"vec {self.square(sink)}_k ="
-        value = self.without_padding(sink.node, i)
-        self.add(f"{start} {value} * {value};")
+        """Its part of a sum over vectors, which stands by itself: or every addition would wait for the one before.
+
+        The last vector, which may go beyond the last lane, has a sum of its own that is cut off at the end.
+        """
+        value = self.vector(sink.node, i)
+        if i == self.width - 1:
+            self.add(f"{self.square(sink)}_last += {value} * {value};")
+        else:
+            self.add(f"{f'{self.square(sink)}_k +=' if i else f'vec {self.square(sink)}_k ='} {value} * {value};")
 
     def write(self, sink: Sink) -> None:
         if sink.how == "square":
-            self.block("if (st->record)", lambda: self.write_squares(sink))
+            value = " + ".join(f"{v} * {v}" for v in (self.without_padding(sink.node, i) for i in range(self.width)))
+            self.add(f"if (st->record) LANES_AT({self.place(sink)}, 0) = {value};")
         elif sink.wanted:
             self.block(f"if ({self.place(sink)})", lambda: self.write_value(sink))
         else:

@@ -118,7 +118,7 @@ def gradients(plan: ScanPlan) -> list[Sink]:
     for k, (name, own) in enumerate(plan.states.items()):
         kind, total = plan.kind_of(own), core.totals[name]
         if kind.has_lanes:
-            found.append(Sink(total, kind, f"&st->square[{k}]", "square"))
+            found.append(Sink(total, kind, f"(real *)&st->square[{k}]", "square"))
         else:
             found.append(Sink(total, kind, f"st->total[{k}]", "part", wanted=True))
     for k, (name, own) in enumerate(plan.states.items()):

@@ -17,7 +17,7 @@ typedef struct {
     real *l[N_S];                    /* of the states after, and then of those before, */
     real *dx[N_X], *dp[N_P];         /* of inputs and parameters; null where not wanted */
     int record;                      /* of the states after, every path counted, if norms are recorded: */
-    real *square;                    /* [N_S], of those with lanes the sums of squares, */
+    vec *square;                     /* [N_S], of those with lanes the sums of squares, lane by lane, */
     real *total[N_S];                /* of the others the values, over all parts; null where not wanted */
     real *rows;                      /* buffers */
     vec *parts, *tiles;

@@ -144,6 +144,8 @@ typedef struct {
     real *totals;        /* by new states without lanes, every path counted, of a chunk: [C][N_S][K] */
     real *zeros;         /* the gradient of an output that has none */
     double *squares;     /* the squared norms of a chunk: [C][N_S] */
+    vec *by_lane;        /* those of one part, lane by lane */
+    real *sums;          /* and the sums of their lanes */
     long b, h;           /* the example, the head */
     real *rows;          /* of a chunk, step by step: what the callers' tensors hold for this example's head */
     real *x[N_X], *dx[N_X], *y[N_Y]; /* in there: inputs, their gradients, outputs or theirs; null where not wanted */
@@ -328,9 +330,10 @@ static void skip_step(const Work *w, Step *st, const Part *part) {
                                           : 1));
     for (int s = 0; s < N_S; s++) {
         const long count = (HAS_LANES(s_kind[s]) ? st->lanes : 1) * (HAS_ROW(s_kind[s]) ? c->K : 1);
-        if (HAS_LANES(s_kind[s])) st->square[s] = 0;
+        real square = 0;
         for (long j = 0; st->record && HAS_LANES(s_kind[s]) && j < count; j++)
-            if (j % st->lanes < part->count) st->square[s] += st->l[s][j] * st->l[s][j];
+            if (j % st->lanes < part->count) square += st->l[s][j] * st->l[s][j];
+        st->square[s] = (vec){square};
         for (long j = 0; st->total[s] && !HAS_LANES(s_kind[s]) && j < count; j++)
             st->total[s][j] = (st->fresh ? 0 : st->total[s][j]) + st->l[s][j];
     }
@@ -355,6 +358,7 @@ static int backward_part(Work *w, Step *st, const Part *part, long t0, long t1, 
     int unknown = 0;
     for (long t = t1 - 1; t >= t0; t--) {
         real *old = w->past + (t - t0) * w->block, *by_input[N_X];
+        st->square = w->by_lane + (t - t0) * N_S;
         for (int s = 0; s < N_S; s++) {
             st->s[s] = old + w->offset[s], st->n[s] = old + w->block + w->offset[s];
             st->total[s] = st->record && !scale ? w->totals + ((t - t0) * N_S + s) * ROUND(w->c->K) : NULL;
@@ -377,15 +381,19 @@ static int backward_part(Work *w, Step *st, const Part *part, long t0, long t1, 
         } else skip_step(w, st, part);
         for (int i = 0; i < N_X; i++)
             if (x_kind[i] == 3 && by_input[i]) scatter(w->c, 3, part, by_input[i], st->dx[i], 0);
-        for (int s = 0; st->record && s < N_S; s++) {
+    }
+    if (!st->record) return 0;
+    sum_lanes((t1 - t0) * N_S, w->by_lane, w->sums);
+    for (long t = t0; t < t1; t++)
+        for (int s = 0; s < N_S; s++) {
             if (!HAS_LANES(s_kind[s])) continue;
+            const real found = w->sums[(t - t0) * N_S + s];
             double *square = w->squares + (t - t0) * N_S + s;
-            const int known = st->square[s] > LEAST_SQUARE && st->square[s] < LARGEST_SQUARE;
+            const int known = found > LEAST_SQUARE && found < LARGEST_SQUARE;
             if (!scale || (known && !(*square > LEAST_SQUARE && *square < LARGEST_SQUARE)))
-                *square = (double)st->square[s] / scales[scale] / scales[scale];
+                *square = (double)found / scales[scale] / scales[scale];
             unknown |= t < silent && !(*square > LEAST_SQUARE && *square < LARGEST_SQUARE);
         }
-    }
     return unknown;
 }
 
@@ -482,17 +490,18 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
         N_ROWS * c->K,
         N_PARTS * c->K * LANES,
         N_TILES * w.stride,
-        N_S,
+        c->C * N_S * LANES,
+        c->C * N_S,
     };
     real **const places[] = {
         &w.parameters, &w.inputs,  &w.by_inputs, &w.outputs,  &w.by_states, &w.by_parameters, &w.past,
         &w.kept,       &w.arrived, &w.again,     &w.unwanted, &w.totals,    &w.zeros,         &w.rows,
     };
-    real *space[19], *memory = allocate(19, counts, space);
+    real *space[20], *memory = allocate(20, counts, space);
     if (!memory) return 1;
     for (int i = 0; i < 14; i++) *places[i] = space[i];
-    w.squares = (double *)space[14];
-    Step st = {.rows = space[15], .parts = (vec *)space[16], .tiles = (vec *)space[17], .square = space[18]};
+    w.squares = (double *)space[14], w.by_lane = (vec *)space[18], w.sums = space[19];
+    Step st = {.rows = space[15], .parts = (vec *)space[16], .tiles = (vec *)space[17]};
     for (int s = 0; s < N_S; s++) st.record |= c->squares[s] != NULL;
     memset(w.zeros, 0, BYTES(w.stride));
     for (w.h = 0; w.h < c->n; w.h++) {
