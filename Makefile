@@ -33,7 +33,7 @@ demo: $(RUN) ## install, then run the quick-start study (at most five minutes)
 
 # Three processes on two cores: tests that wait for workers and servers leave a core idle.
 test: $(TEST) ## install with what the tests need, then run all but the slow ones
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow" $(PYTEST_ARGS)
 
 slow-test: $(TEST) ## the slow ones but faults: several workers, servers, browsers, second compilers, the guides' packages
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not fault" $(PYTEST_ARGS)

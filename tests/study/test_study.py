@@ -154,8 +154,12 @@ def test_a_default_that_is_spelled_out_is_the_same_search(study: dict[str, Any],
     assert trained == []
 
 
+OTHERS = ("random", "qmc", "gp")
+"""Samplers whose searches are slow tests; a search takes seconds."""
+
+
 @pytest.mark.fault
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "grid", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_diverged_runs_are_results_and_every_sampler_lives_with_them(
     sampler: str, study: dict[str, Any], shared_home: Path
 ) -> None:
@@ -171,7 +175,7 @@ def test_diverged_runs_are_results_and_every_sampler_lives_with_them(
     assert result.trials[-1].objective == math.inf
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "cmaes"])
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_every_sampler_searches_ranges_lives_with_divergence_and_goes_on(
     sampler: str, study: dict[str, Any], shared_home: Path
 ) -> None:
