@@ -30,7 +30,7 @@ HELPER void tile_times(const long K, const int width, vec *to, const vec *from, 
 }
 
 /* sum[v * K + w] += a[v] b[w], lane by lane; what lies beyond the last lane counts for nothing */
-ALWAYS_INLINE void add_outer(const long K, const int width, vec *sum, const vec *a, const vec *b, const mask keep) {
+HELPER void add_outer(const long K, const int width, vec *sum, const vec *a, const vec *b, const mask keep) {
     for (long v = 0; v < K; v++)
         for (long w = 0; w < K; w++) {
             vec total = sum[v * K + w] + KEEP(a[v * width + width - 1] * b[w * width + width - 1]);
