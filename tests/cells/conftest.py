@@ -12,14 +12,15 @@ IN_DOUBLE = ("lstm", "gru", "slstm", "urnn", "lru", "s4d", "selective", "gla", "
 @pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A compiler takes a second for a kernel: `make test` compiles each cell once, other options and types are slow."""
-    first: dict[str, object] = {}
+    first: dict[str, dict[str, object]] = {}
     for item in items:
         if not isinstance(item, pytest.Function) or "compiled" not in item.fixturenames:
             continue
         params = item.callspec.params if hasattr(item, "callspec") else {}
         if "cell" not in params:
             continue
-        name, options = params["cell"]
+        case: tuple[str, dict[str, object]] = params["cell"]
+        name, options = case
         double = params.get("dtype") == torch.float64 or item.originalname.startswith("test_recomputation")
         if (double and name not in IN_DOUBLE) or options != first.setdefault(name, options):
             item.add_marker(pytest.mark.slow)
