@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -16,11 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not isinstance(item, pytest.Function) or "compiled" not in item.fixturenames:
             continue
-        params = item.callspec.params if hasattr(item, "callspec") else {}
+        params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
         if "cell" not in params:
             continue
-        case: tuple[str, dict[str, object]] = params["cell"]
-        name, options = case
+        name, options = params["cell"]
         double = params.get("dtype") == torch.float64 or item.originalname.startswith("test_recomputation")
         if (double and name not in IN_DOUBLE) or options != first.setdefault(name, options):
             item.add_marker(pytest.mark.slow)
