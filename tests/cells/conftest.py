@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+SUITE = "test_conformance.py"
 IN_DOUBLE = ("lstm", "gru", "slstm", "urnn", "lru", "s4d", "selective", "gla", "gated-deltanet", "mlstm")
 """Cells whose kernels `make test` compiles in double precision too, one of each kind of state and core."""
 
@@ -16,11 +17,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A compiler takes a second for a kernel: `make test` compiles each cell once, other options and types are slow."""
     first: dict[str, dict[str, object]] = {}
     for item in items:
-        if not isinstance(item, pytest.Function) or "compiled" not in item.fixturenames:
+        if not isinstance(item, pytest.Function) or item.path.name != SUITE or "compiled" not in item.fixturenames:
             continue
-        params: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-        if "cell" not in params:
-            continue
+        params: dict[str, Any] = item.callspec.params
         name, options = params["cell"]
         double = params.get("dtype") == torch.float64 or item.originalname.startswith("test_recomputation")
         if (double and name not in IN_DOUBLE) or options != first.setdefault(name, options):
