@@ -21,7 +21,10 @@ SHORT: dict[str, Any] = {
     "data": {"validation": 12, "test": 12},
     "probe": {"batch_size": 4},
 }
-TASKS = [{"name": "adding", "length": 12}, {"name": "copy-memory", "length": 5}]
+TASKS = [
+    pytest.param({"name": "adding", "length": 12}, id="adding"),
+    pytest.param({"name": "copy-memory", "length": 5}, id="copy-memory", marks=pytest.mark.slow),
+]
 
 
 def built_in(kind: registry.Kind) -> list[str]:
@@ -34,13 +37,13 @@ def check(result: RunResult) -> None:
     assert "final_horizon" in result.gradient
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task["name"])
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("cell", built_in("cell"))
 def test_every_cell_trains(cell: str, task: dict[str, Any]) -> None:
     check(train(load_run({**SHORT, "task": task, "cell": cell, "model": {"hidden_size": 8, "depth": 2}})))
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", built_in("task"))
 def test_every_task_trains(task: str, cell: str) -> None:
     try:
