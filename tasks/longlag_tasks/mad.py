@@ -28,7 +28,7 @@ class MADOptions(Options):
     vocabulary: int | None = Field(
         None, ge=8, le=10**6, description="V, tokens; none: the paper's base, 16, noisy 32, memorisation 256"
     )
-    noise: float = Field(0.2, ge=0, lt=1, description="noisy recall: chance that noise stands in place of a pair")
+    noise: float = Field(0.2, ge=0, lt=1, description="noisy recall: probability that a pair is replaced by noise")
     copied: int = Field(16, ge=1, description="selective copying: tokens to copy")
     solved_accuracy: float = Field(0.99, gt=0, le=1, description="solved at so large an accuracy")
 
