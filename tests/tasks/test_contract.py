@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,13 +11,13 @@ import pytest
 
 from benchmarks import quickstarts
 from longlag import registry
-from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Batch, Task
 from longlag.testing import TaskConformance
 from longlag.testing.tasks import draw, same
 from longlag_tasks.adding import Adding
 from tests.tasks import corpora
+from tests.tasks.packages import lacking
 from tests.tasks.small import SMALL
 
 
@@ -37,21 +36,11 @@ def cases() -> Iterator[Any]:
                     yield pytest.param(spec, id=f"{name}-{choice}")
 
 
-@cache
-def lacking(name: str) -> str:
-    """What a task says of a package that it needs and that is not installed."""
-    try:
-        draw(TaskSpec(name=name, **SMALL.get(name, {})).build(), size=1)
-    except UserError as error:
-        return str(error) if "pip install" in str(error) else ""
-    return ""
-
-
 @pytest.fixture(params=cases())
 def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TaskSpec:
     given: TaskSpec = request.param
-    if lacking(given.name):
-        pytest.skip(lacking(given.name))
+    if missing := lacking(given.build()):
+        pytest.skip(missing)
     if given.name != "speech-corpus":  # the one task that has no data of its own
         return given
     make = corpora.MAKERS[given.options["layout"]]
@@ -94,8 +83,8 @@ def test_page_names_every_option_choice_and_metric(spec: TaskSpec, task: Task) -
 @pytest.mark.parametrize("name", [name for name in quickstarts.tasks(None) if name != "speech-corpus"])
 def test_the_first_command_of_a_page_runs_with_either_cell(name: str, cell: str) -> None:
     """Its fields make a run; that it beats the trivial predictor is measured by ``benchmarks.quickstarts``."""
-    if lacking(name):
-        pytest.skip(lacking(name))
+    if missing := lacking(TaskSpec(name=name).build()):
+        pytest.skip(missing)
     words = quickstarts.command(name)
     assert words[0] == name and words[1] == "--cell"
     spec = quickstarts.quick_start(name, cell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,11 @@ import pytest
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Task
+from longlag_tasks._packages import SKTIME
 from longlag_tasks._ts import read
+from tests.tasks.packages import needing
 
-recorded = pytest.mark.skipif(find_spec("sktime") is None, reason="needs the recordings in sktime (extra vowels)")
+recorded = needing(SKTIME)
 
 
 def vowels(**options: object) -> Task:

