@@ -12,7 +12,7 @@ from longlag.task import Damaged, cache_folder, exclusive, verify, writing_with_
 
 log = logging.getLogger("longlag")
 
-ROWS = 500
+ROWS = 100
 """In a batch of an Arrow file."""
 
 

@@ -30,6 +30,11 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def part(self, start: int, stop: int) -> Ragged:
+        """The sequences from `start` to before `stop`, without a copy of their values."""
+        starts = self.starts[start : stop + 1]
+        return Ragged(self.values[starts[0] : starts[-1]], starts - starts[0])
+
     def pick(self, rows: Array) -> tuple[Array, Array]:
         """The given sequences, ``[T, B, ...]`` padded with zeros to the longest of them, and their lengths."""
         lengths = self.starts[rows + 1] - self.starts[rows]

@@ -54,7 +54,7 @@ class SpokenWordsOptions(RecordedOptions):
         "words", description=f"words: of a list of {len(WORDS)} English ones; numbers: 0 ... {HIGHEST}, in any language"
     )
     language: str = Field("en-us", description="as eSpeak NG calls it: en-us, en-gb, de, fr, ja ...")
-    words: int = Field(3, ge=1, le=20, description="words or numbers an utterance")
+    words: int = Field(3, ge=1, le=500, description="words or numbers an utterance")
     voices: int = Field(24, ge=1, le=len(TRAINING), description="voices to train on")
     utterances: int = Field(40, ge=1, le=10**5, description="utterances of each voice to train on")
     tempo: float = Field(
@@ -162,8 +162,8 @@ def _classed(frames: Ragged, begins: Any, phonemes: Any, split: Array) -> Speech
         spoken.append(classes[classes > 0])
 
     def part(name: str) -> Utterances:
-        rows = np.flatnonzero(split == name)
-        values = [frames.values[frames.starts[n] : frames.starts[n + 1]] for n in rows]
-        return Utterances(Ragged.of(values), Ragged.of([spoken[n] for n in rows]), Ragged.of([labels[n] for n in rows]))
+        rows = np.flatnonzero(split == name)  # one after another
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        return Utterances(frames.part(first, last), Ragged.of(spoken[first:last]), Ragged.of(labels[first:last]))
 
     return Speech(names, {name: part(name) for name in ("training", "validation", "test")})

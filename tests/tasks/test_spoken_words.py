@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from longlag.task import Task
 from longlag_tasks import spoken_words
 from longlag_tasks._espeak import say
 from longlag_tasks._mel import log_mel
+from longlag_tasks._speech import runs
 
 pytest.importorskip("espeakng_loader")
 SMALL = {"voices": 2, "utterances": 12, "words": 6}
@@ -66,6 +70,32 @@ def test_the_test_does_not_change_with_what_is_trained_on() -> None:
     names = [words(voices=voices).names for voices in (2, 3)]
     told = [[n[k] for k in batch.targets[:60, 0]] for n, batch in zip(names, (one, other), strict=True)]
     assert told[0] == told[1]
+
+
+def test_what_is_said_by_default_is_what_earlier_runs_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All jobs, in order: eSpeak's samples depend on every one before."""
+    monkeypatch.setattr(spoken_words, "HELD_OUT", 25)
+    jobs = json.dumps(spoken_words._jobs("words", "en-us", 3, 24, 40, 0.0))
+    assert (
+        hashlib.sha256(jobs.encode()).hexdigest() == "e541efc68a744b45697bd22aef9567f3450f121737ecf731dcee4bb36df2bfc3"
+    )
+
+
+def test_sixty_words_are_thousands_of_frames_with_every_phoneme_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spoken_words, "HELD_OUT", 1)
+    task = words(words=60, voices=1, utterances=2)
+    batch = task.sample(np.random.default_rng(0), 4)
+    assert batch.steps > 1500 and batch.inputs.shape == (batch.steps, 4, 26)
+    said = words(words=60, voices=1, utterances=2, labels="sequence").sample(np.random.default_rng(0), 4)
+    assert np.array_equal(batch.lengths, said.lengths)
+    for b, (steps, count) in enumerate(zip(batch.lengths, said.target_lengths, strict=True)):
+        heard, spoken = runs(batch.targets[:steps, b].tolist()), said.targets[:count, b].tolist()
+        assert 150 < count < 300
+        # a phoneme shorter than a frame has no label, and one that is repeated has one run
+        assert (
+            sum(block.size for block in SequenceMatcher(None, heard, spoken, False).get_matching_blocks())
+            > 0.95 * count
+        )
 
 
 def test_frames_are_scaled_and_labels_follow_the_delay() -> None:
