@@ -34,9 +34,10 @@ SOURCE = """
 #endif
 typedef float vec __attribute__((vector_size(WIDTH), may_alias));
 long lanes(void) { return WIDTH / 4; }
-/* 12 sums, so that no multiply-add waits for the one before */
+/* 12 sums, so that no multiply-add waits for the one before; different ones, or a compiler makes them one */
 void multiply_add(long rounds, float *out) {
-    vec s[12] = {{0}}, x = *(vec *)out, y = *(vec *)(out + WIDTH / 4);
+    vec s[12], x = *(vec *)out, y = *(vec *)(out + WIDTH / 4);
+    for (int j = 0; j < 12; j++) s[j] = y * (float)j;
     for (long r = 0; r < rounds; r++) {
         _Pragma("GCC unroll 12")
         for (int j = 0; j < 12; j++) s[j] = s[j] * x + y;

@@ -54,7 +54,7 @@ def s4d(layer: S4DLayer, x: Tensor) -> Tensor:
     p = {name: value.squeeze(0) for name, value in layer.core_parameters().items()}
     a, c = torch.complex(p["a_re"], p["a_im"]), torch.complex(p["c_re"], p["c_im"])
     kernel = torch.einsum("hn,thn->th", c, powers(a, len(u))).real
-    return layer.mixing(convolved(u, kernel) + p["d"] * u)  # type: ignore[no-any-return]
+    return layer.mixing({"y": convolved(u, kernel) + p["d"] * u})  # type: ignore[no-any-return]
 
 
 def s5(layer: S5Layer, x: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def s5(layer: S5Layer, x: Tensor) -> Tensor:
     states = convolved(torch.complex(F.linear(u, b_re), F.linear(u, b_im)), powers(a, len(u)))
     c_re, c_im = (2 * layer.c).unbind(0)
     y = states.real @ c_re.mT - states.imag @ c_im.mT
-    return layer.mixing(y + layer.d * u)  # type: ignore[no-any-return]
+    return layer.mixing({"y": y + layer.d * u})  # type: ignore[no-any-return]
 
 
 def selective(layer: SelectiveLayer, x: Tensor) -> Tensor:
@@ -78,4 +78,4 @@ def selective(layer: SelectiveLayer, x: Tensor) -> Tensor:
         state = kept * state + (dt[t] * u[t]).unsqueeze(-1) * b[t].unsqueeze(1)
         read.append((state * c[t].unsqueeze(1)).sum(-1))
     y = torch.stack(read) + layer.d * u
-    return layer.out(y * F.silu(layer.gate(u))) if layer.gated else layer.mixing(y)  # type: ignore[no-any-return]
+    return layer.out(y * F.silu(layer.gate(u))) if layer.gated else layer.mixing({"y": y})  # type: ignore[no-any-return]

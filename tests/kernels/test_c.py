@@ -15,13 +15,14 @@ from longlag import registry
 from longlag.cells import GatedCell, ScanCell
 from longlag.cells.delta import GatedDeltaNet
 from longlag.cells.rows import NORMED_GATED
+from longlag.kernels.compiler.chain_plan import make_chain_plan
 from longlag.kernels.compiler.plan import make_plan
-from longlag.kernels.compiler.row_plan import make_row_plan
 from longlag.kernels.compiler.scan_plan import make_scan_plan
-from longlag.kernels.targets.c import cc, maps, row_source, scan_source, tiles
+from longlag.kernels.targets.c import cc, chain_source, maps, scan_source, tiles
 from longlag.kernels.targets.c.call import CallLayout, declared
 from longlag.kernels.targets.c.source import source
 from longlag.spec import CellSpec
+from tests.kernels.test_chain import BRANCHED
 from tests.kernels.test_rows import SEVERAL
 from tests.kernels.test_scan import Everything
 from tests.kernels.zoo import CELLS
@@ -50,8 +51,8 @@ def test_every_source_compiles_without_a_warning(name, tmp_path):
     scans = [cell for cell in cells.values() if isinstance(cell, ScanCell) and len(cell.axes) < 3]
     jobs += [(scan_source.source(make_scan_plan(cell), "float"), quick) for cell in scans]
     jobs += [(scan_source.source(make_scan_plan(cell), "double"), whole) for cell in (GatedDeltaNet(), Everything())]
-    rows = [make_row_plan(function) for function in (NORMED_GATED, SEVERAL)]
-    jobs += [(row_source.source(plan, real), whole) for plan in rows for real in ("float", "double")]
+    chains = [make_chain_plan(chain) for chain in (NORMED_GATED.alone, SEVERAL.alone, BRANCHED)]
+    jobs += [(chain_source.source(plan, real), whole) for plan in chains for real in ("float", "double")]
     # with all flags Clang warns of a loop that stays without vectors
     jobs += [(source(make_plan(CELLS[name]), "double"), whole) for name in VECTORISED]
     jobs += [(module.source(real), whole) for module in (tiles, maps) for real in ("float", "double")]
@@ -68,7 +69,7 @@ def test_every_source_compiles_without_a_warning(name, tmp_path):
 
 def kernel_tests(chosen, folder, **environment):
     """Run the tests of the kernels in a process of its own, with a cache of its own."""
-    files = ("compiled", "passes", "tiles", "derived", "scan", "rows")
+    files = ("compiled", "passes", "tiles", "derived", "scan", "rows", "chain")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen]
     command += [f"--basetemp={folder / 'tests'}", "--capture=sys"]  # a sanitizer writes past Python's own stderr
     command += [str(Path(__file__).with_name(f"test_{name}.py")) for name in files]

@@ -119,6 +119,9 @@ OPERATIONS = {
     "expm1": lambda a, b: torch.expm1(a),
     "softplus": lambda a, b: F.softplus(a),
     "logsigmoid": lambda a, b: F.logsigmoid(a),
+    "erf": lambda a, b: torch.erf(a),
+    "gelu": lambda a, b: F.gelu(a.clamp(-1e4, 1e4)),  # torch has NaN at infinity
+    "gelu_tanh": lambda a, b: F.gelu(a.clamp(-1e4, 1e4), approximate="tanh"),
     "silu": lambda a, b: F.silu(a),
     "elu": lambda a, b: F.elu(a, 0.7),
     "leaky_relu": lambda a, b: F.leaky_relu(a, 0.1),
@@ -165,7 +168,7 @@ class Operations(GatedCell):
         return {name: f(getattr(g, f"a_{name}"), getattr(g, f"b_{name}")) for name, f in OPERATIONS.items()}
 
 
-CANCELLING = ("add", "sub", "lerp", "addcmul")
+CANCELLING = ("add", "sub", "lerp", "addcmul", "gelu", "gelu_tanh")
 VALUES = (
     [0.0, 0.5, 1.0, -1.0, 0.7, -0.5, 1.5, 2.0, 1e-3, -1e-3, 1e-6, -1e-7, 0.3, 3.3, -3.3, 8.5, -8.9]
     + [20.5, -20.5, 60.0, -60.0, 95.0, -95.0, 1e4, -1e4, 1e-30, math.inf, -math.inf, math.nan]

@@ -69,7 +69,7 @@ def test_the_derivative_is_that_of_finite_differences():
 
 def test_threads_change_nothing_but_the_order_of_sums(monkeypatch):
     want = results(NORMED_GATED, torch.float64, "compiled")
-    monkeypatch.setattr("longlag.kernels.targets.c.row_passes.WORK_PER_THREAD", 1.0)
+    monkeypatch.setattr("longlag.kernels.targets.c.chain_passes.WORK_PER_THREAD", 1.0)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)

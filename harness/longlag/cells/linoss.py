@@ -13,8 +13,9 @@ from typing_extensions import TypeVar
 
 from longlag.cells.initialise import half_lives, refuse_unused, retained
 from longlag.cells.readout import Mix, Mixing, linear, uniform
+from longlag.cells.rows import SKIPPED
 from longlag.cells.scan import ScanCell, ScanLayer
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Apply, Axes, Dense, Named, State, StateGradients
 from longlag.options import Options
 
 
@@ -99,6 +100,9 @@ class LinOSS(OscillatorCell[LinOSSOptions]):
         return LinOSSLayer(self, input_size, hidden_size, generator)
 
 
+READ = (Dense("read", (("s", "c"),)), Apply(SKIPPED, ("read", "u"), ("y",), ("d",)))
+
+
 class OscillatorLayer(ScanLayer):
     """Oscillators over time; a subclass draws their own parameters in `draw` and makes the core's in `constants`."""
 
@@ -132,8 +136,8 @@ class OscillatorLayer(ScanLayer):
         parameters = {name: value.expand(2, -1) for name, value in self.constants().items()}
         outputs, final = self.scan({"u": force}, parameters, state, mask, record)
         real, imaginary = self.c.unbind(0)
-        y = outputs["y"].flatten(2) @ torch.cat([real, -imaginary], 1).mT
-        return self.mixing(torch.addcmul(y, u, self.d)), final
+        weights = {"c": torch.cat([real, -imaginary], 1), "d": self.d.unsqueeze(0)}
+        return self.mixing({"s": outputs["y"], "u": u}, READ, weights), final
 
 
 class LinOSSLayer(OscillatorLayer):

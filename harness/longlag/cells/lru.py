@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from longlag.cells.base import Cell, GatedCell, GatedLayer
 from longlag.cells.readout import Mix, Mixing, ReadoutLayer
-from longlag.kernels import Gate, Named, State, StateGradients, Weights
+from longlag.kernels import Dense, Gate, Named, State, StateGradients, Weights
 from longlag.options import Options
 
 
@@ -54,6 +54,8 @@ class LRU(Cell[LRUOptions]):
     and a small ``max_phase`` (pi/10 for Path-X). Where the default differs: D is a full matrix, as in the paper's
     equation; its listing has a diagonal one, which needs I = H.
     """
+
+    version = 2
 
     @property
     def formula(self) -> str:
@@ -103,6 +105,9 @@ class RingRecurrence(GatedCell[LRUOptions]):
         weight.normal_(0, (2 * weight.shape[1]) ** -0.5, generator=generator)
 
 
+READ = (Dense("y", (("s", "c"), ("x", "d"))),)
+
+
 class LRULayer(ReadoutLayer):
     """`LRU` over time: the recurrence, its read-out and the mixing."""
 
@@ -122,5 +127,5 @@ class LRULayer(ReadoutLayer):
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         states, final = self.scan(x, {name: state[name] for name in ("re", "im")}, mask, record)
         real, imaginary = self.c.chunk(2, 1)
-        y = states @ torch.cat([real, -imaginary], 1).mT + x @ self.d.mT
-        return self.mixing(y), final
+        weights = {"c": torch.cat([real, -imaginary], 1), "d": self.d}
+        return self.mixing({"s": states, "x": x}, READ, weights), final

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from longlag.cells.base import Compilable, Layer, numbers
 from longlag.cells.padding import Prefix, existing_steps, hold, record_outputs, silence
-from longlag.cells.rows import OPENED
-from longlag.kernels import State, StateGradients, columns, run_rows
+from longlag.cells.rows import GELU, OPENED
+from longlag.kernels import Apply, Chain, Dense, State, StateGradients, run_chain
 
 Mix = Literal["none", "gelu", "glu", "half-glu"]
 
@@ -34,7 +36,9 @@ def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Ge
 
 
 class Mixing(nn.Module, Compilable):
-    """After the recurrence, step by step on ``y [..., H]``: nothing, GELU, or GELU and a gated linear unit.
+    """After the recurrence, step by step on ``y [T, B, H]``: nothing, GELU, or GELU and a gated linear unit.
+
+    On a CPU some rows at a time go through the read-out that makes y, and through this (`longlag.kernels.chain`).
 
     glu:       v = gelu(y),  out = (W_1 v + b_1) * sigmoid(W_2 v + b_2),  2 H (H + 1) parameters
     half-glu:  v = gelu(y),  out = v * sigmoid(W v + b),  H (H + 1) parameters
@@ -50,17 +54,35 @@ class Mixing(nn.Module, Compilable):
     def formula(kind: Mix) -> str:
         return {"glu": "2*H*(H + 1)", "half-glu": "H*(H + 1)"}.get(kind, "0")
 
-    def forward(self, y: Tensor) -> Tensor:
-        if self.kind == "none":
-            return y
-        y = F.gelu(y)
-        if self.out is None:
-            return y
-        if self.kind == "half-glu":
-            first, second = y, self.out(y)
-        else:
-            first, second = columns(self.out(y), (y.shape[-1], y.shape[-1]))
-        return run_rows(OPENED, {"y": first, "g": second}, {}, self.kernel)["h"]
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        steps: tuple[Dense | Apply, ...] = (),
+        parameters: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Tensor:
+        """``[T, B, H]`` from the value ``y``: an input, or what the steps make of inputs and parameters."""
+        if self.kind == "none" and not steps:
+            return inputs["y"]
+        chain = mixing_chain(self.kind, tuple(inputs), tuple(parameters), steps)
+        if self.out is not None:
+            parameters = {**parameters, "w": self.out.weight, "b": self.out.bias}
+        (h,) = run_chain(chain, inputs, parameters, 2, self.kernel).values()
+        return h
+
+
+@cache
+def mixing_chain(kind: Mix, inputs: tuple[str, ...], parameters: tuple[str, ...], first: tuple[Any, ...]) -> Chain:
+    """`first`, which makes ``y``, and what `Mixing` makes of that."""
+    steps = [*first]
+    if kind != "none":
+        steps.append(Apply(GELU, ("y",), ("v",)))
+    if kind == "glu":
+        steps += [Dense("a", (("v", "w"),), "b", ("a1", "a2")), Apply(OPENED, ("a1", "a2"), ("h",))]
+    if kind == "half-glu":
+        steps += [Dense("g", (("v", "w"),), "b"), Apply(OPENED, ("v", "g"), ("h",))]
+    result = {"none": "y", "gelu": "v"}.get(kind, "h")
+    own = ("w", "b") if result == "h" else ()
+    return Chain(f"mixing {kind}", inputs, (*parameters, *own), tuple(steps), (result,))
 
 
 class ReadoutLayer(Layer):

@@ -60,6 +60,24 @@ class Opened(RowFunction):
         return {"h": x.y * torch.sigmoid(x.g)}
 
 
+class Gelu(RowFunction):
+    """gelu(y), exact."""
+
+    inputs, outputs = ("y",), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": F.gelu(x.y)}
+
+
+class Skipped(RowFunction):
+    """y + d * u."""
+
+    inputs, parameters, outputs = ("y", "u"), ("d",), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": x.y + p.d * x.u}
+
+
 class Unit(RowFunction):
     """x / sqrt(sum x^2 + 1e-6), of length 1; divided by the root of the row's length where it is a query's."""
 
@@ -74,6 +92,6 @@ class Unit(RowFunction):
 
 
 NORMED, NORMED_GATED, GATED_NORMED = Normed(), NormedGated(), GatedNormed()
-GATED, OPENED = Gated(), Opened()
+GATED, OPENED, GELU, SKIPPED = Gated(), Opened(), Gelu(), Skipped()
 KEY, QUERY = Unit(False), Unit(True)
 """One object each: a function is built once for an object."""

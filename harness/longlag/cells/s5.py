@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.readout import Mix, Mixing, linear
+from longlag.cells.rows import SKIPPED
 from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.cells.step_sizes import DecayOptions, zero_order_hold
-from longlag.kernels import Axes, Named, State, StateGradients
+from longlag.kernels import Apply, Axes, Dense, Named, State, StateGradients
 
 
 class S5Options(DecayOptions):
@@ -96,6 +97,9 @@ def hippo_pairs(size: int) -> tuple[Tensor, Tensor]:
     return imaginary, vectors * (vectors[0].abs() / vectors[0])
 
 
+READ = (Dense("read", (("re", "c_re"), ("im", "c_im"))), Apply(SKIPPED, ("read", "u"), ("y",), ("d",)))
+
+
 class S5Layer(ScanLayer):
     """`S5` over time."""
 
@@ -136,9 +140,8 @@ class S5Layer(ScanLayer):
         inputs = {"u_re": F.linear(u, b_re).unsqueeze(2), "u_im": F.linear(u, b_im).unsqueeze(2)}
         outputs, final = self.scan(inputs, parameters, state, mask, record)
         c_re, c_im = (2 * self.c).unbind(0)
-        re, im = (outputs[name].flatten(0, 2) for name in ("y_re", "y_im"))
-        y = torch.addmm(re @ c_re.mT, im, c_im.mT, alpha=-1).view(u.shape)
-        return self.mixing(torch.addcmul(y, u, self.d)), final
+        weights = {"c_re": c_re, "c_im": -c_im, "d": self.d.unsqueeze(0)}
+        return self.mixing({"re": outputs["y_re"], "im": outputs["y_im"], "u": u}, READ, weights), final
 
 
 def parts(values: Tensor) -> Tensor:

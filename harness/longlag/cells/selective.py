@@ -15,7 +15,7 @@ from longlag.cells.readout import Mix, Mixing, linear
 from longlag.cells.rows import GATED
 from longlag.cells.scan import ScanCell, ScanLayer
 from longlag.cells.step_sizes import DecayOptions, before_softplus
-from longlag.kernels import Axes, Named, State, StateGradients, columns, run_rows
+from longlag.kernels import Apply, Axes, Chain, Dense, Named, State, StateGradients, columns, run_chain
 
 
 class SelectiveOptions(DecayOptions):
@@ -80,6 +80,15 @@ class Selective(ScanCell[SelectiveOptions]):
         return SelectiveLayer(self, input_size, hidden_size, generator)
 
 
+SILU_GATE = Chain(
+    "silu-gate",
+    ("y", "u"),
+    ("w_z", "w_o"),
+    (Dense("g", (("u", "w_z"),)), Apply(GATED, ("y", "g"), ("o",)), Dense("h", (("o", "w_o"),))),
+    ("h",),
+)
+
+
 class SelectiveLayer(ScanLayer):
     """`Selective` over time."""
 
@@ -112,7 +121,7 @@ class SelectiveLayer(ScanLayer):
         parameters = {"a": -torch.exp(self.log_a).unsqueeze(0), "d": self.d.unsqueeze(0)}
         inputs = {name: value.unsqueeze(2) for name, value in inputs.items()}
         outputs, final = self.scan(inputs, parameters, state, mask, record)
-        y = outputs["y"].squeeze(2)
         if not self.gated:
-            return self.mixing(y), final
-        return self.out(run_rows(GATED, {"y": y, "g": self.gate(u)}, {}, self.kernel)["h"]), final
+            return self.mixing({"y": outputs["y"].squeeze(2)}), final
+        weights = {"w_z": self.gate.weight, "w_o": self.out.weight}
+        return run_chain(SILU_GATE, {"y": outputs["y"], "u": u}, weights, 2, self.kernel)["h"], final

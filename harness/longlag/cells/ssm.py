@@ -107,4 +107,4 @@ class S4DLayer(ScanLayer):
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
         outputs, final = self.scan({"u": u.unsqueeze(2)}, self.core_parameters(), state, mask, record)
-        return self.mixing(outputs["y"].squeeze(2)), final
+        return self.mixing({"y": outputs["y"].squeeze(2)}), final

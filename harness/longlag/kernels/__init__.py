@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from longlag.kernels import plain, targets
+from longlag.kernels.chain import Apply, Chain, Dense
 from longlag.kernels.columns import columns
 from longlag.kernels.compiled import ANY, CompiledCell, compiled_cell
 from longlag.kernels.derived import Adjoint, Derived
 from longlag.kernels.recurrence import Gate, Layout, Named, Product, Recurrence, State, Weights
-from longlag.kernels.rows import RowFunction, run_rows
+from longlag.kernels.rows import RowFunction, run_chain, run_rows
 from longlag.kernels.scan import Axes, Scan
 from longlag.kernels.scan_function import CompiledScan
 from longlag.kernels.state_gradients import StateGradients
@@ -24,7 +25,10 @@ from longlag.log import log
 
 __all__ = [
     "Adjoint",
+    "Apply",
     "Axes",
+    "Chain",
+    "Dense",
     "Derived",
     "Gate",
     "Kernel",
@@ -40,6 +44,7 @@ __all__ = [
     "columns",
     "compiled_scan",
     "refusal",
+    "run_chain",
     "run_rows",
     "run_scan",
     "tags",

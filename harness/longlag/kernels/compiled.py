@@ -12,8 +12,9 @@ from torch import Tensor
 
 from longlag.kernels import targets
 from longlag.kernels.autograd import apply
+from longlag.kernels.chain import Chain
+from longlag.kernels.compiler.chain_plan import make_chain_plan
 from longlag.kernels.compiler.plan import Plan, make_plan
-from longlag.kernels.compiler.row_plan import Rows, make_row_plan
 from longlag.kernels.compiler.scan_plan import ScanPlan, make_scan_plan
 from longlag.kernels.compiler.trace import Untraceable
 from longlag.kernels.function import Loop, Unroll, infer
@@ -21,7 +22,7 @@ from longlag.kernels.recurrence import Recurrence, State, Weights
 from longlag.kernels.scan import Scan
 from longlag.kernels.scan_function import CompiledScan, differentiable
 from longlag.kernels.state_gradients import StateGradients
-from longlag.kernels.targets import CannotBuild, Kernel, Maybe, RowKernel, Target
+from longlag.kernels.targets import CannotBuild, ChainKernel, Kernel, Maybe, Target
 
 ANY = "compiled"
 """In place of a target's name: the best one for the device."""
@@ -32,7 +33,6 @@ _plans: weakref.WeakKeyDictionary[Any, Plan | ScanPlan | str] = weakref.WeakKeyD
 _cells: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], CompiledCell | CompiledScan | str]] = (
     weakref.WeakKeyDictionary()
 )
-_rows: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], RowKernel | str]] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
 
 
@@ -178,38 +178,37 @@ def build(
     return "; ".join(reasons)
 
 
-def compiled_rows(function: Rows, dtype: torch.dtype, device: torch.device, name: str = ANY) -> RowKernel | str:
-    """A function of rows built by the target `name`, or one sentence that says why not. Built once for an object.
+def compiled_chain(chain: Chain, dtype: torch.dtype, device: torch.device, name: str = ANY) -> ChainKernel | str:
+    """A chain built by the target `name`, or one sentence that says why not. Built once for an object.
 
     Raises:
         ValueError: when there is no such target.
     """
-    built, key = _rows.get(function), (dtype, device, name)
-    if built is not None and key in built:
-        return built[key]
-    with _lock:
-        built = _rows.setdefault(function, {})
-        if key not in built:
-            built[key] = build_rows(function, dtype, device, candidates(name, device.type))
-        return built[key]
+    key, built = (dtype, device, name), chain.kernels
+    if key not in built:
+        with _lock:
+            if key not in built:
+                built[key] = build_chain(chain, dtype, device, candidates(name, device.type))
+    found: ChainKernel | str = built[key]
+    return found
 
 
-def build_rows(
-    function: Rows, dtype: torch.dtype, device: torch.device, choice: Sequence[Target] | str
-) -> RowKernel | str:
-    """`function` built by the first target that takes it, or the reasons of all."""
+def build_chain(
+    chain: Chain, dtype: torch.dtype, device: torch.device, choice: Sequence[Target] | str
+) -> ChainKernel | str:
+    """`chain` built by the first target that takes it, or the reasons of all."""
     if isinstance(choice, str):
         return choice
     try:
-        plan = make_row_plan(function)
+        plan = make_chain_plan(chain)
     except Untraceable as error:
-        return f"{type(function).__name__} is not compiled: {error}"
+        return f"{chain.name} is not compiled: {error}"
     reasons = []
     for target in choice:
-        reason = target.row_refusal(plan, dtype, device)
+        reason = target.chain_refusal(plan, dtype, device)
         try:
             if reason is None:
-                return target.build_rows(plan, dtype, device)
+                return target.build_chain(plan, dtype, device)
         except CannotBuild as error:
             reason = str(error)
         reasons.append(reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ from longlag.kernels.compiler.graph import Graph, Node
 
 Rule = Callable[..., Any]
 
-FUNCTIONS = "sigmoid tanh exp log log1p expm1 sqrt rsqrt abs sign floor sin cos".split()
+CUBIC = 0.044715
+"""Of the approximation of GELU by tanh."""
+FUNCTIONS = "sigmoid tanh exp log log1p expm1 erf sqrt rsqrt abs sign floor sin cos".split()
 """Operations of one argument that the graph has under torch's own names."""
 
 
@@ -191,6 +194,27 @@ class Lowering:
         s = self._("sigmoid", a)
         slope = self._("mul", s, self._("add", 1, self._("mul", a, self._("sub", 1, s))))
         return self._("mul", grad, slope)
+
+    def op_gelu(self, a: Any, approximate: str = "none") -> Node:
+        return self._("mul", a, self.normal(a, approximate))
+
+    def op_gelu_backward(self, grad: Any, a: Any, approximate: str = "none") -> Node:
+        below = self.normal(a, approximate)
+        if approximate == "none":
+            density = self._("exp", self._("mul", self._("mul", a, a), -0.5))
+            slope = self._("mul", self._("mul", a, 1 / math.sqrt(2 * math.pi)), density)
+        else:
+            inner = self._("add", 1, self._("mul", self._("mul", a, a), 3 * CUBIC))
+            bend = self._("mul", below, self._("sub", 1, below))
+            slope = self._("mul", self._("mul", a, math.sqrt(8 / math.pi)), self._("mul", inner, bend))
+        return self._("mul", grad, self._("add", below, slope))
+
+    def normal(self, a: Any, approximate: str) -> Node:
+        """The share of a normal distribution below `a`, exact (``none``) or by ``tanh``."""
+        if approximate == "none":
+            return self._("mul", self._("add", 1, self._("erf", self._("mul", a, math.sqrt(0.5)))), 0.5)
+        cubed = self._("mul", self._("mul", a, a), self._("mul", a, CUBIC))
+        return self._("sigmoid", self._("mul", self._("add", a, cubed), math.sqrt(8 / math.pi)))
 
     def op_elu(self, a: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Node:
         negative = self._("mul", self._("expm1", self._("mul", a, input_scale)), alpha * scale)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from torch import Tensor
 
+from longlag.kernels.chain import Rows
 from longlag.kernels.compiler.axes import trace_core
 from longlag.kernels.compiler.graph import Graph
 from longlag.kernels.compiler.scan_plan import ScanPlan
@@ -16,21 +16,6 @@ from longlag.kernels.recurrence import Named
 
 NO_LANES, ROW = "", "k"
 """The axes of the plan, of which no tensor has the first."""
-
-
-class Rows(Protocol):
-    """What is compiled; `longlag.kernels.rows.RowFunction` says what it means."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]: ...
-
-    @property
-    def parameters(self) -> tuple[str, ...]: ...
-
-    @property
-    def outputs(self) -> tuple[str, ...]: ...
-
-    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]: ...
 
 
 def make_row_plan(function: Rows) -> ScanPlan:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from longlag.kernels.columns import Place
+from longlag.kernels.compiler.chain_plan import ChainPlan
 from longlag.kernels.compiler.plan import Plan
 from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.maps import Maps
@@ -243,29 +244,40 @@ class ScanKernel(ABC):
         """
 
 
-class RowKernel(ABC):
-    """The plan of a function of rows that a target has built for one dtype and device; see `longlag.kernels.rows`."""
+class ChainKernel(ABC):
+    """The plan of a chain that a target has built for one dtype and device; see `longlag.kernels.rows`.
 
-    def __init__(self, plan: ScanPlan, dtype: torch.dtype) -> None:
+    Of every input the first `lead` axes are those of the rows, and one axis in memory; the others are contiguous.
+    """
+
+    def __init__(self, plan: ChainPlan, dtype: torch.dtype) -> None:
         self.plan, self.dtype = plan, dtype
 
     @abstractmethod
-    def places(self, inputs: Sequence[Tensor]) -> list[Place]:
+    def places(self, inputs: Sequence[Tensor], lead: int) -> list[Place]:
         """Where the inputs lie, for `backward`."""
 
     @abstractmethod
-    def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The outputs. Rows of an input are contiguous; all axes but the last two are one axis in memory."""
+    def forward(
+        self, inputs: Sequence[Tensor], parameters: Sequence[Tensor], lead: int, keep: bool
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The outputs, and what `backward` reads; `keep`: whether it will be called.
+
+        Raises:
+            ValueError: for a weight or parameter that does not fit.
+        """
 
     @abstractmethod
     def backward(
         self,
         inputs: Sequence[Tensor],
         parameters: Sequence[Tensor],
+        kept: Sequence[Tensor],
         places: Sequence[Place],
         by_outputs: Sequence[Tensor],
+        lead: int,
         need: Sequence[bool],
-    ) -> Sequence[Maybe]:
+    ) -> list[Maybe]:
         """The gradients by inputs, which lie as those do, and by parameters; `need` says which are needed."""
 
 
@@ -307,17 +319,17 @@ class Target(ABC):
         """
         raise CannotBuild(f"the target {self.name} runs gated cells only")
 
-    def row_refusal(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> str | None:
-        """As `refusal`, for a function of rows. By default a target runs none."""
-        return f"the target {self.name} runs no functions of rows"
+    def chain_refusal(self, plan: ChainPlan, dtype: torch.dtype, device: torch.device) -> str | None:
+        """As `refusal`, for a chain. By default a target runs none."""
+        return f"the target {self.name} runs no chains of rows"
 
-    def build_rows(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> RowKernel:
-        """As `build`, for a function of rows.
+    def build_chain(self, plan: ChainPlan, dtype: torch.dtype, device: torch.device) -> ChainKernel:
+        """As `build`, for a chain.
 
         Raises:
             CannotBuild: saying why.
         """
-        raise CannotBuild(f"the target {self.name} runs no functions of rows")
+        raise CannotBuild(f"the target {self.name} runs no chains of rows")
 
     @abstractmethod
     def tags(self, device: torch.device) -> Mapping[str, str]:

@@ -3,13 +3,14 @@
 emit.py, source.py             the graph and the plan as C: cell.h
 resources.py                   the C that is not printed: elementary.h, timeloop.c, and what these include
 call.py, call.h                what a call passes
+libraries.h                    functions of other libraries that a call passes
 tiles.py, tiles.c, blas.py     the matrix products
 cc.py, cache.py, build.py      the compiler, the folder of built libraries, a library in it
 kernel.py                      a loaded library
 passes.py                      a pass over a batch: addresses and calls
 scan_*.py, scan*.h, scanloop.c, vectors.h
                                the same for scans
-row_*.py, row*.h, rowloop.c    the same for functions of rows
+chain_*.py, chain*.h, chain.c  the same for chains of products and functions of rows
 maps.py, maps.c                weights that cells derive from other tensors
 supported.py                   dtypes
 """
@@ -21,15 +22,16 @@ from typing import ClassVar
 
 import torch
 
+from longlag.kernels.compiler.chain_plan import ChainPlan
 from longlag.kernels.compiler.plan import Plan
 from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.targets.c import blas, cc
 from longlag.kernels.targets.c.build import SUFFIX
 from longlag.kernels.targets.c.cache import contents
+from longlag.kernels.targets.c.chain_passes import CChainKernel
 from longlag.kernels.targets.c.kernel import build_library
 from longlag.kernels.targets.c.maps import Maps, maps_for
 from longlag.kernels.targets.c.passes import CKernel
-from longlag.kernels.targets.c.row_passes import CRowKernel
 from longlag.kernels.targets.c.scan_passes import CScanKernel
 from longlag.kernels.targets.c.supported import REAL
 from longlag.kernels.targets.target import Cached, Target
@@ -64,11 +66,11 @@ class C(Target):
     def build_scan(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> CScanKernel:
         return CScanKernel(plan, dtype)
 
-    def row_refusal(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> str | None:
+    def chain_refusal(self, plan: ChainPlan, dtype: torch.dtype, device: torch.device) -> str | None:
         return unsupported(dtype)
 
-    def build_rows(self, plan: ScanPlan, dtype: torch.dtype, device: torch.device) -> CRowKernel:
-        return CRowKernel(plan, dtype)
+    def build_chain(self, plan: ChainPlan, dtype: torch.dtype, device: torch.device) -> CChainKernel:
+        return CChainKernel(plan, dtype)
 
     def tags(self, device: torch.device) -> Mapping[str, str]:
         """The compiler, its flags, and the BLAS of wide products."""

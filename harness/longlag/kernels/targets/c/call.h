@@ -5,18 +5,7 @@
    N_STATES. A tensor that is absent or not wanted is a null pointer. */
 #ifndef LONGLAG_CALL_H
 #define LONGLAG_CALL_H
-#include "real.h"
-
-/* The Fortran interface of a BLAS */
-typedef void (*gemm_function)(const char *, const char *, const int *, const int *, const int *, const real *,
-                              const real *, const int *, const real *, const int *, const real *, real *, const int *);
-typedef int (*limit_function)(int);
-typedef void (*free_function)(void);
-/* The functions of `tiles.c` */
-typedef void (*multiply_function)(long, long, long, const real *, long, const real *, real *, long);
-typedef void (*pack_function)(long, long, const real *, long, long, real *);
-typedef void (*stream_function)(real *, const real *, long);
-typedef void (*outer_function)(long, long, long, const real *, long, const real *, long, real *, long);
+#include "libraries.h"
 
 /* Outputs are states that lie side by side in one tensor: `lead` numbers from example to example. */
 typedef struct {

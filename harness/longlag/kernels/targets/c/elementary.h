@@ -119,6 +119,24 @@ HELPER real ll_sigmoid(real x) {
     return x < EXP_LOW ? 0 : y; /* exactly, so that 0 times infinity stays NaN */
 }
 
+/* In float a rational function, within 2e-8 of the value; 1 from where that rounds to it */
+HELPER real ll_erf(real x) {
+#if LONGLAG_DOUBLE
+    return BUILTIN(erf)(x);
+#else
+    real size = ll_abs(x), clamped = size > (real)3.92 ? (real)3.92 : size, z = clamped * clamped;
+    real p = TERM(TERM((real)2.050092568963303e-06, 0.0002848795549371397), 0.0037655142682731743);
+    real q = TERM(TERM((real)3.809160601298082e-05, 0.0011625091172426604), 0.01496900965926617);
+    pun argument, y;
+    p = TERM(TERM(TERM(p, 0.052748398154655374), 0.19040419948938325), 1.1283791461703097);
+    q = TERM(TERM(TERM(q, 0.11410815239280185), 0.5020740696493233), 1);
+    real ratio = clamped * p / q;
+    argument.value = x, y.value = ratio > 1 ? 1 : ratio;
+    y.bits |= argument.bits & SIGN_BIT;
+    return y.value;
+#endif
+}
+
 HELPER real ll_log(real x) {
     pun m;
     real small = x < TINY ? SCALE_UP : 1;

@@ -3,10 +3,7 @@
    states and outputs. A tensor that is absent or not wanted is a null pointer. A tensor's own axes come last. */
 #ifndef LONGLAG_SCAN_CALL_H
 #define LONGLAG_SCAN_CALL_H
-#include "real.h"
-
-typedef int (*limit_function)(int);
-typedef void (*free_function)(void);
+#include "libraries.h"
 
 typedef struct {
     long T, B, n, V, K, threads;  /* steps, examples, heads, elements of the first axis (lanes), and of the second */

@@ -29,18 +29,19 @@
 typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef real unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
-/* C[r, j] += sum_i A[r * row_stride + i * column_stride] panel[i * panel_stride + j], for both vectors of the panel or,
-   unless `wide`, the first. `rows`, `wide`, `fresh` and a stride of A are constants in every call: the tile lives in
-   registers. The sum begins with C, or where it is `fresh` with 0, which is more exact where C is a long sum already.
- */
+/* C[r, j] = S[r, j] + sum_i A[r * row_stride + i * column_stride] panel[i * panel_stride + j], for both vectors of the
+   panel or, unless `wide`, the first. `rows`, `wide`, `fresh` and a stride of A are constants in every call: the tile
+   lives in registers. The sum begins with S, or where it is `fresh` with 0, which is more exact where S is a long sum
+   already. */
 ALWAYS_INLINE void tile(const int rows, const int wide, const int fresh, long k, const real *A, const long row_stride,
-                        const long column_stride, const real *panel, const long panel_stride, real *C, long ldc) {
+                        const long column_stride, const real *panel, const long panel_stride, const real *S,
+                        const long lds, real *C, long ldc) {
     vector left[ROWS], right[ROWS];
     UNROLL_ALL(12)
     for (int r = 0; r < rows; r++) {
         left[r] = right[r] = (vector){0};
-        if (!fresh) left[r] = *(const unaligned *)(C + r * ldc);
-        if (!fresh && wide) right[r] = *(const unaligned *)(C + r * ldc + LANES);
+        if (!fresh) left[r] = *(const unaligned *)(S + r * lds);
+        if (!fresh && wide) right[r] = *(const unaligned *)(S + r * lds + LANES);
     }
     for (long i = 0; i < k; i++, panel += panel_stride) {
         UNROLL_ALL(12)
@@ -51,8 +52,8 @@ ALWAYS_INLINE void tile(const int rows, const int wide, const int fresh, long k,
     }
     UNROLL_ALL(12)
     for (int r = 0; r < rows; r++) {
-        if (fresh) left[r] += *(const unaligned *)(C + r * ldc);
-        if (fresh && wide) right[r] += *(const unaligned *)(C + r * ldc + LANES);
+        if (fresh) left[r] += *(const unaligned *)(S + r * lds);
+        if (fresh && wide) right[r] += *(const unaligned *)(S + r * lds + LANES);
         *(unaligned *)(C + r * ldc) = left[r];
         if (wide) *(unaligned *)(C + r * ldc + LANES) = right[r];
     }
@@ -85,34 +86,41 @@ ALWAYS_INLINE void tile(const int rows, const int wide, const int fresh, long k,
 #endif
 
 /* A row by row */
-static void tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, real *C, long ldc) {
-    switch (2 * rows + (columns > LANES)) { CASES(0, k, A, lda, 1, panel, PANEL, C, ldc) }
+static void tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, const real *S,
+                    long lds, real *C, long ldc) {
+    switch (2 * rows + (columns > LANES)) { CASES(0, k, A, lda, 1, panel, PANEL, S, lds, C, ldc) }
 }
 
 /* A column by column */
 static void outer_tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel,
                           long panel_stride, real *C, long ldc) {
-    switch (2 * rows + (columns > LANES)) { CASES(1, k, A, 1, lda, panel, panel_stride, C, ldc) }
+    switch (2 * rows + (columns > LANES)) { CASES(1, k, A, 1, lda, panel, panel_stride, C, ldc, C, ldc) }
 }
 
-/* C[rows, n] += A[rows, k] M[k, n], M packed */
-void longlag_multiply(long rows, long n, long k, const real *A, long lda, const real *packed, real *C, long ldc) {
+/* C[rows, n] = S[rows, n] + A[rows, k] M[k, n], M packed */
+void longlag_multiply_from(long rows, long n, long k, const real *A, long lda, const real *packed, const real *S,
+                           long lds, real *C, long ldc) {
     const long tiles = (rows + ROWS - 1) / ROWS;
     for (long j = 0; j < n; j += PANEL, packed += PANEL * k)
         for (long i = 0; i < tiles; i++) { /* tiles of even height: 20 rows are 10 + 10, not 12 + 8 */
             const long first = rows * i / tiles, count = rows * (i + 1) / tiles - first, wide = n - j;
-            const real *a = A + first * lda;
+            const real *a = A + first * lda, *s = S + first * lds + j;
             real *c = C + first * ldc + j;
             if (wide >= PANEL) {
-                tile_of(count, wide, k, a, lda, packed, c, ldc);
+                tile_of(count, wide, k, a, lda, packed, s, lds, c, ldc);
                 continue;
             }
             real edge[ROWS * PANEL];
             memset(edge, 0, sizeof edge);
-            for (long r = 0; r < count; r++) memcpy(edge + r * PANEL, c + r * ldc, sizeof(real) * (size_t)wide);
-            tile_of(count, wide, k, a, lda, packed, edge, PANEL);
+            for (long r = 0; r < count; r++) memcpy(edge + r * PANEL, s + r * lds, sizeof(real) * (size_t)wide);
+            tile_of(count, wide, k, a, lda, packed, edge, PANEL, edge, PANEL);
             for (long r = 0; r < count; r++) memcpy(c + r * ldc, edge + r * PANEL, sizeof(real) * (size_t)wide);
         }
+}
+
+/* C[rows, n] += A[rows, k] M[k, n], M packed */
+void longlag_multiply(long rows, long n, long k, const real *A, long lda, const real *packed, real *C, long ldc) {
+    longlag_multiply_from(rows, n, k, A, lda, packed, C, ldc, C, ldc);
 }
 
 /* M[i, j] = W[i * row_stride + j * column_stride] into panels, zeros behind the last column */

@@ -24,6 +24,7 @@ class Tiles:
     """Addresses of the functions of `tiles.c` for one C type, and the columns of a panel."""
 
     multiply: int
+    multiply_from: int
     pack: int
     stream: int
     outer: int
@@ -45,6 +46,6 @@ def tiles(real: str) -> Tiles:
     library = build.load(source(real))
     library.longlag_panel.restype = ctypes.c_long
     library.longlag_panel.argtypes = []
-    names = ("multiply", "pack", "stream", "outer")
-    multiply, pack, stream, outer = (blas.address(library, f"longlag_{name}") for name in names)
-    return Tiles(multiply, pack, stream, outer, library.longlag_panel())
+    names = ("multiply", "multiply_from", "pack", "stream", "outer")
+    places = {name: blas.address(library, f"longlag_{name}") for name in names}
+    return Tiles(**places, panel=library.longlag_panel())

@@ -71,6 +71,7 @@ ALWAYS_INLINE void store_lanes(real *row, const int i, const int width, const lo
 LANEWISE(abs);
 LANEWISE(exp);
 LANEWISE(expm1);
+LANEWISE(erf);
 LANEWISE(tanh);
 LANEWISE(sigmoid);
 LANEWISE(log);

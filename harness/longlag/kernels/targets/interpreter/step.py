@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "abs": np.abs,
     "max": np.maximum, "min": np.minimum, "pow": np.power, "sqrt": np.sqrt, "rsqrt": lambda a: 1 / np.sqrt(a),
     "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tanh": np.tanh,
+    "erf": lambda a: np.vectorize(math.erf, [np.float64])(a).astype(np.asarray(a).dtype),
     "sigmoid": lambda a: 1 / (1 + np.exp(-a)), "sign": np.sign, "floor": np.floor,
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
     "and": np.logical_and, "or": np.logical_or, "not": np.logical_not, "select": np.where,
