@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Generator, Iterator
@@ -22,6 +23,8 @@ from tests.servers.postgresql import PostgreSQL, missing_postgresql
 from tests.servers.tracker import Tracker, mlflow_here
 
 os.environ.setdefault("LONGLAG_WORKERS", "1")  # a worker takes seconds to start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the suite runs in two processes: more threads would only stand in each other's way
 
 TINY: dict[str, Any] = {

@@ -11,12 +11,13 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import TypeVar
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
 from longlag_tasks._recall import rows
 
 
-class LengthOptions(Options):
+class LengthOptions(AccuracyOptions):
     """Options of tasks whose sequences may have any length."""
 
     length: int = Field(40, ge=1, le=10**6, description="L, the most steps of a sequence")
@@ -75,7 +76,7 @@ SCALED = Metric(
 LengthOptionsT_co = TypeVar("LengthOptionsT_co", bound=LengthOptions, default=LengthOptions, covariant=True)
 
 
-class OneAnswer(Task[LengthOptionsT_co]):
+class OneAnswer(AccuracyTask[LengthOptionsT_co]):
     """A sequence of symbols and one answer after its last step.
 
     Shapes: inputs int64 ``[T, B]``, zero behind the end of a sequence; targets int64 ``[B]``. The loss is the
@@ -114,13 +115,6 @@ class OneAnswer(Task[LengthOptionsT_co]):
     def signature(self) -> Signature:
         symbols, classes = self.sizes
         return Signature(Tokens(symbols), classes, MappingKind.CLASSIFICATION, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         lengths = self.shape(drawn_lengths(rng, self.options, size))

@@ -7,12 +7,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from typing_extensions import TypeVar
 
-from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Answer, Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptionsT_co, AccuracyTask
 from longlag_tasks._classes import certain
 from longlag_tasks._scores import (
     BLEU,
@@ -155,21 +155,12 @@ def symbols_of(sequences: Sequence[Sequence[str]], *first: str) -> list[str]:
     return [*first, *sorted({symbol for sequence in sequences for symbol in sequence} - set(first))]
 
 
-class PairOptions(Options):
-    """What every translation task can be asked for. Each declares the field itself: default, description, place."""
-
-    if TYPE_CHECKING:
-        solved_accuracy: float
-
-
-PairOptionsT_co = TypeVar("PairOptionsT_co", bound=PairOptions, default=PairOptions, covariant=True)
-
-
-class PairTask(Task[PairOptionsT_co]):
+class PairTask(AccuracyTask[AccuracyOptionsT_co]):
     """Base of the translation tasks: their signature, trivial predictor, oracle, metrics and descriptions."""
 
     mapping = MappingKind.TRANSLATION
     metrics: tuple[Metric, ...] = (CROSS_ENTROPY, TOKEN_ACCURACY, SEQUENCE_ACCURACY, BLEU, CHRF)
+    solved_by = SEQUENCE_ACCURACY.name
     tokenize = "none"
     """How sacrebleu cuts text into words."""
 
@@ -189,13 +180,6 @@ class PairTask(Task[PairOptionsT_co]):
             end=END,
             max_steps=target.values.shape[1],
         )
-
-    @property
-    def criterion(self) -> str:
-        return f"sequence_accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics[SEQUENCE_ACCURACY.name] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         rows = self.corpus.rows["training"]

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import TypeVar
 
-from longlag.task import Array, Batch, MappingKind, Reals, Signature, Task
+from longlag.task import Array, Batch, MappingKind, Reals, Signature
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._local import LocalOptions
 
 
-class RecognitionOptions(LocalOptions):
-    """What every such task can be asked for. Each declares the field itself: default, description, place."""
-
-    if TYPE_CHECKING:
-        solved_accuracy: float
+class RecognitionOptions(AccuracyOptions, LocalOptions):
+    """What every such task can be asked for."""
 
 
 RecognitionOptionsT_co = TypeVar(
@@ -26,7 +23,7 @@ RecognitionOptionsT_co = TypeVar(
 )
 
 
-class RecognitionTask(Task[RecognitionOptionsT_co]):
+class RecognitionTask(AccuracyTask[RecognitionOptionsT_co]):
     """Real inputs; one class a sequence. A task's metrics are its `cross_entropy` and `accuracy`, in its own words."""
 
     hindsight = True
@@ -48,13 +45,6 @@ class RecognitionTask(Task[RecognitionOptionsT_co]):
     @property
     def signature(self) -> Signature:
         return Signature(Reals(self.features), self.classes, self.mapping, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def oracle(self, batch: Batch) -> Array:
         """From the targets: no law tells the class of a recording."""

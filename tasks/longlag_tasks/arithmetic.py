@@ -8,7 +8,8 @@ from math import log
 import numpy as np
 from pydantic import Field
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain
 from longlag_tasks._recall import answer_scores
 
@@ -20,7 +21,7 @@ WRITTEN = [*range(10), MINUS, STOP]
 """What results are written with."""
 
 
-class ArithmeticOptions(Options):
+class ArithmeticOptions(AccuracyOptions):
     """Options of `Arithmetic`."""
 
     digits: int = Field(3, ge=1, le=17, description="D, the most digits of a number (paper 8)")
@@ -33,7 +34,7 @@ class ArithmeticOptions(Options):
     )
 
 
-class Arithmetic(Task[ArithmeticOptions]):
+class Arithmetic(AccuracyTask[ArithmeticOptions]):
     """Read ``3e36d9-h1h39f94eeh43keg3c=`` and write ``-13991064.``, one character a step.
 
     Two numbers and a sign, + or -, with chance 1/2 each. A number has n digits, n uniform on ``1 ... D``, and is
@@ -58,13 +59,6 @@ class Arithmetic(Task[ArithmeticOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(len(SYMBOLS)), len(SYMBOLS), MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         digits = rng.integers(1, self.options.digits + 1, (2, size))

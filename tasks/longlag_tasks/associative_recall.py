@@ -9,14 +9,15 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain
 from longlag_tasks._recall import answer_scores, distinct, rows, words
 
 BLANK = 0
 
 
-class AssociativeRecallOptions(Options):
+class AssociativeRecallOptions(AccuracyOptions):
     """Options of `AssociativeRecall`."""
 
     later: ClassVar[tuple[str, ...]] = ("overwritten", "key_tokens")
@@ -65,7 +66,7 @@ class AssociativeRecallOptions(Options):
         return steps + steps % 2
 
 
-class AssociativeRecall(Task[AssociativeRecallOptions]):
+class AssociativeRecall(AccuracyTask[AssociativeRecallOptions]):
     """Read K pairs of a key and a value; whenever a key comes again, say its value.
 
     Keys are drawn without replacement from ``1 ... H - 1``, H = floor(V/2), values without replacement from
@@ -95,13 +96,6 @@ class AssociativeRecall(Task[AssociativeRecallOptions]):
     def signature(self) -> Signature:
         vocabulary = self.options.vocabulary
         return Signature(Tokens(vocabulary), vocabulary, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         length, pairs, vocabulary = self.options.length, self.options.pairs, self.options.vocabulary

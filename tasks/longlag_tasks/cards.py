@@ -10,7 +10,8 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Reals, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Reals, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain
 from longlag_tasks._lengths import entropy, logits_of
 from longlag_tasks._recall import answer_scores, rows, words
@@ -31,7 +32,7 @@ def shuffled(rng: np.random.Generator, decks: int, kinds: int, size: int) -> Arr
     return rng.permuted(np.broadcast_to(cards, (size, len(cards))), axis=1).T
 
 
-class CardOptions(Options):
+class CardOptions(AccuracyOptions):
     """Options of tasks with decks of cards."""
 
     decks: int = Field(1, ge=1, le=1000, description="decks of 52 cards, shuffled together")
@@ -50,7 +51,7 @@ class RepeatPreviousOptions(CardOptions):
         return self
 
 
-class RepeatPrevious(Task[RepeatPreviousOptions]):
+class RepeatPrevious(AccuracyTask[RepeatPreviousOptions]):
     """Cards one by one; at every step, which suit was shown k - 1 steps ago?
 
     The suits of d decks, shuffled together, are shown without replacement. Answers count from step k on, counted from
@@ -65,13 +66,6 @@ class RepeatPrevious(Task[RepeatPreviousOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(SUITS), SUITS, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         inputs, back = shuffled(rng, self.options.decks, SUITS, size), self.options.lag - 1
@@ -97,7 +91,7 @@ class RepeatPrevious(Task[RepeatPreviousOptions]):
         return "\n".join([*rows("shown", [SIGNS[s] for s in batch.inputs[:, index]]), *rows("says", said)])
 
 
-class Autoencode(Task[CardOptions]):
+class Autoencode(AccuracyTask[CardOptions]):
     """Cards one by one; then say all suits again, the last one first.
 
     The suits of d decks, shuffled together, then as many blanks, at which the suits are due in reverse. Morad et al.
@@ -111,13 +105,6 @@ class Autoencode(Task[CardOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(SUITS + 1), SUITS, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         suits = shuffled(rng, self.options.decks, SUITS, size)
@@ -162,7 +149,7 @@ class CountRecallOptions(CardOptions):
     kinds: Literal["colours", "suits", "ranks"] = Field("colours", description="what is counted: 2, 4 or 13 kinds")
 
 
-class CountRecall(Task[CountRecallOptions]):
+class CountRecall(AccuracyTask[CountRecallOptions]):
     """A card and a question at every step; how often was the kind in question shown, this card included?
 
     Cards of d decks, shuffled together, are shown without replacement, by their kind; the kind in question is uniform
@@ -187,13 +174,6 @@ class CountRecall(Task[CountRecallOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Reals(2 * self._kinds), self._most + 1, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         cards = shuffled(rng, self.options.decks, self._kinds, size)

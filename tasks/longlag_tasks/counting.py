@@ -9,7 +9,8 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyTask
 from longlag_tasks._classes import CERTAIN
 from longlag_tasks._lengths import LengthOptions, ragged
 from longlag_tasks._recall import rows
@@ -39,7 +40,7 @@ class CountingOptions(LengthOptions):
         return range(most if self.least is None else -(-self.least // letters), most + 1)
 
 
-class Counting(Task[CountingOptions]):
+class Counting(AccuracyTask[CountingOptions]):
     """Strings ``a^n b^n`` or ``a^n b^n c^n``; at every step, which symbols may follow?
 
     n is uniform. After an a may follow a or b; after a b that is not the last only b, and so on; after the last symbol
@@ -67,13 +68,6 @@ class Counting(Task[CountingOptions]):
     def signature(self) -> Signature:
         letters = len(self._letters)
         return Signature(Tokens(letters), letters + 1, MappingKind.LABELLING, "bernoulli")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         letters, counts = len(self._letters), self.options.counts

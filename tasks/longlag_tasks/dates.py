@@ -10,12 +10,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from longlag.task import DataError, quoted, shortened
+from longlag_tasks._accuracy import AccuracyOptions
 from longlag_tasks._cut import Unit
-from longlag_tasks._pairs import Corpus, PairOptions, PairTask
+from longlag_tasks._pairs import Corpus, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
 
 
-class DatesOptions(PairOptions):
+class DatesOptions(AccuracyOptions):
     """Options of `Dates`."""
 
     source: str = Field("de", description="locale that is read, as Babel calls it: de, en_US, pt_BR ...")

@@ -9,12 +9,13 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import certain
 from longlag_tasks._recall import answer_scores, rows
 
 
-class DelayedXorOptions(Options):
+class DelayedXorOptions(AccuracyOptions):
     """Options of `DelayedXor`."""
 
     length: int = Field(300, ge=2, le=10**6, description="T, steps")
@@ -29,7 +30,7 @@ class DelayedXorOptions(Options):
         return self
 
 
-class DelayedXor(Task[DelayedXorOptions]):
+class DelayedXor(AccuracyTask[DelayedXorOptions]):
     """At every step, the exclusive or of the bits of d and of 2 d steps ago.
 
     Bits x_t are uniform and independent; the target is ``x_{t-d} xor x_{t-2d} xor ...``, over as many bits as asked
@@ -47,13 +48,6 @@ class DelayedXor(Task[DelayedXorOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(2), 2, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         length, delay, bits = self.options.length, self.options.delay, self.options.bits

@@ -9,7 +9,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import certain, log_likelihood
 from longlag_tasks._lengths import SCALED, entropy, logits_of, scaled
 from longlag_tasks._listops import CLASSES, SYMBOLS, Shape, Trees, trees, value
@@ -19,7 +20,7 @@ POOL_SEED = 2018
 """Of the training sequences, which are part of the task."""
 
 
-class ListOpsOptions(Options):
+class ListOpsOptions(AccuracyOptions):
     """Options of `ListOps`."""
 
     length: int = Field(2000, ge=2, le=10**5, description="sequences have fewer symbols than this")
@@ -36,7 +37,7 @@ class ListOpsOptions(Options):
         return self
 
 
-class ListOps(Task[ListOpsOptions]):
+class ListOps(AccuracyTask[ListOpsOptions]):
     """Read a nested list like ``[MAX 2 9 [MIN 4 7 ] 0 ]``; after the last symbol, what is its value?
 
     A node above the last level is an operation with chance 1/4, else a digit; an operation has 2 ... 10 arguments,
@@ -59,13 +60,6 @@ class ListOps(Task[ListOpsOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(len(SYMBOLS)), CLASSES, MappingKind.CLASSIFICATION, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     @property
     def _shape(self) -> Shape:

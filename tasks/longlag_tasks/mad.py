@@ -10,13 +10,14 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain
 from longlag_tasks._mad import KINDS, Kind
 from longlag_tasks._recall import answer_scores, rows, words
 
 
-class MADOptions(Options):
+class MADOptions(AccuracyOptions):
     """Options of `MAD`."""
 
     variant: Literal[
@@ -44,7 +45,7 @@ class MADOptions(Options):
         return self
 
 
-class MAD(Task[MADOptions]):
+class MAD(AccuracyTask[MADOptions]):
     """Six small tasks of recall, memory and compression, with the sizes of the paper.
 
     =================  ======================================================================  ====  ====
@@ -74,13 +75,6 @@ class MAD(Task[MADOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(self._kind.symbols), self._kind.vocabulary, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         inputs, answers, counted = self._kind.draw(rng, size)

@@ -9,14 +9,15 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from longlag.task import DataError, quoted, shortened
+from longlag_tasks._accuracy import AccuracyOptions
 from longlag_tasks._cut import Unit
-from longlag_tasks._pairs import Corpus, PairOptions, PairTask
+from longlag_tasks._pairs import Corpus, PairTask
 from longlag_tasks._recorded import held_out, text_corpus
 
 DIGITS = "digits"
 
 
-class NumberNamesOptions(PairOptions):
+class NumberNamesOptions(AccuracyOptions):
     """Options of `NumberNames`."""
 
     source: str = Field("en", description="language that is read, as num2words calls it, or digits")

@@ -12,9 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from longlag.task import Answer, Batch, DataError, Package, quoted, shortened
 from longlag_tasks import _textfiles as files
+from longlag_tasks._accuracy import AccuracyOptions
 from longlag_tasks._options import year_as_text
 from longlag_tasks._packages import TOKENIZERS
-from longlag_tasks._pairs import ENDING, UNKNOWN, Coded, Corpus, PairOptions, PairTask
+from longlag_tasks._pairs import ENDING, UNKNOWN, Coded, Corpus, PairTask
 from longlag_tasks._recorded import held_out
 from longlag_tasks._scores import SEQUENCE_ACCURACY, text_scores
 from longlag_tasks._vocabulary import Units, vocabulary
@@ -31,7 +32,7 @@ FILES = ("tsv", "jsonl", "text", "text_target")
 """The options that name files."""
 
 
-class ParallelCorpusOptions(PairOptions):
+class ParallelCorpusOptions(AccuracyOptions):
     """Options of `ParallelCorpus`."""
 
     tsv: str | None = Field(None, description="a file of pairs, one a line, columns apart by tabs (.gz is unpacked)")

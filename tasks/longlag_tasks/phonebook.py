@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain
 from longlag_tasks._recall import answer_scores, distinct, rows
 
@@ -23,7 +24,7 @@ COLON, NEWLINE = SYMBOLS.index(":"), SYMBOLS.index("\n")
 FIRST = 6
 
 
-class PhonebookOptions(Options):
+class PhonebookOptions(AccuracyOptions):
     """Options of `Phonebook`."""
 
     lines: int = Field(5, ge=1, le=10_000, description="N, names with a number")
@@ -42,7 +43,7 @@ class PhonebookOptions(Options):
         return self
 
 
-class Phonebook(Task[PhonebookOptions]):
+class Phonebook(AccuracyTask[PhonebookOptions]):
     """Read names with their numbers, then a name; write its number.
 
     A line is a name of a few letters, ``:``, ten digits and a new line. Names are distinct and uniform; a number's
@@ -63,13 +64,6 @@ class Phonebook(Task[PhonebookOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(len(SYMBOLS)), 10, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     @cached_property
     def _names(self) -> Array:

@@ -8,14 +8,15 @@ from math import log
 import numpy as np
 from pydantic import Field
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain, log_likelihood
 
 KEYS = 2
 """The symbols 0 and 1 stand first and last, and nowhere else."""
 
 
-class RandomPermutationOptions(Options):
+class RandomPermutationOptions(AccuracyOptions):
     """Options of `RandomPermutation`."""
 
     length: int = Field(100, ge=1, description="T, steps; the first symbol is to be said after the last step")
@@ -23,7 +24,7 @@ class RandomPermutationOptions(Options):
     solved_accuracy: float = Field(0.99, gt=0, le=1, description="solved when at least this share is right")
 
 
-class RandomPermutation(Task[RandomPermutationOptions]):
+class RandomPermutation(AccuracyTask[RandomPermutationOptions]):
     """Say the first symbol after T steps: ``y = x_0``.
 
     ``x_0`` is 0 or 1 with probability 1/2 each, ``x_1 ... x_{T-1}`` are i.i.d. uniform on ``2 ... symbols - 1``
@@ -43,13 +44,6 @@ class RandomPermutation(Task[RandomPermutationOptions]):
     def signature(self) -> Signature:
         symbols = self.options.symbols
         return Signature(Tokens(symbols), symbols, MappingKind.CLASSIFICATION, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         inputs = rng.integers(KEYS, self.options.symbols, (self.options.length, size))

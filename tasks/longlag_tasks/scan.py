@@ -9,7 +9,8 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag_tasks._pairs import ENDING, Coded, Corpus, PairOptions, PairTask, symbols_of
+from longlag_tasks._accuracy import AccuracyOptions
+from longlag_tasks._pairs import ENDING, Coded, Corpus, PairTask, symbols_of
 from longlag_tasks._scores import CROSS_ENTROPY, SEQUENCE_ACCURACY, TOKEN_ACCURACY
 
 SplitName = Literal["simple", "length", "add-jump", "turn-left", "around-right"]
@@ -22,7 +23,7 @@ OVERSAMPLED = 0.1
 """The share of the training set that copies of the lone primitive make up."""
 
 
-class ScanOptions(PairOptions):
+class ScanOptions(AccuracyOptions):
     """Options of `Scan`."""
 
     split: SplitName = Field(

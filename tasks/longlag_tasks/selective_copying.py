@@ -8,14 +8,15 @@ from math import log
 import numpy as np
 from pydantic import Field
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Options, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyOptions, AccuracyTask
 from longlag_tasks._classes import CERTAIN, certain
 from longlag_tasks._recall import answer_scores, distinct, rows, words
 
 NOISE = 0
 
 
-class SelectiveCopyingOptions(Options):
+class SelectiveCopyingOptions(AccuracyOptions):
     """Options of `SelectiveCopying`."""
 
     length: int = Field(32, ge=0, description="L, noise tokens; the sequence has L + 2 symbols steps (paper 4096)")
@@ -26,7 +27,7 @@ class SelectiveCopyingOptions(Options):
     )
 
 
-class SelectiveCopying(Task[SelectiveCopyingOptions]):
+class SelectiveCopying(AccuracyTask[SelectiveCopyingOptions]):
     """Remember M data tokens that stand anywhere among L noise tokens, and write them down in order.
 
     Inputs: L + M steps of the noise token 0, of which M steps, drawn uniformly without replacement, hold data tokens
@@ -47,13 +48,6 @@ class SelectiveCopying(Task[SelectiveCopyingOptions]):
     def signature(self) -> Signature:
         vocabulary = self.options.vocabulary
         return Signature(Tokens(vocabulary), vocabulary, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         symbols, marker = self.options.symbols, self.options.vocabulary - 1

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyTask
 from longlag_tasks._classes import certain
 from longlag_tasks._lengths import (
     CROSS_ENTROPY,
@@ -37,7 +38,7 @@ def picked(values: Array, places: Array) -> Array:
     return found
 
 
-class Rewriting(Task[LengthOptions]):
+class Rewriting(AccuracyTask[LengthOptions]):
     """Read L symbols, then write as many as the task says, one at each blank.
 
     Inputs: L symbols, then blanks, one for each symbol of the answer. Only the blanks count, and of a stack only those
@@ -91,13 +92,6 @@ class Rewriting(Task[LengthOptions]):
     @property
     def signature(self) -> Signature:
         return Signature(Tokens(len(self.symbols) + 1), self.classes, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["accuracy"] >= self.options.solved_accuracy)
 
     def lengths(self, batch: Batch) -> Array:
         """L, the symbols that are read."""

@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 
 from longlag.task import Array, Baseline, Batch, MappingKind, Signature, Tokens
 from longlag_tasks import _languages as language
+from longlag_tasks._accuracy import AccuracyOptions
 from longlag_tasks._classes import certain
-from longlag_tasks._pairs import Coded, Corpus, PairOptions, PairTask
+from longlag_tasks._pairs import Coded, Corpus, PairTask
 from longlag_tasks._scores import END
 
 MOST_CLAUSES = 4
@@ -32,7 +33,7 @@ KE, PARTICLE = language.TARGET_AT[language.KE], language.TARGET_AT[language.PART
 ADVERB = language.TARGET_AT[language.OTHER_ADVERBS[0]]
 
 
-class TranslationOptions(PairOptions):
+class TranslationOptions(AccuracyOptions):
     """Options of `Translation`."""
 
     clauses: int = Field(1, ge=0, le=MOST_CLAUSES, description="the most relative clauses of a sentence's subject")

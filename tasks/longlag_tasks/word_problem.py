@@ -9,7 +9,8 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Task, Tokens
+from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
+from longlag_tasks._accuracy import AccuracyTask
 from longlag_tasks._classes import certain
 from longlag_tasks._groups import Group, group
 from longlag_tasks._lengths import (
@@ -55,7 +56,7 @@ class WordProblemOptions(LengthOptions):
         return self
 
 
-class WordProblem(Task[WordProblemOptions]):
+class WordProblem(AccuracyTask[WordProblemOptions]):
     """Read elements of a finite group; at every step, what is their product so far?
 
     Elements ``x_1 x_2 ...`` are uniform and independent on G, or on generators of it. Target at step t: the number of
@@ -71,6 +72,7 @@ class WordProblem(Task[WordProblemOptions]):
     Shapes: inputs and targets int64 ``[T, B]``. The loss is the cross-entropy in nats over the steps.
     """
 
+    solved_by = "sequence_accuracy"
     metrics = (
         CROSS_ENTROPY,
         Metric("accuracy", "max", "share", "steps whose product has the largest output", best=1.0),
@@ -91,13 +93,6 @@ class WordProblem(Task[WordProblemOptions]):
     def signature(self) -> Signature:
         symbols = len(self._generators) + self.options.filler
         return Signature(Tokens(symbols), self._group.order, MappingKind.LABELLING, "cross-entropy")
-
-    @property
-    def criterion(self) -> str:
-        return f"sequence_accuracy of at least {self.options.solved_accuracy:g}"
-
-    def solved(self, metrics: Mapping[str, float]) -> bool:
-        return bool(metrics["sequence_accuracy"] >= self.options.solved_accuracy)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         lengths, found, times = drawn_lengths(rng, self.options, size), self._group, self.options.tokens

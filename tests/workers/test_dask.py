@@ -176,6 +176,18 @@ def test_no_slot_is_left_open_by_a_scheduler_that_died() -> None:
     assert (slot, kind) == (0, "ended") and not workers.tasks
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("status", ["closing", "closed", "running"])
+def test_a_client_that_has_given_its_scheduler_up_is_one_sentence(status: str) -> None:
+    """Dask's client closes itself when it cannot connect again, and refuses everything with another error."""
+    workers = dask.DaskWorkers(Dask("tcp://127.0.0.1:9"), 1)
+    workers.client = cast(Any, SimpleNamespace(status=status))
+    expected = RuntimeError if status == "running" else UserError
+    said = "ConnectionPool is closed" if status == "running" else r"tcp://127.0.0.1:9 does not answer any more; what"
+    with pytest.raises(expected, match=said), workers.answering():
+        raise RuntimeError("ConnectionPool is closed")
+
+
 def test_a_cluster_that_does_not_answer_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask, "CONNECT", 1)
     with pytest.raises(UserError, match=r"scheduler tcp://127.0.0.1:9 does not answer"):

@@ -139,10 +139,22 @@ class DaskWorkers:
         from distributed import Queue
 
         name, _ = self.hosts[slot]
-        with lost_scheduler(self.settings.scheduler):
+        with self.answering():
             if name not in self.queues:
                 self.queues[name] = Queue(name, client=self.client)
             self.queues[name].put(list(message), timeout=CONNECT)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Raise `UserError` when the scheduler does not answer, or the client has given it up."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, OSError | TimeoutError) or self.client.status in ("closing", "closed"):
+                raise UserError(
+                    f"the Dask scheduler {self.settings.scheduler} does not answer any more{CONTINUES}"
+                ) from error
+            raise
 
     def stop(self) -> None:
         for slot in self.tasks:
@@ -230,11 +242,3 @@ def connected(scheduler: str) -> Iterator[Client]:
         ) from error
     with client:
         yield client
-
-
-@contextmanager
-def lost_scheduler(scheduler: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, TimeoutError) as error:
-        raise UserError(f"the Dask scheduler {scheduler} does not answer any more{CONTINUES}") from error
