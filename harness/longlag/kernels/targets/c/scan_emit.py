@@ -11,7 +11,7 @@ from longlag.kernels.compiler.scan_plan import Kind
 from longlag.kernels.targets.c.emit import INFIX, number
 from longlag.kernels.targets.c.scan_order import Leaf, Sink, Step
 
-WIDTHS = (4, 2, 1)
+WIDTHS = (4, 3, 2, 1)
 """Vectors of lanes that a sweep takes side by side."""
 
 

@@ -8,6 +8,7 @@
 
 #include "common.h"
 #include "slices.h"
+#include "stream.h"
 
 #define IS_MATRIX(kind) ((kind) == 4)
 #define HAS_LANES(kind) ((kind)&1)
@@ -55,19 +56,15 @@ typedef struct {
 } Part;
 
 static long count_parts(const Call *c) {
-    const long whole = widest(c) * LANES, left = (c->V % whole + LANES - 1) / LANES;
-    return c->V / whole + (left == 3) + (left > 0); /* three vectors are two and one */
+    const long whole = widest(c) * LANES;
+    return (c->V + whole - 1) / whole;
 }
 
 static Part part_of(const Call *c, long number) {
     const int most = widest(c);
-    const long whole = most * LANES, full = c->V / whole;
-    Part part = {.v0 = (number < full ? number : full) * whole, .width = most};
-    if (number >= full) {
-        const long left = (c->V - part.v0 + LANES - 1) / LANES;
-        part.width = left == 1 ? 1 : left == 4 ? 4 : 2;
-        if (number > full) part.v0 += 2 * LANES, part.width = 1;
-    }
+    Part part = {.v0 = number * most * LANES};
+    const long left = (c->V - part.v0 + LANES - 1) / LANES;
+    part.width = left < most ? (int)left : most;
     const long end = part.v0 + part.width * LANES;
     part.count = (end < c->V ? end : c->V) - part.v0;
     part.rest = part.count - (part.width - 1) * LANES;
@@ -151,25 +148,51 @@ typedef struct {
     real *x[N_X], *dx[N_X], *y[N_Y]; /* in there: inputs, their gradients, outputs or theirs; null where not wanted */
 } Work;
 
+/* A row is short: a call of the C library takes longer than copying it */
+ALWAYS_INLINE void copy_row(long size, real *to, const real *from) {
+    long k = 0;
+    for (; k + LANES <= size; k += LANES) {
+        *(loose *)(to + k) = *(const loose *)(from + k);
+        __asm__ volatile(""); /* or compilers make it that call again */
+    }
+    for (; k < size; k++) to[k] = from[k];
+}
+
 /* Copies an example's head at the steps t0 to t1 from rows that lie `step` numbers apart, or to them. They lie far
    apart, and fetching them one by one would have every step wait for memory. */
 static void fetch_rows(long size, real *to, const real *from, long step, long steps) {
-    for (long t = 0; t < steps; t++, from += step, to += size) memcpy(to, from, BYTES(size));
+    for (long t = 0; t < steps; t++, from += step, to += size) copy_row(size, to, from);
 }
 
-static void return_rows(long size, real *to, const real *from, long step, long steps) {
-    for (long t = 0; t < steps; t++, to += step, from += size) memcpy(to, from, BYTES(size));
+static void return_rows(const Call *c, long size, real *to, const real *from, long step, long steps) {
+    const int streamed = BYTES(c->T * c->B * c->n * size) >= STREAMED;
+    for (long t = 0; t < steps; t++, to += step, from += size)
+        if (streamed) stream_row(to, from, size);
+        else copy_row(size, to, from);
 }
 
-/* The same of an output, or of its gradient */
-static void fetch_output(const Work *w, int i, real *to, const real *from, long t0, long t1) {
-    const long size = numbers(w->c, y_kind[i]), step = w->c->B * w->c->n * size;
-    fetch_rows(size, to, from + t0 * step + (w->b * w->c->n + w->h) * size, step, t1 - t0);
+/* Where an example's head lies in a tensor at a step */
+#define INPUT_AT(c, i, t) ((c)->x[i] + (t) * (c)->x_t[i] + w->b * (c)->x_b[i] + w->h * (c)->x_n[i])
+#define GRADIENT_AT(c, i, t) ((c)->grad_x[i] + (t) * (c)->grad_t[i] + w->b * (c)->grad_b[i] + w->h * (c)->grad_n[i])
+#define OUTPUT_AT(c, y, i, t) ((c)->y[i] + (((t) * (c)->B + w->b) * (c)->n + w->h) * numbers(c, y_kind[i]))
+
+/* While a step is computed, begins to fetch what the next chunk reads: every row is in another page of memory, which
+   hardware does not predict. Macros: see PREFETCH. */
+#define PREFETCH_INPUTS(c, t)     \
+    for (int i = 0; i < N_X; i++) \
+        if (x_kind[i] != 3) PREFETCH(INPUT_AT(c, i, t), numbers(c, x_kind[i]))
+
+/* The same of the gradient of an output, and of an output */
+static void fetch_gradient(const Work *w, int i, long t0, long t1) {
+    const Call *c = w->c;
+    const long size = numbers(c, y_kind[i]);
+    fetch_rows(size, w->y[i], OUTPUT_AT(c, grad_y, i, t0), c->B * c->n * size, t1 - t0);
 }
 
-static void return_output(const Work *w, int i, real *to, const real *from, long t0, long t1) {
-    const long size = numbers(w->c, y_kind[i]), step = w->c->B * w->c->n * size;
-    return_rows(size, to + t0 * step + (w->b * w->c->n + w->h) * size, from, step, t1 - t0);
+static void return_output(const Work *w, int i, long t0, long t1) {
+    const Call *c = w->c;
+    const long size = numbers(c, y_kind[i]);
+    return_rows(c, size, OUTPUT_AT(c, y, i, t0), w->y[i], c->B * c->n * size, t1 - t0);
 }
 
 /* Numbers of the rows of a chunk: those of the inputs twice if their gradients are wanted too */
@@ -188,8 +211,7 @@ static void open_chunk(Work *w, long t0, long t1) {
         const long size = c->C * numbers(c, x_kind[i]);
         w->x[i] = next, next += size;
         w->dx[i] = c->grad_x[i] ? next : NULL, next += c->grad_x[i] ? size : 0;
-        fetch_rows(numbers(c, x_kind[i]), w->x[i], c->x[i] + t0 * c->x_t[i] + w->b * c->x_b[i] + w->h * c->x_n[i],
-                   c->x_t[i], t1 - t0);
+        fetch_rows(numbers(c, x_kind[i]), w->x[i], INPUT_AT(c, i, t0), c->x_t[i], t1 - t0);
     }
     for (int i = 0; i < N_Y; i++) w->y[i] = next, next += c->C * numbers(c, y_kind[i]);
 }
@@ -235,10 +257,12 @@ static void read_parameters(const Work *w) {
 
 /* One part forward over the steps t0 to t1, from `state` to `state` */
 static void forward_part(Work *w, Step *st, long number, real *state, long t0, long t1) {
-    const Part part = part_of(w->c, number);
+    const Call *c = w->c;
+    const Part part = part_of(c, number);
     begin(w, st, number, &part);
     for (int s = 0; s < N_S; s++) st->s[s] = st->new[s] = state + w->offset[s];
     for (long t = t0; t < t1; t++) {
+        if (number == 0 && t + c->C < c->T) PREFETCH_INPUTS(c, t + c->C);
         for (int i = 0; i < N_Y; i++)
             st->y[i] = y_kind[i] == 3 ? w->outputs + i * w->stride : row_at(w, y_kind[i], w->y[i], &part, t - t0);
         if (exists(w, t)) {
@@ -290,7 +314,7 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
                 now = next;
                 open_chunk(&w, t0, t1);
                 for (long a = 0; a < w.parts; a++) forward_part(&w, &st, a, now + a * w.block, t0, t1);
-                for (int i = 0; i < N_Y; i++) return_output(&w, i, c->y[i], w.y[i], t0, t1);
+                for (int i = 0; i < N_Y; i++) return_output(&w, i, t0, t1);
             }
             for (long a = 0; a < w.parts; a++) {
                 const Part part = part_of(c, a);
@@ -300,14 +324,21 @@ static int forward_slice(const Call *c, long slice, long b0, long nb) {
             }
         }
     }
+    __sync_synchronize(); /* other threads see what was streamed */
     free(memory);
     return 0;
 }
 
 /* The states of one part before and after the steps t0 to t1, and what else the way back reads */
 static void recompute_part(Work *w, Step *st, const Part *part, const real *start, long t0, long t1) {
+    const Call *c = w->c;
     memcpy(w->past, start, BYTES(w->block));
     for (long t = t0; t < t1; t++) {
+        if (part->v0 == 0 && t >= c->C) {
+            PREFETCH_INPUTS(c, t - c->C);
+            for (int i = 0; i < N_Y; i++)
+                if (y_kind[i] != 3 && c->grad_y[i]) PREFETCH(OUTPUT_AT(c, grad_y, i, t - c->C), numbers(c, y_kind[i]));
+        }
         real *old = w->past + (t - t0) * w->block;
         if (exists(w, t)) {
             read_inputs(w, st, part, t - t0);
@@ -419,7 +450,7 @@ static void scale_gradients(const Work *w, long t0, long t1, real by) {
     for (int i = 0; i < N_Y; i++) {
         const long count = (t1 - t0) * numbers(w->c, y_kind[i]);
         if (!w->y[i]) continue;
-        fetch_output(w, i, w->y[i], w->c->grad_y[i], t0, t1);
+        fetch_gradient(w, i, t0, t1);
         for (long j = 0; by != 1 && j < count; j++) w->y[i][j] *= by;
     }
 }
@@ -455,10 +486,7 @@ static void backward_chunk(Work *w, Step *st, long t0, long t1) {
             }
     }
     for (int i = 0; i < N_X; i++)
-        if (w->dx[i])
-            return_rows(numbers(c, x_kind[i]),
-                        c->grad_x[i] + t0 * c->grad_t[i] + w->b * c->grad_b[i] + w->h * c->grad_n[i], w->dx[i],
-                        c->grad_t[i], t1 - t0);
+        if (w->dx[i]) return_rows(c, numbers(c, x_kind[i]), GRADIENT_AT(c, i, t0), w->dx[i], c->grad_t[i], t1 - t0);
     for (int s = 0; s < N_S; s++)
         for (long t = t0; c->squares[s] && !HAS_LANES(s_kind[s]) && t < t1; t++) {
             double *place = c->squares[s] + t * c->B + w->b;
@@ -535,6 +563,7 @@ static int backward_slice(const Call *c, long slice, long b0, long nb) {
                             w.by_parameters + (a * N_P + i) * w.stride, 1);
         }
     }
+    __sync_synchronize(); /* other threads see what was streamed */
     free(memory);
     return 0;
 }

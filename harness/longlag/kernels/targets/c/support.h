@@ -3,10 +3,10 @@
 #define LONGLAG_SUPPORT_H
 #include "call.h"
 #include "common.h"
+#include "stream.h"
 
-#define SMALL_INPUT 8      /* inputs up to here are added by vector code, more by a matrix product */
-#define BLOCK_ROWS 128     /* rows whose weight gradients are summed together */
-#define STREAMED (1 << 24) /* bytes from which on no cache holds what is kept until the backward pass reads it */
+#define SMALL_INPUT 8  /* inputs up to here are added by vector code, more by a matrix product */
+#define BLOCK_ROWS 128 /* rows whose weight gradients are summed together */
 
 /* Columns of a packed matrix of n columns */
 static long padded(const Call *c, long n) { return (n + c->panel - 1) / c->panel * c->panel; }

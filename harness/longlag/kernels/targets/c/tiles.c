@@ -1,14 +1,11 @@
 /* Products with few rows by register tiles, and stores past the caches. `tiles.py` says why.
 
    A packed matrix M[k, n] consists of panels of PANEL columns, two vectors; a panel is stored row by row. */
-#include <stdint.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
 
 #include "portable.h"
 #include "real.h"
+#include "stream.h"
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -182,24 +179,4 @@ void longlag_outer(long rows, long n, long k, const real *A, long lda, const rea
 
 long longlag_panel(void) { return PANEL; }
 
-/* Copies what is read again only much later, past the caches where lines are whole. Others see it after a fence. */
-void longlag_stream(real *to, const real *from, long count) {
-    const long bytes = count * (long)sizeof(real);
-    char *target = (char *)to;
-    const char *source = (const char *)from;
-#ifdef __SSE2__
-    if ((uintptr_t)to % VECTOR_BYTES == 0 && bytes % VECTOR_BYTES == 0) {
-        for (long k = 0; k < bytes; k += VECTOR_BYTES) {
-#if defined(__AVX512F__)
-            _mm512_stream_si512((void *)(target + k), _mm512_loadu_si512(source + k));
-#elif defined(__AVX__)
-            _mm256_stream_si256((void *)(target + k), _mm256_loadu_si256((const void *)(source + k)));
-#else
-            _mm_stream_si128((void *)(target + k), _mm_loadu_si128((const void *)(source + k)));
-#endif
-        }
-        return;
-    }
-#endif
-    memcpy(target, source, (size_t)bytes);
-}
+void longlag_stream(real *to, const real *from, long count) { stream_row(to, from, count); }
