@@ -8,6 +8,7 @@ SMALL: dict[str, dict[str, object]] = {
     **{name: {"length": 12} for name in ("parity", "even-pairs", "cycle-navigation", "majority", "modular-arithmetic")},
     **{name: {"length": 8} for name in ("reverse-string", "duplicate-string", "odds-first", "bucket-sort")},
     **{name: {"length": 12} for name in ("stack-manipulation", "missing-duplicate", "counting", "dyck")},
+    "series-classification": {"series": "GunPoint"},  # 150 steps in place of 1460
     "word-problem": {"length": 8},
     "mad": {"length": 24, "vocabulary": 16, "copied": 4},
     "phonebook": {"lines": 3},

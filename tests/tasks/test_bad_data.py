@@ -104,6 +104,13 @@ def vowels(folder: Path) -> Made:
     return folder / "JapaneseVowels_TEST.ts", {"name": "japanese-vowels", "path": str(folder)}
 
 
+def archive(folder: Path) -> Made:
+    for part, first in (("TRAIN", 0), ("TEST", 50)):
+        rows = [f"{first + n},{n},2.5:{k}" for n in range(10) for k in ("rest", "walk")]
+        written(folder / f"it_{part}.ts", "@classLabel true rest walk\n@data\n" + "\n".join(rows))
+    return folder / "it_TEST.ts", {"name": "series-classification", "path": str(folder / "it_TRAIN.ts")}
+
+
 def table(folder: Path) -> Made:
     corpora.transcripts(folder)
     return folder / "metadata.csv", {"name": "speech-corpus", "path": str(folder), "layout": "transcripts"}
@@ -121,10 +128,10 @@ def phones(folder: Path) -> Made:
     return folder / "TRAIN" / "DR1" / "FTR0" / "SX1.PHN", {"name": "speech-corpus", "path": str(folder)}
 
 
-UTF8 = (series, text, pairs, objects, sentences, captions, notes, ink, vowels, table, phones)
+UTF8 = (series, text, pairs, objects, sentences, captions, notes, ink, vowels, archive, table, phones)
 PACKED = (series, text, pairs, objects)
 COMPRESSED = (features, rolls, flac)
-FILES = (series, text, pairs, objects, sentences, captions, features, rolls, notes, vowels)
+FILES = (series, text, pairs, objects, sentences, captions, features, rolls, notes, vowels, archive)
 
 Maker = Callable[[Path], Made]
 
