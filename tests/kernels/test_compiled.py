@@ -66,8 +66,13 @@ def compare(cell, steps, batch, hidden, dtype=torch.float64, mask=None, inputs=2
     assert_close(results(compiled, cell, layer, x, state, mask, **options), expected, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("name", CELLS)
+def in_float32(names, often):
+    """Each of these with a kernel in double precision, and in float32: of `often` always, of the others when slow."""
+    slow = [pytest.param(name, torch.float32, marks=pytest.mark.slow) for name in names if name not in often]
+    return [*((name, torch.float64) for name in names), *((name, torch.float32) for name in often), *slow]
+
+
+@pytest.mark.parametrize(("name", "dtype"), in_float32(CELLS, ("lstm", "gru-before", "split-odd", "complex")))
 def test_equals_the_plain_loop(name, dtype):
     compare(CELLS[name], 9, 5, 13, dtype)
 
