@@ -12,6 +12,7 @@ import pytest
 import longlag
 from longlag import report
 from longlag.analysis.pictures import Seed, curves, gather, legend, main_output, scores
+from longlag.spec import label
 from longlag.tracking import figures, throughtime
 from longlag.tracking.home import Home
 from longlag.tracking.store import Store
@@ -26,7 +27,11 @@ STUDY: dict[str, Any] = {
         "data": {"validation": 8, "test": 8},
         "probe": {"batch_size": 4, "training": False},
     },
-    "space": {"cell": ["rnn", "urnn"], "task.length": [3], "optimizer.lr": [0.001, 0.01]},
+    "space": {
+        "cell": ["rnn", {"name": "rnn", "activation": "relu"}],
+        "task.length": [3],
+        "optimizer.lr": [0.001, 0.01],
+    },
     "seeds": [0, 1],
     "sampler": {"name": "grid"},
 }
@@ -42,9 +47,9 @@ def test_a_study_ends_with_its_pictures(
     rows = gather(result, store)
     assert set(rows) == {"copy-memory, length 3"}
     for cells in rows.values():
-        assert set(cells) == {"rnn", "urnn"}
+        assert set(cells) == {"rnn", "rnn(activation=relu)"}, "one line for each choice of a cell"
         for cell, seeds in cells.items():
-            same = [trial for trial in result.trials if trial.point["cell"] == cell]
+            same = [trial for trial in result.trials if label(trial.point["cell"]) == cell]
             assert len(same) == 2
             best = min(same, key=lambda trial: trial.objective or math.inf)
             assert [seed.run for seed in seeds] == list(best.runs), "the seeds of the best setting, all of them"

@@ -81,8 +81,14 @@ def told(site: Path, **environment: str) -> tuple[list[tuple[int, str, str]], li
     return [(code, out, err) for code, out, err in results], completed
 
 
-def test_they_take_nothing_down(site: Path) -> None:
-    results, completed = told(site)
+@pytest.fixture(scope="module")
+def usual(site: Path) -> tuple[list[tuple[int, str, str]], list[str]]:
+    """What is told without debugging."""
+    return told(site)
+
+
+def test_they_take_nothing_down(usual: tuple[list[tuple[int, str, str]], list[str]]) -> None:
+    results, completed = usual
     assert [code for code, _, _ in results] == [0, 0, 0, 0, 0, 0, 2, 0]
     tasks, cells = ({row["name"]: row for row in json.loads(out)} for _, out, _ in results[1:3])
     assert "error" not in cells.pop("constructor")  # a cell is listed without being made
@@ -96,8 +102,10 @@ def test_they_take_nothing_down(site: Path) -> None:
     assert completed[0] == "adding" and "lstm" in completed
 
 
-def test_a_probe_with_a_name_of_longlags_own_is_refused_beside_the_one_it_would_hide(site: Path) -> None:
-    results, _ = told(site)
+def test_a_probe_with_a_name_of_longlags_own_is_refused_beside_the_one_it_would_hide(
+    usual: tuple[list[tuple[int, str, str]], list[str]],
+) -> None:
+    results, _ = usual
     own, refused = (row for row in json.loads(results[7][1]) if row["name"] == "lag")
     assert own["when"] and "error" not in own
     assert "has the name of one of longlag's own (total, lag, update_ratio)" in refused["error"]

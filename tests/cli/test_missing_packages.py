@@ -92,11 +92,7 @@ def test_a_task_without_its_package_is_listed_and_shown(task: str, bare: dict[st
     assert code == 0 and TASKS[task] in shown and "Options" in shown
 
 
-@pytest.mark.parametrize("executor", [False, True])
-def test_a_study_that_cannot_run_is_not_created(executor: bool, tmp_path: Path) -> None:
-    asked = "executor=longlag.Dask('tcp://localhost:1')" if executor else "home='home'"
-    sampler = "grid" if executor else "cmaes"
-    code = f"""
+CREATES = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
@@ -104,13 +100,20 @@ class Absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 import longlag
-study = dict(name="s", base=dict(task="adding", cell="rnn"), sampler=dict(name={sampler!r}), trials=1,
-             space={{"optimizer.lr": [0.1, 0.2]}})
-try:
-    longlag.sweep(study, {asked})
-except longlag.UserError as error:
-    print(error)
+base, space = dict(task="adding", cell="rnn"), {"optimizer.lr": [0.1, 0.2]}
+for sampler, scheduler in (("cmaes", None), ("grid", "tcp://localhost:1")):
+    try:
+        executor = None if scheduler is None else longlag.Dask(scheduler)
+        study = dict(name="s", base=base, sampler=dict(name=sampler), trials=1, space=space)
+        longlag.sweep(study, home="home", executor=executor)
+    except longlag.UserError as error:
+        print(error)
 """
-    command = [sys.executable, "-P", "-c", code]
+
+
+def test_a_study_that_cannot_run_is_not_created(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-c", CREATES]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "pip install 'longlag[" in done.stdout and list(tmp_path.rglob("optuna.db*")) == []
+    search, cluster = done.stdout.splitlines()
+    assert "pip install 'longlag[search]'" in search and "pip install 'longlag[cluster]'" in cluster
+    assert list(tmp_path.rglob("optuna.db*")) == []

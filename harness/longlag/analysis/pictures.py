@@ -20,6 +20,7 @@ from longlag.figure import legend as draw_legend
 from longlag.log import log
 from longlag.parts import Parts
 from longlag.probes import draw
+from longlag.spec import label
 from longlag.tracking import accuracy, throughtime
 from longlag.tracking.store import Store
 from longlag.training import RunResult
@@ -116,7 +117,7 @@ def _shown(seed: Seed) -> list[Any]:
 
 
 def gather(result: StudyResult, store: Store) -> dict[str, dict[str, list[Seed]]]:
-    """Task -> cell (with its depth, where that varies) -> the seeds of its best trial by the study's objective.
+    """Task -> cell (with options and depth, where those vary) -> the seeds of its best trial by the study's objective.
 
     Trials that are not complete, and runs that recorded no curves, are left out; so are runs whose file of curves is
     damaged, with a line that says it.
@@ -130,16 +131,17 @@ def by_length(result: StudyResult) -> dict[str, dict[str, list[RunResult]]]:
 
 
 def _best(result: StudyResult, take: Callable[[TrialResult], list[Shown]]) -> dict[str, dict[str, list[Shown]]]:
-    """Task -> cell (with its depth, where that varies) -> what its best trial gives that has anything to give."""
+    """Task -> cell (with options and depth, where those vary) -> what its best trial gives, if it gives anything."""
     rows: dict[str, dict[str, list[Shown]]] = {}
     complete = [trial for trial in result.trials if trial.state == "complete" and trial.runs]
     several = len({trial.runs[0].spec.model.depth for trial in complete}) > 1
     for trial in complete:  # the best first
         spec = trial.runs[0].spec
         cells = rows.setdefault(_task(trial), {})
-        label = f"{spec.cell.name}, depth {spec.model.depth}" if several else spec.cell.name
-        if label not in cells and (seeds := take(trial)):
-            cells[label] = seeds
+        cell = label(trial.point["cell"]) if "cell" in trial.point else spec.cell.name
+        name = f"{cell}, depth {spec.model.depth}" if several else cell
+        if name not in cells and (seeds := take(trial)):
+            cells[name] = seeds
     return {task: cells for task, cells in rows.items() if cells}
 
 
@@ -191,7 +193,7 @@ def scores(seeds: Sequence[Seed]) -> tuple[Values, Values]:
     return np.array(updates, float), np.array(rows)
 
 
-def legend(label: str, seeds: Sequence[Seed]) -> str:
+def legend(cell: str, seeds: Sequence[Seed]) -> str:
     """The cell with what became of its runs."""
     counts = {
         "solved": sum(seed.run.solved for seed in seeds),
@@ -199,7 +201,7 @@ def legend(label: str, seeds: Sequence[Seed]) -> str:
     }
     outcomes = [f"{count} {what}" for what, count in counts.items() if count]
     many = f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
-    return f"{label} ({', '.join([many, *outcomes])})"
+    return f"{cell} ({', '.join([many, *outcomes])})"
 
 
 # -- how it is drawn --------------------------------------------------------------------------------------------------
@@ -256,11 +258,11 @@ def _after(seed: Seed) -> Values:
 
 def _learning(axes: Any, cells: dict[str, list[Seed]], styles: dict[str, tuple[int, int]]) -> None:
     finite = [1.0]
-    for label, seeds in cells.items():
+    for name, seeds in cells.items():
         updates, values = scores(seeds)
         if not values.size:
             continue  # it diverged before it was evaluated
-        draw.band(axes, updates, values, legend(label, seeds), *styles[label])
+        draw.band(axes, updates, values, legend(name, seeds), *styles[name])
         finite += values[np.isfinite(values) & (values > 0)].tolist()
     axes.set_yscale("log")
     axes.set_ylim(0.7 * min(finite), min(1.5 * max(finite), draw.TOP))  # a band that ends in infinity leaves at the top
