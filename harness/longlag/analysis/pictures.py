@@ -138,7 +138,7 @@ def _best(result: StudyResult, take: Callable[[TrialResult], list[Shown]]) -> di
     for trial in complete:  # the best first
         spec = trial.runs[0].spec
         cells = rows.setdefault(_task(trial), {})
-        cell = label(trial.point["cell"]) if "cell" in trial.point else spec.cell.name
+        cell = str(label(trial.point["cell"])) if "cell" in trial.point else spec.cell.name
         name = f"{cell}, depth {spec.model.depth}" if several else cell
         if name not in cells and (seeds := take(trial)):
             cells[name] = seeds
