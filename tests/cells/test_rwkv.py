@@ -105,7 +105,7 @@ def test_rwkv7_without_decay_whose_key_is_the_cleared_one_is_deltanet():
 @pytest.mark.parametrize("cell", [RWKV6(RWKV6Options(half_life=200)), RWKV7(RWKV7Options(half_life=200))])
 def test_half_lives_at_first(cell):
     layer = cell.layer(8, 8, torch.Generator().manual_seed(0)).double()
-    inputs, _ = layer.mix(torch.ones(1, 1, 8).double(), torch.ones(1, 1, 8).double())
+    inputs = layer.mix(torch.ones(1, 1, 8).double(), torch.ones(1, 1, 8).double())
     lives = -math.log(2) / inputs["w"].log().flatten()
     torch.testing.assert_close(lives, torch.logspace(math.log10(200), math.log10(2), 8).double(), rtol=1e-4, atol=0)
 
@@ -113,7 +113,7 @@ def test_half_lives_at_first(cell):
 def test_published_half_lives():
     for cell, longest, shortest in ((RWKV6(), 279.6, 1.88), (RWKV7(), 3400.0, 1.2)):
         layer = cell.layer(128, 128, torch.Generator().manual_seed(0)).double()
-        inputs, _ = layer.mix(*torch.zeros(2, 1, 1, 128).double())
+        inputs = layer.mix(*torch.zeros(2, 1, 1, 128).double())
         lives = -math.log(2) / inputs["w"].detach().log()
         assert float(lives.max()) == pytest.approx(longest, rel=0.02)
         assert float(lives.min()) == pytest.approx(shortest, rel=0.02)

@@ -76,6 +76,18 @@ class LinearAttention(HeadsCell[LinearAttentionOptions]):
         return LinearAttentionLayer(self, input_size, hidden_size, generator)
 
 
+class Positive(RowFunction):
+    """elu(y) + 1."""
+
+    inputs, outputs = ("y",), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": F.elu(x.y) + 1}
+
+
+POSITIVE = Positive()
+
+
 class LinearAttentionLayer(HeadsLayer):
     """`LinearAttention` over time."""
 
@@ -84,7 +96,7 @@ class LinearAttentionLayer(HeadsLayer):
     def core_inputs(self, u: Tensor, q: Tensor, k: Tensor, v: Tensor) -> State:
         feature = self.cell.options.feature
         if feature == "elu":
-            q, k = F.elu(q) + 1, F.elu(k) + 1
+            q, k = (run_rows(POSITIVE, {"y": value}, {}, self.kernel)["h"] for value in (q, k))
         elif feature == "relu":
             q, k = F.relu(q), F.relu(k)
         return {"q": q, "k": k, "v": v}

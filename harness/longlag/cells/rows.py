@@ -78,6 +78,15 @@ class Skipped(RowFunction):
         return {"h": x.y + p.d * x.u}
 
 
+class Tanh(RowFunction):
+    """tanh(y)."""
+
+    inputs, outputs = ("y",), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": torch.tanh(x.y)}
+
+
 class Unit(RowFunction):
     """x / sqrt(sum x^2 + 1e-6), of length 1; divided by the root of the row's length where it is a query's."""
 
@@ -92,6 +101,6 @@ class Unit(RowFunction):
 
 
 NORMED, NORMED_GATED, GATED_NORMED = Normed(), NormedGated(), GatedNormed()
-GATED, OPENED, GELU, SKIPPED = Gated(), Opened(), Gelu(), Skipped()
+GATED, OPENED, GELU, SKIPPED, TANH = Gated(), Opened(), Gelu(), Skipped(), Tanh()
 KEY, QUERY = Unit(False), Unit(True)
 """One object each: a function is built once for an object."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import TypeVar
 
 from longlag.cells.initialise import half_lives
 from longlag.cells.parts import Share, step_before
 from longlag.cells.readout import linear
 from longlag.cells.scan import ScanCell, ScanLayer
-from longlag.kernels import State, StateGradients
+from longlag.kernels import Chain, Named, RowFunction, State, StateGradients, run_chain
 from longlag.options import Options
 
 SHORTEST = 2.0
@@ -71,23 +70,37 @@ class RWKVLayer(ScanLayer):
         longest = self.cell.options.half_life
         return None if longest is None else half_lives(longest, SHORTEST, self.wide).flip(0)
 
-    def mix(self, u: Tensor, before: Tensor) -> tuple[State, State]:
-        """The core's inputs, and what the read-out needs besides, from u_t and u_{t-1} - u_t."""
+    def mix(self, u: Tensor, d: Tensor) -> State:
+        """What `before` makes, ``[T, B, n d]``."""
+        chain, parameters = self.before()
+        return dict(run_chain(chain, {"u": u, "d": d}, parameters, 2, self.kernel))
+
+    def before(self) -> tuple[Chain, State]:
+        """From ``u``, u_t, and ``d``, u_{t-1} - u_t, to the core's inputs and what the read-out needs besides."""
+        raise NotImplementedError
+
+    def after(self) -> tuple[Chain, State]:
+        """From ``y``, the outputs of all heads, and what the read-out needs besides, to ``h``."""
         raise NotImplementedError
 
     def core_parameters(self) -> State:
         return {}
 
-    def finish(self, y: Tensor, rest: State) -> Tensor:
-        """From the normalised outputs of all heads, ``[T, B, n d]``, to what W_o maps."""
-        return y * rest["g"]
-
     def run(self, x: Tensor, state: State, mask: Tensor | None, record: StateGradients | None) -> tuple[Tensor, State]:
         u = x if self.encoder is None else self.encoder(x)
         u = u if mask is None else u * mask.unsqueeze(-1)
         before, last = step_before(u, state["last"], mask)
-        inputs, rest = self.mix(u, before - u)
+        made = self.mix(u, before - u)
+        inputs = {name: self.split(made[name]) for name in self.cell.inputs}
         outputs, final = self.scan(inputs, self.core_parameters(), state, mask, record)
-        y = F.layer_norm(outputs["y"], (self.sizes["v"],), eps=64e-5).flatten(-2)
-        y = self.finish(y * self.norm_weight + self.norm_bias, rest)
-        return self.out(y), {**final, "last": last}
+        chain, parameters = self.after()
+        own = {"w_y": self.split(self.norm_weight), "b_y": self.split(self.norm_bias), "w_o": self.out.weight}
+        given = {**made, "y": outputs["y"]}
+        h = run_chain(chain, {name: given[name] for name in chain.inputs}, {**parameters, **own}, 2, self.kernel)["h"]
+        return h, {**final, "last": last}
+
+
+def normed(function: RowFunction, y: Tensor, p: Named) -> Tensor:
+    """The norm of a head's outputs, for a core."""
+    centred = y - function.mean(y)
+    return centred * torch.rsqrt(function.mean(centred.square()) + 64e-5) * p.w_y + p.b_y

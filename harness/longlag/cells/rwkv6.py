@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells.readout import linear, uniform
-from longlag.cells.rwkv import RWKVCell, RWKVLayer, RWKVOptions
-from longlag.kernels import Axes, Named, State
+from longlag.cells.rows import SKIPPED, TANH
+from longlag.cells.rwkv import RWKVCell, RWKVLayer, RWKVOptions, normed
+from longlag.kernels import Apply, Axes, Chain, Dense, Named, RowFunction, State
 
 
 class RWKV6Options(RWKVOptions):
@@ -64,6 +65,61 @@ class RWKV6(RWKVCell[RWKV6Options]):
         return RWKV6Layer(self, input_size, hidden_size, generator)
 
 
+class Decayed(RowFunction):
+    """exp(-exp(y))."""
+
+    inputs, outputs = ("y",), ("w",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"w": torch.exp(-torch.exp(x.y))}
+
+
+class Mixed(RowFunction):
+    """u + m * d."""
+
+    inputs, outputs = ("u", "m", "d"), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": x.u + x.m * x.d}
+
+
+class Finished(RowFunction):
+    """groupnorm(y) * silu(g), head by head."""
+
+    inputs, parameters, outputs = ("y", "g"), ("w_y", "b_y"), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": normed(self, x.y, p) * F.silu(x.g)}
+
+
+PARTS, MIXED = "rkvgw", Mixed()
+BEFORE = Chain(
+    "rwkv6 mixing",
+    ("u", "d"),
+    ("mu", "M", *(f"{f}_{j}" for f in ("mu", "M") for j in PARTS), *(f"W_{j}" for j in "rkvg"), "A", "B", "w_0"),
+    (
+        Apply(SKIPPED, ("u", "d"), ("u_all",), ("mu",)),
+        Dense("low", (("u_all", "M"),), None, tuple(f"low_{j}" for j in PARTS)),
+        *(Apply(TANH, (f"low_{j}",), (f"m_{j}",)) for j in PARTS),
+        *(Dense(f"mix_{j}", ((f"m_{j}", f"M_{j}"),), f"mu_{j}") for j in PARTS),
+        *(Apply(MIXED, ("u", f"mix_{j}", "d"), (f"u_{j}",)) for j in PARTS),
+        *(Dense(j, ((f"u_{j}", f"W_{j}"),)) for j in "rkvg"),
+        Dense("w_1", (("u_w", "A"),)),
+        Apply(TANH, ("w_1",), ("w_2",)),
+        Dense("w_3", (("w_2", "B"),), "w_0"),
+        Apply(Decayed(), ("w_3",), ("w",)),
+    ),
+    ("r", "w", "k", "v", "g"),
+)
+AFTER = Chain(
+    "rwkv6 read-out",
+    ("y", "g"),
+    ("w_y", "b_y", "w_o"),
+    (Apply(Finished(), ("y", "g"), ("o",), ("w_y", "b_y")), Dense("h", (("o", "w_o"),))),
+    ("h",),
+)
+
+
 class RWKV6Layer(RWKVLayer):
     """`RWKV6` over time."""
 
@@ -95,12 +151,17 @@ class RWKV6Layer(RWKVLayer):
     def core_parameters(self) -> State:
         return {"e": self.split(self.bonus)}
 
-    def mix(self, u: Tensor, before: Tensor) -> tuple[State, State]:
-        low = torch.tanh(F.linear(u + before * self.mix_all, self.mix_down)).unflatten(-1, (5, -1))
-        each = self.mix_each + torch.einsum("tbjr,jhr->tbjh", low, self.mix_up)
-        *mixed, for_decay = (u.unsqueeze(2) + each * before.unsqueeze(2)).unbind(2)
-        r, k, v, g = (part(own) for part, own in zip(self.project, mixed, strict=True))
-        low = torch.tanh(F.linear(for_decay, self.decay_down))
-        w = torch.exp(-torch.exp(self.decay + F.linear(low, self.decay_up)))
-        inputs = {"r": r, "w": w, "k": k, "v": v}
-        return {name: self.split(value) for name, value in inputs.items()}, {"g": F.silu(g)}
+    def before(self) -> tuple[Chain, State]:
+        return BEFORE, {
+            "mu": self.mix_all.unsqueeze(0),
+            "M": self.mix_down,
+            **{f"mu_{j}": row for j, row in zip(PARTS, self.mix_each.unbind(0), strict=True)},
+            **{f"M_{j}": matrix for j, matrix in zip(PARTS, self.mix_up.unbind(0), strict=True)},
+            **{f"W_{j}": weight for j, weight in zip("rkvg", self.project.parameters(), strict=True)},
+            "A": self.decay_down,
+            "B": self.decay_up,
+            "w_0": self.decay,
+        }
+
+    def after(self) -> tuple[Chain, State]:
+        return AFTER, {}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from longlag.cells.parts import unit
 from longlag.cells.readout import uniform
-from longlag.cells.rwkv import RWKVCell, RWKVLayer, RWKVOptions
-from longlag.kernels import Axes, Named, State
+from longlag.cells.rows import SKIPPED, TANH
+from longlag.cells.rwkv import RWKVCell, RWKVLayer, RWKVOptions, normed
+from longlag.kernels import Apply, Axes, Chain, Dense, Named, RowFunction, State
 
 
 class RWKV7Options(RWKVOptions):
@@ -69,8 +68,82 @@ class RWKV7(RWKVCell[RWKV7Options]):
         return RWKV7Layer(self, input_size, hidden_size, generator)
 
 
+class Decayed(RowFunction):
+    """exp(-exp(-1/2) sigmoid(y))."""
+
+    inputs, outputs = ("y",), ("w",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"w": torch.exp(-math.exp(-0.5) * torch.sigmoid(x.y))}
+
+
+class Keys(RowFunction):
+    """a, c and k from what they are made of, head by head."""
+
+    inputs, parameters, outputs = ("k", "a"), ("k_k", "k_a"), ("a", "c", "k")
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        a, c = torch.sigmoid(x.a), x.k * p.k_k
+        unit = c * torch.rsqrt(self.sum(c.square()) + 1e-12)
+        return {"a": a, "c": unit, "k": x.k * (1 + (a - 1) * p.k_a)}
+
+
+class Finished(RowFunction):
+    """(groupnorm(y) + (sum over r e k) v) g, head by head."""
+
+    inputs, parameters, outputs = ("y", "r", "k", "v", "g"), ("w_y", "b_y", "e"), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": (normed(self, x.y, p) + self.sum(x.r * p.e * x.k) * x.v) * x.g}
+
+
+class Sigmoid(RowFunction):
+    """sigmoid(y)."""
+
+    inputs, outputs = ("y",), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": torch.sigmoid(x.y)}
+
+
+PARTS = "rwkvag"
+BEFORE = Chain(
+    "rwkv7 mixing",
+    ("u", "d"),
+    (*(f"mu_{j}" for j in PARTS), *(f"{f}_{j}" for f in "AB" for j in "wag"), "W_r", "W_k", "W_v", "w_0", "a_0", "k_k",
+     "k_a"),
+    (
+        *(Apply(SKIPPED, ("u", "d"), (f"u_{j}",), (f"mu_{j}",)) for j in PARTS),
+        Dense("r", (("u_r", "W_r"),)),
+        Dense("k_1", (("u_k", "W_k"),)),
+        Dense("v", (("u_v", "W_v"),)),
+        Dense("w_1", (("u_w", "A_w"),)),
+        Apply(TANH, ("w_1",), ("w_2",)),
+        Dense("w_3", (("w_2", "B_w"),), "w_0"),
+        Apply(Decayed(), ("w_3",), ("w",)),
+        Dense("a_1", (("u_a", "A_a"),)),
+        Dense("a_2", (("a_1", "B_a"),), "a_0"),
+        Apply(Keys(), ("k_1", "a_2"), ("a", "c", "k"), ("k_k", "k_a")),
+        Dense("g_1", (("u_g", "A_g"),)),
+        Apply(Sigmoid(), ("g_1",), ("g_2",)),
+        Dense("g", (("g_2", "B_g"),)),
+    ),
+    ("r", "w", "c", "a", "k", "v", "g"),
+)  # fmt: skip
+AFTER = Chain(
+    "rwkv7 read-out",
+    ("y", "r", "k", "v", "g"),
+    ("w_y", "b_y", "e", "w_o"),
+    (
+        Apply(Finished(), ("y", "r", "k", "v", "g"), ("o",), ("w_y", "b_y", "e")),
+        Dense("h", (("o", "w_o"),)),
+    ),
+    ("h",),
+)
+
+
 class LowRank(nn.Module):
-    """``f(x A) B``: A is 0 at first, B orthogonal times 0.1."""
+    """A and B of a product of low rank: A is 0 at first, B orthogonal times 0.1."""
 
     def __init__(self, inputs: int, rank: int, outputs: int, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -78,10 +151,6 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(torch.empty(outputs, rank))
         gain = 0.1 * max(1.0, math.sqrt(rank / outputs))
         nn.init.orthogonal_(self.up.data, gain, generator)
-
-    def forward(self, x: Tensor, f: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        low = F.linear(x, self.down)
-        return F.linear(low if f is None else f(low), self.up)
 
 
 class RWKV7Layer(RWKVLayer):
@@ -120,24 +189,20 @@ class RWKV7Layer(RWKVLayer):
             return torch.logit(math.log(2) / lives * math.exp(0.5)).float()
         return -5.5 + 6 * (line + 0.5) + 2.5 * ramp
 
-    def mix(self, u: Tensor, before: Tensor) -> tuple[State, State]:
-        for_r, for_w, for_k, for_v, for_a, for_g = (u.unsqueeze(2) + self.mix_each * before.unsqueeze(2)).unbind(2)
-        r, k, v = F.linear(for_r, self.receptance), F.linear(for_k, self.key), F.linear(for_v, self.value)
-        decay = self.decay + self.decay_low(for_w, torch.tanh)
-        a = torch.sigmoid(self.rate + self.rate_low(for_a))
-        g = self.gate_low(for_g, torch.sigmoid)
-        inputs = {
-            "r": r,
-            "w": torch.exp(-math.exp(-0.5) * torch.sigmoid(decay)),
-            "c": k * self.cleared,
-            "a": a,
-            "k": k * (1 + (a - 1) * self.written),
-            "v": v,
+    def before(self) -> tuple[Chain, State]:
+        low = {"w": self.decay_low, "a": self.rate_low, "g": self.gate_low}
+        return BEFORE, {
+            **{f"mu_{j}": row for j, row in zip(PARTS, self.mix_each.split(1), strict=True)},
+            **{f"A_{j}": part.down for j, part in low.items()},
+            **{f"B_{j}": part.up for j, part in low.items()},
+            "W_r": self.receptance,
+            "W_k": self.key,
+            "W_v": self.value,
+            "w_0": self.decay,
+            "a_0": self.rate,
+            "k_k": self.split(self.cleared),
+            "k_a": self.split(self.written),
         }
-        inputs = {name: self.split(value) for name, value in inputs.items()}
-        inputs["c"] = unit(inputs["c"], 1e-12)
-        now = (inputs["r"] * self.split(self.bonus) * inputs["k"]).sum(-1, keepdim=True) * inputs["v"]
-        return inputs, {"g": g, "now": now.flatten(-2)}
 
-    def finish(self, y: Tensor, rest: State) -> Tensor:
-        return (y + rest["now"]) * rest["g"]
+    def after(self) -> tuple[Chain, State]:
+        return AFTER, {"e": self.split(self.bonus)}
