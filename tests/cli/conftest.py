@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,9 @@ import pytest
 
 from longlag.cli.app import app
 from longlag.cli.errors import invoke
+from tests.pictures import undrawn
+
+OF_PICTURES = ("test_ends", "test_horizon", "test_probe")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,16 @@ class Done:
 
 
 Longlag = Callable[..., Done]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A picture takes a second to draw: only modules that look at pictures draw them."""
+    if request.module.__name__.rpartition(".")[2] in OF_PICTURES:
+        yield
+    else:
+        with undrawn():
+            yield
 
 
 @pytest.fixture
