@@ -17,6 +17,8 @@ from torch import nn
 
 from longlag.cells.base import GatedLayer, Layer
 from longlag.cells.scan import ScanLayer
+from longlag.cells.tcn import CausalConvolution, Level, TCNLayer
+from longlag.cells.transformer import TransformerLayer
 from longlag.kernels.compiled import plan_of
 from longlag.kernels.compiler.axes import TIMES, TURNED
 from longlag.kernels.compiler.graph import Node, reachable
@@ -65,6 +67,8 @@ void copy(long rounds, long vectors, const float *from, float *to) {
 SECONDS = 0.02
 ATTEMPTS = 7
 MEMORY_BYTES = 1 << 27
+WITHOUT_LOOP = (TransformerLayer, TCNLayer)
+"""Layers that are no recurrence, and whose work is counted."""
 
 
 @cache
@@ -140,14 +144,21 @@ def measured() -> Machine:
 def seconds(layer: Layer, steps: int, batch: int) -> tuple[float, str]:
     """The least time that a training step of a layer with a compiled loop can take, and what binds it.
 
-    Multiply-adds: those of every compiled loop in the layer and of its linear maps. An operation on an element counts
-    as one multiply-add, a function such as tanh as ten; a scan computes its states twice. Bytes: what the loops read
+    Multiply-adds: those of every compiled loop in the layer, of its linear maps, convolutions and attention. An
+    operation on an element counts as one multiply-add, a function such as tanh as ten; a scan computes its states
+    twice, and attention its scores. Bytes: what the loops read
     and write once a step, further away than the step's own work.
     """
     work = numbers = 0.0
     for module in layer.modules():
         if isinstance(module, nn.Linear):
             work += 3 * module.in_features * module.out_features
+        elif isinstance(module, CausalConvolution):
+            work += 3 * module.direction.numel()
+        elif isinstance(module, Level) and module.narrow:
+            work += 3 * module.weight.numel()
+        elif isinstance(module, TransformerLayer):
+            work += 7 * module.width * mean_keys(steps, module.options.context)
         elif isinstance(module, GatedLayer | ScanLayer):
             plan = plan_of(module.cell)
             if isinstance(plan, Plan) and isinstance(module, GatedLayer):
@@ -160,6 +171,11 @@ def seconds(layer: Layer, steps: int, batch: int) -> tuple[float, str]:
     arithmetic, traffic = work * rows / machine.multiply_adds, 4 * numbers * rows
     moving = traffic / machine.read_rate(traffic)
     return (arithmetic, "work") if arithmetic > moving else (moving, "bytes")
+
+
+def mean_keys(steps: int, context: int) -> float:
+    """How many keys a query sees: itself and at most `context` before it."""
+    return sum(min(step, context) + 1 for step in range(steps)) / steps
 
 
 def gated_work(plan: Plan, hidden: int, inputs: int) -> float:

@@ -12,13 +12,14 @@ something only on cores that nobody else uses: look at "load when started". ``--
     x bound     over the cell's matrix products alone (`benchmarks.products`), one thread
     loop x      the same of the compiled loop alone, without Python, autograd and composing weights around it
     bound %     the share that the processor's own bound is of the step, on one thread: the multiply-adds of loop and
-                dense maps (counted from the plan, `benchmarks.bounds`) at the peak that is measured at the beginning,
+                dense maps (counted from the plan, `benchmarks.bounds`), of attention and convolutions, at the peak
+                that is measured at the beginning,
     by          or, where that is more, the bytes that the loop moves, at the bandwidth of the cache that holds them
     nn          how many times faster than nn.LSTM / nn.GRU / nn.RNN (the one with as many gates)
     cell loop   than a Python loop over nn.LSTMCell / nn.GRUCell / nn.RNNCell
     jax         than a jitted JAX scan of that layer; only where JAX is installed, and by the time that passes
     peer        than the same layer in a few lines of torch (`benchmarks.peers`): s4d and s5 as convolutions by FFT,
-                selective as a loop over time
+                selective as a loop over time, transformer with torch's attention
     plain       than this cell's plain autograd loop
     threads     than itself on one thread
     probe %     what recording the gradient norms through time adds
@@ -199,7 +200,7 @@ def measure(
         often = max(2, int(LOOP_SECONDS * 1e3 / row["ms"]))
         row["loop x"] = row["x bound"] * share_in_loop(fast["cell"], often, clock_of)
     row["bound %"], row["by"] = None, None
-    if loop != "own" and threads == 1:
+    if threads == 1 and (loop != "own" or isinstance(layer, bounds.WITHOUT_LOOP)):
         least, row["by"] = bounds.seconds(layer, steps, batch)
         row["bound %"] = 1e5 * least / row["ms"]
     for other in ("nn", "cell loop", "jax", "peer", "plain"):

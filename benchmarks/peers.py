@@ -1,7 +1,8 @@
 """The same layers in a few lines of torch: what somebody without a compiled loop would write.
 
-For `s4d` and `s5` a convolution over time by FFT, for `selective` a loop over time in Python. They share the layer's
-parameters and everything around its recurrence, and give the same outputs.
+For `s4d` and `s5` a convolution over time by FFT, for `selective` a loop over time in Python, for `transformer` torch's
+`scaled_dot_product_attention`. They share the layer's parameters and give the same outputs; `s4d`, `s5` and
+`selective` share everything around their recurrence.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from longlag.cells.attention import rotate, split
 from longlag.cells.base import Layer
 from longlag.cells.s5 import S5Layer
 from longlag.cells.selective import SelectiveLayer
 from longlag.cells.ssm import S4DLayer
+from longlag.cells.transformer import TransformerLayer
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -28,6 +31,8 @@ def peer_of(layer: Layer) -> Forward | None:
         return lambda x: s5(layer, x)
     if isinstance(layer, SelectiveLayer):
         return lambda x: selective(layer, x)
+    if isinstance(layer, TransformerLayer):
+        return lambda x: transformer(layer, x)
     return None
 
 
@@ -79,3 +84,11 @@ def selective(layer: SelectiveLayer, x: Tensor) -> Tensor:
         read.append((state * c[t].unsqueeze(1)).sum(-1))
     y = torch.stack(read) + layer.d * u
     return layer.out(y * F.silu(layer.gate(u))) if layer.gated else layer.mixing({"y": y})  # type: ignore[no-any-return]
+
+
+def transformer(layer: TransformerLayer, x: Tensor) -> Tensor:
+    u = x if layer.encoder is None else layer.encoder(x)
+    q, k, v = (split(part, layer.options.heads) for part in layer.project(layer.norms[0](u)).chunk(3, -1))
+    attended = F.scaled_dot_product_attention(rotate(q, 0), rotate(k, 0), v, is_causal=True)
+    a = u + layer.out(attended.permute(2, 0, 1, 3).flatten(2))
+    return a + layer.narrow(F.gelu(layer.widen(layer.norms[1](a))))  # type: ignore[no-any-return]

@@ -129,9 +129,8 @@ def test_a_block_is_its_equations() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gelu", "swiglu", "geglu"])
-def test_a_feed_forward_part_some_rows_at_a_time(kind: mlp.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values and all gradients are those of the equation, with biases and without; the last rows are fewer."""
-    monkeypatch.setattr(mlp, "ROWS", 5)
+def test_a_feed_forward_part(kind: mlp.Kind) -> None:
+    """Values and all gradients are those of the equation, with biases and without."""
     widen = torch.nn.Linear(H, 8 if kind == "gelu" else 16, bias=kind == "gelu").double()
     narrow = torch.nn.Linear(8, I, bias=kind == "gelu").double()
     x, seed = inputs(H).requires_grad_(), inputs(I)

@@ -9,7 +9,7 @@ from benchmarks.peers import peer_of
 from longlag.cells.stack import build
 
 
-@pytest.mark.parametrize("name", ["s4d", "s5", "selective"])
+@pytest.mark.parametrize("name", ["s4d", "s5", "selective", "transformer"])
 def test_a_peer_is_the_same_layer(name):
     layer = build(name, {}).layer(2, 8, torch.Generator().manual_seed(0))
     x = torch.randn(40, 3, 2, generator=torch.Generator().manual_seed(1))

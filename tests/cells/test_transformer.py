@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longlag.cells import Stack, transformer
+from longlag.cells.attention import rotate
 from longlag.cells.transformer import Transformer, TransformerLayer, TransformerOptions
 from tests.cells.sequences import gradients_stay_finite, outputs_are_recorded, ragged_chunks_equal_the_whole
 
@@ -45,7 +46,7 @@ def test_equals_torch_attention(context: int) -> None:
 
 def test_rotary_positions_are_complex_rotations() -> None:
     x = torch.randn(2, 5, 6, dtype=torch.float64)
-    turned = transformer.rotate(x, 3).numpy()
+    turned = rotate(x, 3).numpy()
     z = x.numpy()[..., 0::2] + 1j * x.numpy()[..., 1::2]
     rates = 10000.0 ** (-2 * np.arange(3) / 6)
     want = z * np.exp(1j * np.arange(3, 8)[:, None] * rates)
@@ -62,8 +63,8 @@ def test_equals_attention_written_out(context: int) -> None:
     rows: list[Tensor] = []
     for t in range(9):
         span = range(max(0, t - context), t + 1)
-        turned = transformer.rotate(q[t : t + 1], t)[0]
-        scores = torch.stack([turned @ transformer.rotate(k[j : j + 1], j)[0] / 2 for j in span])
+        turned = rotate(q[t : t + 1], t)[0]
+        scores = torch.stack([turned @ rotate(k[j : j + 1], j)[0] / 2 for j in span])
         rows.append(sum(w * v[j] for w, j in zip(scores.softmax(0), span, strict=True)))
     a = x[:, 0] + layer.out(torch.stack(rows))
     want = a + layer.narrow(F.gelu(layer.widen(F.layer_norm(a, (4,)))))

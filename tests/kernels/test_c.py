@@ -18,7 +18,7 @@ from longlag.cells.rows import NORMED_GATED
 from longlag.kernels.compiler.chain_plan import make_chain_plan
 from longlag.kernels.compiler.plan import make_plan
 from longlag.kernels.compiler.scan_plan import make_scan_plan
-from longlag.kernels.targets.c import cc, chain_source, maps, scan_source, tiles
+from longlag.kernels.targets.c import attention, cc, chain_source, maps, scan_source, tiles
 from longlag.kernels.targets.c.call import CallLayout, declared
 from longlag.kernels.targets.c.source import source
 from longlag.spec import CellSpec
@@ -55,7 +55,7 @@ def test_every_source_compiles_without_a_warning(name, tmp_path):
     jobs += [(chain_source.source(plan, real), whole) for plan in chains for real in ("float", "double")]
     # with all flags Clang warns of a loop that stays without vectors
     jobs += [(source(make_plan(CELLS[name]), "double"), whole) for name in VECTORISED]
-    jobs += [(module.source(real), whole) for module in (tiles, maps) for real in ("float", "double")]
+    jobs += [(module.source(real), whole) for module in (tiles, maps, attention) for real in ("float", "double")]
 
     def warnings(job):
         number, (text, flags) = job
@@ -69,7 +69,7 @@ def test_every_source_compiles_without_a_warning(name, tmp_path):
 
 def kernel_tests(chosen, folder, **environment):
     """Run the tests of the kernels in a process of its own, with a cache of its own."""
-    files = ("compiled", "passes", "tiles", "derived", "scan", "rows", "chain")
+    files = ("compiled", "passes", "tiles", "derived", "scan", "rows", "chain", "attention")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen]
     command += [f"--basetemp={folder / 'tests'}", "--capture=sys"]  # a sanitizer writes past Python's own stderr
     command += [str(Path(__file__).with_name(f"test_{name}.py")) for name in files]
@@ -119,7 +119,8 @@ def test_the_kernels_pass_their_tests_with_clang(tmp_path):
     clang = path_of("clang")
     some = "many_inputs and (lstm or mutated or complex)"
     kernel_tests(
-        f"(equals and float32) or ({some}) or not_finite or operation or tiles or cayley or (plain_loop and odd)",
+        f"(equals and float32) or ({some}) or not_finite or operation or tiles or cayley or (plain_loop and odd)"
+        " or attention",
         tmp_path,
         CC=clang,
     )

@@ -16,7 +16,7 @@ from longlag import registry
 from longlag.cells import GatedCell
 from longlag.kernels import StateGradients, plain
 from longlag.kernels.compiler.plan import make_plan
-from longlag.kernels.targets.c import cc, maps, tiles
+from longlag.kernels.targets.c import attention, cc, maps, tiles
 from longlag.kernels.targets.c.kernel import call_layout
 from longlag.kernels.targets.c.source import source
 from longlag.spec import CellSpec
@@ -64,7 +64,7 @@ def run_for_arm(*command):
 @pytest.mark.slow
 def test_every_cell_compiles_for_arm_without_a_warning(tmp_path):
     texts = {f"{name}.c": source(make_plan(cell), "float") for name, cell in gated_cells().items()}
-    texts["maps.c"] = maps.source("double")
+    texts |= {"maps.c": maps.source("double"), "attention.c": attention.source("double")}
 
     def compiled(item):
         name, text = item

@@ -100,7 +100,36 @@ class Unit(RowFunction):
         return {"h": x.x * torch.rsqrt(square * self.sum(torch.ones_like(x.x)) if self.query else square)}
 
 
+class GeluGated(RowFunction):
+    """y * gelu(g)."""
+
+    inputs, outputs = ("y", "g"), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": x.y * F.gelu(x.g)}
+
+
+class Added(RowFunction):
+    """y + r."""
+
+    inputs, outputs = ("y", "r"), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        return {"h": x.y + x.r}
+
+
+class LayerNormed(RowFunction):
+    """(x - mean x) / sqrt(var x + eps) * w + b."""
+
+    inputs, parameters, outputs = ("x",), ("w", "b"), ("h",)
+
+    def core(self, x: Named, p: Named) -> Mapping[str, Tensor]:
+        centred = x.x - self.mean(x.x)
+        return {"h": centred * torch.rsqrt(self.mean(centred.square()) + EPSILON) * p.w + p.b}
+
+
 NORMED, NORMED_GATED, GATED_NORMED = Normed(), NormedGated(), GatedNormed()
 GATED, OPENED, GELU, SKIPPED, TANH = Gated(), Opened(), Gelu(), Skipped(), Tanh()
+GELU_GATED, ADDED, LAYER_NORMED = GeluGated(), Added(), LayerNormed()
 KEY, QUERY = Unit(False), Unit(True)
 """One object each: a function is built once for an object."""

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from longlag.cells.attention import attend, rotate, split
 from longlag.cells.base import Cell, Layer
 from longlag.cells.compose import Dropout
-from longlag.cells.mlp import feed_forward
+from longlag.cells.mlp import affine, feed_forward
 from longlag.cells.padding import front, newest, record_outputs, spread
 from longlag.cells.readout import linear
 from longlag.kernels import State, StateGradients, memory
 from longlag.kernels.autograd import apply, once_differentiable
 from longlag.options import Options
 
-COMPLEX = (torch.float32, torch.float64)
-"""Dtypes for which there are complex numbers."""
 BLOCK = 256
 """Queries that are scored together: bounds the scores' memory to BLOCK * (BLOCK + context) a head and example."""
 
@@ -83,72 +82,33 @@ def glorot(inputs: int, outputs: int, generator: torch.Generator | None, parts: 
     return module
 
 
-def rotate(x: Tensor, first: int) -> Tensor:
-    """Turn ``x [..., S, E]``, whose steps are numbered from `first`: pair e by step * 10000^(-2 e / E) radians."""
-    steps, size = x.shape[-2:]
-    wide = torch.promote_types(x.dtype, torch.float32)
-    rates = 10000 ** (-torch.arange(0, size, 2, dtype=wide, device=x.device) / size)
-    angles = torch.arange(first, first + steps, dtype=wide, device=x.device).unsqueeze(1) * rates
-    cos, sin = torch.cos(angles).to(x.dtype), torch.sin(angles).to(x.dtype)
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+def keep(past: Tensor, new: Tensor, counts: Tensor | None) -> Tensor:
+    """The last ``len(past)`` steps of ``past [S, B, F]`` and then ``new [T, B, F]``, of which ``counts [B]`` exist."""
+    if counts is not None:
+        return newest(torch.cat([past, new]), len(past), counts)
+    old, recent = past[len(new) :], new[max(0, len(new) - len(past)) :]
+    joined: Tensor = apply(Joined, old, recent) if new.device.type == "cpu" else torch.cat([old, recent])
+    return joined
 
 
-def turns(x: Tensor) -> Tensor:
-    """The rotations of `rotate` for ``x [..., S, E]`` from step 0 on, as complex numbers ``[S, E / 2]``."""
-    steps, size = x.shape[-2:]
-    rates = 10000 ** (-torch.arange(0, size, 2, dtype=x.dtype, device=x.device) / size)
-    angles = torch.arange(steps, dtype=x.dtype, device=x.device).unsqueeze(1) * rates
-    return torch.polar(torch.ones_like(angles), angles)
-
-
-class Heads(torch.autograd.Function):
-    """Queries, keys and values ``[B, M, T, E]`` of ``packed [T, B, 3 M E]``, the first two rotated where `rotary`.
-
-    One pass over the memory in each direction: rotation and layout together.
-    """
+class Joined(torch.autograd.Function):
+    """``apply(old, recent)`` -> both, one behind the other, in memory that is used again."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, heads: int, rotary: bool) -> tuple[Tensor, ...]:
-        ctx.shape, ctx.rotary = (*packed.shape[:2], 3, heads, packed.shape[-1] // (3 * heads)), rotary
-        parts = packed.view(ctx.shape).permute(2, 1, 3, 0, 4)
-        made = tuple(empty(parts.shape[1:], packed) for _ in range(3))
-        Heads.turn(parts.unbind(0), made, rotary, back=False)
+    def forward(ctx: Any, old: Tensor, recent: Tensor) -> Tensor:
+        ctx.steps = len(old)
+        made = memory.empty((len(old) + len(recent), *recent.shape[1:]), recent.dtype)
+        if old.numel() and not any(old.stride()):  # one number everywhere, which `copy_` would read again and again
+            made[: len(old)].fill_(float(old[0, 0, 0]))
+        else:
+            made[: len(old)] = old
+        made[len(old) :] = recent
         return made
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        packed = empty(ctx.shape, gradients[0])
-        Heads.turn(gradients, packed.permute(2, 1, 3, 0, 4).unbind(0), ctx.rotary, back=True)
-        return packed.flatten(2), None, None
-
-    @staticmethod
-    def turn(given: Sequence[Tensor], made: Sequence[Tensor], rotary: bool, *, back: bool) -> None:
-        """Write q, k and v to other places, the first two rotated."""
-        rotated = 2 if rotary else 0
-        if rotary:
-            by = turns(given[0])
-            by = by.conj().resolve_conj() if back else by
-        for old, new in zip(given[:rotated], made[:rotated], strict=True):
-            pairs = [torch.view_as_complex(t.unflatten(-1, (-1, 2))) for t in (old, new)]
-            torch.mul(pairs[0], by, out=pairs[1])
-        for old, new in zip(given[rotated:], made[rotated:], strict=True):
-            new.copy_(old)
-
-
-def empty(shape: torch.Size, like: Tensor) -> Tensor:
-    """A tensor with any content, on a CPU in memory that is used again."""
-    if like.device.type == "cpu":
-        return memory.empty(tuple(shape), like.dtype)
-    return like.new_empty(shape)
-
-
-def keep(past: Tensor, new: Tensor, counts: Tensor | None) -> Tensor:
-    """The last ``len(past)`` steps of ``past [S, B, F]`` and then ``new [T, B, F]``, of which ``counts [B]`` exist."""
-    if counts is None:
-        return torch.cat([past[len(new) :], new[max(0, len(new) - len(past)) :]])
-    return newest(torch.cat([past, new]), len(past), counts)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient[: ctx.steps], gradient[ctx.steps :]
 
 
 class TransformerLayer(Layer):
@@ -200,15 +160,16 @@ class TransformerLayer(Layer):
         state = self._start(x.shape[1]) if state is None else state
         existing, counts = (x, None) if mask is None else front(x, mask)
         u = existing if self.encoder is None else self.encoder(existing)
-        packed, context = self.project(self.norms[0](u)), self.options.context
+        norms, context = cast(Sequence[nn.LayerNorm], self.norms), self.options.context
+        packed = affine(u, self.project, norms[0])
         q, k, v = packed.chunk(3, -1)
         past = {"k": state["k"].transpose(0, 1), "v": state["v"].transpose(0, 1)}
-        if len(u) <= context + 1 and u.dtype in COMPLEX and not state["seen"].any():
-            attended = self._attend_to_all(packed)
+        if len(u) <= context + 1 and not state["seen"].any():
+            attended = attend(packed, self.options.heads, self.options.positions == "rotary")
         else:
             attended = self._attend(q, torch.cat([past["k"], k]), torch.cat([past["v"], v]), state["seen"])
-        a = u + self._drop(0, self.out(attended))
-        outputs = a + self._drop(1, feed_forward("gelu", self.norms[1](a), self.widen, self.narrow))
+        a = self._add(0, u, lambda residual: affine(attended, self.out, None, residual))
+        outputs = self._add(1, a, lambda residual: feed_forward("gelu", a, self.widen, self.narrow, norms[1], residual))
         outputs = outputs if mask is None else spread(outputs, mask, state["h"])
         record_outputs(record, outputs)
         final = {name: keep(past[name], new, counts).transpose(0, 1) for name, new in (("k", k), ("v", v))}
@@ -219,21 +180,16 @@ class TransformerLayer(Layer):
         outputs, final = self(x_t.unsqueeze(0), state)
         return outputs[0], final
 
-    def _drop(self, k: int, value: Tensor) -> Tensor:
-        dropped: Tensor = self.dropouts[k](value) if len(self.dropouts) else value
+    def _add(self, k: int, u: Tensor, part: Callable[[Tensor | None], Tensor]) -> Tensor:
+        """``u + part``, the part with dropout where there is such."""
+        dropped: Tensor = u + self.dropouts[k](part(None)) if len(self.dropouts) else part(u)
         return dropped
-
-    def _attend_to_all(self, packed: Tensor) -> Tensor:
-        """Attention among the steps of ``packed [T, B, 3 M E]``, before which there are none: ``[T, B, M E]``."""
-        q, k, v = apply(Heads, packed, self.options.heads, self.options.positions == "rotary")
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return attended.permute(2, 0, 1, 3).flatten(2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
         """Attention of ``q [T, B, M E]`` over the windows ``[context + T, B, M E]``: ``[T, B, M E]``."""
         context = self.options.context
         unseen = context - int(seen.max())  # nobody has these oldest slots
-        query, key, value = (self._split(w) for w in (q, k[unseen:], v[unseen:]))
+        query, key, value = (split(w, self.options.heads) for w in (q, k[unseen:], v[unseen:]))
         if self.options.positions == "rotary":
             query, key = rotate(query, context - unseen), rotate(key, 0)
         oldest = None if bool((seen == seen[0]).all()) else context - unseen - seen  # by example, in the window
@@ -249,8 +205,3 @@ class TransformerLayer(Layer):
             block = (query[:, :, first:last], key[:, :, start:stop], value[:, :, start:stop])
             parts.append(F.scaled_dot_product_attention(*block, attn_mask=allowed))
         return torch.cat(parts, 2).permute(2, 0, 1, 3).flatten(2)
-
-    def _split(self, window: Tensor) -> Tensor:
-        """``[S, B, M E]`` to ``[B, M, S, E]``."""
-        heads: Tensor = window.unflatten(-1, (self.options.heads, -1))
-        return heads.permute(1, 2, 0, 3)

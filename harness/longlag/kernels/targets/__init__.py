@@ -14,6 +14,7 @@ from torch import Tensor
 
 from longlag import registry
 from longlag.errors import UserError
+from longlag.kernels.attention import Attention
 from longlag.kernels.maps import Maps
 from longlag.kernels.targets.target import (
     PLAIN,
@@ -42,6 +43,7 @@ __all__ = [
     "ScanPass",
     "Shapes",
     "Target",
+    "attention_for",
     "automatic",
     "maps_for",
     "registered",
@@ -79,3 +81,11 @@ def maps_for(like: Tensor) -> Maps | None:
         if maps is not None:
             return maps
     return None
+
+
+def attention_for(like: Tensor) -> Attention | None:
+    """The attention that a target has for tensors like `like`; None where torch's has to do."""
+    if type(like) not in PLAIN:
+        return None
+    found = (target.attention(like.dtype, like.device) for target in automatic(like.device.type))
+    return next((attention for attention in found if attention is not None), None)

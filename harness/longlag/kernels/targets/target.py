@@ -19,6 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from longlag.kernels.attention import Attention
 from longlag.kernels.columns import Place
 from longlag.kernels.compiler.chain_plan import ChainPlan
 from longlag.kernels.compiler.plan import Plan
@@ -341,4 +342,8 @@ class Target(ABC):
 
     def maps(self, dtype: torch.dtype, device: torch.device) -> Maps | None:
         """Maps from parameters to weights for such tensors, if this target has them."""
+        return None
+
+    def attention(self, dtype: torch.dtype, device: torch.device) -> Attention | None:
+        """Causal attention for such tensors, if this target has it."""
         return None

@@ -12,6 +12,8 @@ scan_*.py, scan*.h, scanloop.c, vectors.h
                                the same for scans
 chain_*.py, chain*.h, chain.c  the same for chains of products and functions of rows
 maps.py, maps.c                weights that cells derive from other tensors
+attention.py, attention.c, attention_rows.h
+                               causal attention
 supported.py                   dtypes
 """
 
@@ -26,6 +28,7 @@ from longlag.kernels.compiler.chain_plan import ChainPlan
 from longlag.kernels.compiler.plan import Plan
 from longlag.kernels.compiler.scan_plan import ScanPlan
 from longlag.kernels.targets.c import blas, cc
+from longlag.kernels.targets.c.attention import Attention, attention_for
 from longlag.kernels.targets.c.build import SUFFIX
 from longlag.kernels.targets.c.cache import contents
 from longlag.kernels.targets.c.chain_passes import CChainKernel
@@ -86,3 +89,6 @@ class C(Target):
 
     def maps(self, dtype: torch.dtype, device: torch.device) -> Maps | None:
         return maps_for(dtype)
+
+    def attention(self, dtype: torch.dtype, device: torch.device) -> Attention | None:
+        return attention_for(dtype)

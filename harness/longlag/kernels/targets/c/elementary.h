@@ -96,6 +96,13 @@ HELPER real ll_exp(real x) {
     return x < EXP_LOW ? 0 : y;
 }
 
+/* The same for an x far from overflow, such as a number minus the largest of all */
+HELPER real exp_of_small(real x) {
+    real r, power = power_of_two(x, 0, &r);
+    real y = power + power * expm1_reduced(r);
+    return x < EXP_LOW ? 0 : y;
+}
+
 HELPER real ll_expm1(real x) {
     real r, half = power_of_two(x > EXP_HIGH ? EXP_HIGH : x, 1, &r);
     real y = (half * expm1_reduced(r) + (half - (real)0.5)) * 2;

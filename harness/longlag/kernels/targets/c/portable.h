@@ -2,7 +2,7 @@
 #ifndef LONGLAG_PORTABLE_H
 #define LONGLAG_PORTABLE_H
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 /* A function of a header that a cell may do without */
 #define HELPER static inline __attribute__((unused))
 

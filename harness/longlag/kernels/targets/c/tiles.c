@@ -3,58 +3,8 @@
    A packed matrix M[k, n] consists of panels of PANEL columns, two vectors; a panel is stored row by row. */
 #include <string.h>
 
-#include "portable.h"
-#include "real.h"
 #include "stream.h"
-
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#define ROWS 12 /* 24 of 32 registers hold the tile */
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#define ROWS 6 /* 12 of 16 registers */
-#elif defined(__aarch64__)
-#define VECTOR_BYTES 16
-#define ROWS 12
-#else
-#define VECTOR_BYTES 16
-#define ROWS 6
-#endif
-#define LANES (VECTOR_BYTES / (long)sizeof(real))
-#define PANEL (2 * LANES)
-
-typedef real vector __attribute__((vector_size(VECTOR_BYTES)));
-typedef real unaligned __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
-
-/* C[r, j] = S[r, j] + sum_i A[r * row_stride + i * column_stride] panel[i * panel_stride + j], for both vectors of the
-   panel or, unless `wide`, the first. `rows`, `wide`, `fresh` and a stride of A are constants in every call: the tile
-   lives in registers. The sum begins with S, or where it is `fresh` with 0, which is more exact where S is a long sum
-   already. */
-ALWAYS_INLINE void tile(const int rows, const int wide, const int fresh, long k, const real *A, const long row_stride,
-                        const long column_stride, const real *panel, const long panel_stride, const real *S,
-                        const long lds, real *C, long ldc) {
-    vector left[ROWS], right[ROWS];
-    UNROLL_ALL(12)
-    for (int r = 0; r < rows; r++) {
-        left[r] = right[r] = (vector){0};
-        if (!fresh) left[r] = *(const unaligned *)(S + r * lds);
-        if (!fresh && wide) right[r] = *(const unaligned *)(S + r * lds + LANES);
-    }
-    for (long i = 0; i < k; i++, panel += panel_stride) {
-        UNROLL_ALL(12)
-        for (int r = 0; r < rows; r++) {
-            left[r] += A[r * row_stride + i * column_stride] * *(const unaligned *)panel;
-            if (wide) right[r] += A[r * row_stride + i * column_stride] * *(const unaligned *)(panel + LANES);
-        }
-    }
-    UNROLL_ALL(12)
-    for (int r = 0; r < rows; r++) {
-        if (fresh) left[r] += *(const unaligned *)(S + r * lds);
-        if (fresh && wide) right[r] += *(const unaligned *)(S + r * lds + LANES);
-        *(unaligned *)(C + r * ldc) = left[r];
-        if (wide) *(unaligned *)(C + r * ldc + LANES) = right[r];
-    }
-}
+#include "tile.h"
 
 /* One tile for every number of rows and one or two vectors, so that `rows` and `wide` are constants */
 #define CASE(n, ...)                            \
@@ -85,13 +35,13 @@ ALWAYS_INLINE void tile(const int rows, const int wide, const int fresh, long k,
 /* A row by row */
 static void tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel, const real *S,
                     long lds, real *C, long ldc) {
-    switch (2 * rows + (columns > LANES)) { CASES(0, k, A, lda, 1, panel, PANEL, S, lds, C, ldc) }
+    switch (2 * rows + (columns > LANES)) { CASES(ONTO, k, A, lda, 1, panel, PANEL, S, lds, C, ldc) }
 }
 
 /* A column by column */
 static void outer_tile_of(long rows, long columns, long k, const real *A, long lda, const real *panel,
                           long panel_stride, real *C, long ldc) {
-    switch (2 * rows + (columns > LANES)) { CASES(1, k, A, 1, lda, panel, panel_stride, C, ldc, C, ldc) }
+    switch (2 * rows + (columns > LANES)) { CASES(APART, k, A, 1, lda, panel, panel_stride, C, ldc, C, ldc) }
 }
 
 /* C[rows, n] = S[rows, n] + A[rows, k] M[k, n], M packed */
@@ -126,8 +76,8 @@ void longlag_pack(long n, long k, const real *W, long row_stride, long column_st
         const long wide = n - j < PANEL ? n - j : PANEL;
         if (wide == PANEL && column_stride == 1) { /* row by row as they lie */
             for (long i = 0; i < k; i++) {
-                const unaligned *from = (const unaligned *)(W + i * row_stride + j);
-                vector *to = (vector *)(packed + i * PANEL);
+                const loose *from = (const loose *)(W + i * row_stride + j);
+                vec *to = (vec *)(packed + i * PANEL);
                 to[0] = from[0], to[1] = from[1];
             }
             continue;
@@ -152,8 +102,8 @@ void longlag_outer(long rows, long n, long k, const real *A, long lda, const rea
             const int here = wide == PANEL && lds * (long)sizeof(real) <= NEAR;
             if (wide == PANEL && !here) {
                 for (long i = 0; i < depth; i++) {
-                    const unaligned *from = (const unaligned *)(S + i * lds + j);
-                    vector *to = (vector *)(panel + i * PANEL);
+                    const loose *from = (const loose *)(S + i * lds + j);
+                    vec *to = (vec *)(panel + i * PANEL);
                     to[0] = from[0], to[1] = from[1];
                 }
             } else if (wide < PANEL) {
