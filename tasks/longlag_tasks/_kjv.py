@@ -15,7 +15,7 @@ CONTENT = re.compile(r'^bible = Bible\(\s*Version\.KING_JAMES,\s*(""".*?"""),$',
 
 
 def king_james() -> str:
-    """All 31,102 verses in order, a paragraph a line; what the translators added stands in brackets.
+    """All 31,102 verses in order, a paragraph a line; square brackets enclose what the translators added.
 
     The file is Python. It is not run: the text is the one literal of it that is read.
 

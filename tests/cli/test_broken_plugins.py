@@ -83,7 +83,7 @@ def told(site: Path, **environment: str) -> tuple[list[tuple[int, str, str]], li
 
 @pytest.fixture(scope="module")
 def usual(site: Path) -> tuple[list[tuple[int, str, str]], list[str]]:
-    """What is told without debugging."""
+    """The results of the commands without debugging."""
     return told(site)
 
 

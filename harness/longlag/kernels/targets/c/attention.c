@@ -260,24 +260,9 @@ static int backward_slice(const Call *c, long slice, long first, long heads) {
     return 0;
 }
 
-/* Steps, examples, heads, their size. Both return 1 without memory. */
+/* Steps, examples, heads, their size. Forward where `grad_packed` is null, else backward. Returns 1 without memory. */
 int longlag_attend(long T, long B, long M, long E, long threads, double scale, const real *packed, const real *turns,
-                   real *output, real *level) {
-    const Call c = {.T = T,
-                    .B = B * M,
-                    .M = M,
-                    .E = E,
-                    .threads = threads,
-                    .scale = (real)scale,
-                    .packed = packed,
-                    .turns = turns,
-                    .output = output,
-                    .level = level};
-    return in_slices(&c, forward_slice);
-}
-
-int longlag_attend_adjoint(long T, long B, long M, long E, long threads, double scale, const real *packed,
-                           const real *turns, real *output, real *level, const real *grad_output, real *grad_packed) {
+                   real *output, real *level, const real *grad_output, real *grad_packed) {
     const Call c = {.T = T,
                     .B = B * M,
                     .M = M,
@@ -290,5 +275,5 @@ int longlag_attend_adjoint(long T, long B, long M, long E, long threads, double 
                     .level = level,
                     .grad_output = grad_output,
                     .grad_packed = grad_packed};
-    return in_slices(&c, backward_slice);
+    return in_slices(&c, grad_packed ? backward_slice : forward_slice);
 }

@@ -25,24 +25,22 @@ class Attention:
     """The functions of `attention.c` for one C type."""
 
     def __init__(self, real: str) -> None:
-        library = build.load(source(real))
-        self._forward, self._backward = library.longlag_attend, library.longlag_attend_adjoint
-        for function, tensors in ((self._forward, 4), (self._backward, 6)):
-            function.argtypes = [*[ctypes.c_long] * 5, ctypes.c_double, *[ctypes.c_void_p] * tensors]
-            function.restype = ctypes.c_int
+        self._run = build.load(source(real)).longlag_attend
+        self._run.argtypes = [*[ctypes.c_long] * 5, ctypes.c_double, *[ctypes.c_void_p] * 6]
+        self._run.restype = ctypes.c_int
 
     def forward(self, packed: Tensor, heads: int, turns: Tensor | None) -> tuple[Tensor, Tensor]:
         steps, batch, width = packed.shape
         outputs = memory.empty((steps, batch, width // 3), packed.dtype)
         levels = packed.new_empty(batch * heads, steps)
-        check(self._forward(*sizes(packed, heads), *addresses(packed, turns, outputs, levels)))
+        check(self._run(*sizes(packed, heads), *addresses(packed, turns, outputs, levels, None, None)))
         return outputs, levels
 
     def backward(
         self, packed: Tensor, heads: int, turns: Tensor | None, outputs: Tensor, kept: Tensor, gradient: Tensor
     ) -> Tensor:
         found = memory.empty(tuple(packed.shape), packed.dtype)
-        check(self._backward(*sizes(packed, heads), *addresses(packed, turns, outputs, kept, gradient, found)))
+        check(self._run(*sizes(packed, heads), *addresses(packed, turns, outputs, kept, gradient, found)))
         return found
 
 

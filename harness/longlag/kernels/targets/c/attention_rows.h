@@ -44,13 +44,17 @@ static long rounded(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
 static long least(long a, long b) { return a < b ? a : b; }
 
+static void scale_row(long size, real factor, const real *from, real *to) {
+    SIMD
+    for (long e = 0; e < size; e++) to[e] = factor * from[e];
+}
+
 /* A query or key of step t, times a factor, rotated. The first numbers of all pairs come before the second ones: no
    product of a query and a key sees the order. */
 static void turn(const Call *c, long t, real factor, const real *from, real *to) {
     const long half = c->E / 2;
     if (!c->turns) {
-        SIMD
-        for (long e = 0; e < 2 * half; e++) to[e] = factor * from[e];
+        scale_row(c->E, factor, from, to);
         return;
     }
     const real *cosine = c->turns + t * half, *sine = cosine + c->T * half;
@@ -66,8 +70,7 @@ static void turn(const Call *c, long t, real factor, const real *from, real *to)
 static void turn_back(const Call *c, long t, real factor, const real *from, real *to) {
     const long half = c->E / 2;
     if (!c->turns) {
-        SIMD
-        for (long e = 0; e < 2 * half; e++) to[e] = factor * from[e];
+        scale_row(c->E, factor, from, to);
         return;
     }
     const real *cosine = c->turns + t * half, *sine = cosine + c->T * half;

@@ -96,8 +96,8 @@ ALWAYS_INLINE void apply_back(const Work *w, const Function *f) {
             read_row(w, f, &st, r, k);
             for (int i = 0; i < f->n_y; i++) st.dy[i] = w->d[f->y[i]] + r * w->d_row[f->y[i]] + k * K;
             for (int i = 0; i < f->n_x; i++) {
-                real *to = w->d[f->x[i]] + r * w->d_row[f->x[i]] + k * K;
-                st.dx[i] = w->d[f->x[i]] && !f->adds[i] ? to : w->spare + i * w->widest;
+                real *to = w->d[f->x[i]], *spare = w->spare + i * w->widest;
+                st.dx[i] = to && !f->adds[i] ? to + r * w->d_row[f->x[i]] + k * K : spare;
             }
             for (int i = 0; i < f->n_p; i++)
                 st.dp[i] = w->dp[f->p[i]] ? w->dp[f->p[i]] + k % w->c->p_rows[f->p[i]] * K
