@@ -21,6 +21,9 @@ DEV := $(VENV)/.installed-dev
 # Scripts in a virtual environment hold absolute paths: in a moved or copied checkout it has to be made anew.
 PLACE := $(VENV)/.place
 
+# The tests start hundreds of processes: each would compile every module of this repository again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test slow-test fault-test fuzz crash-test wheel-test check clean FORCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from traceback import walk_tb
 from typing import Any, Literal, get_args
 
@@ -37,8 +37,13 @@ def names(kind: Kind) -> list[str]:
 
 def origin(kind: Kind, name: str) -> str:
     """The distribution that brought a component, with its version."""
-    distributions = [point.dist for point in _points(kind)[name]]
-    return ", ".join(f"{found.name} {found.version}" if found else "unknown" for found in distributions)
+    return ", ".join(_label(point.dist) for point in _points(kind)[name])
+
+
+@cache
+def _label(distribution: Distribution | None) -> str:
+    """Its name and version. Kept, as a distribution's metadata are parsed at every access."""
+    return f"{distribution.name} {distribution.version}" if distribution else "unknown"
 
 
 def raised_by(error: BaseException) -> str | None:

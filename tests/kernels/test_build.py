@@ -15,11 +15,8 @@ from longlag import files
 from longlag.cli import file_checks
 from longlag.cli.finding import Finding
 from longlag.kernels import loads
-from longlag.kernels.compiler.plan import make_plan
 from longlag.kernels.targets.c import build, cache, cc
-from longlag.kernels.targets.c.source import source
 from tests.damage import DAMAGES, damage
-from tests.kernels.zoo import CELLS
 
 SMALL = "long longlag_call_size(void) { return 8; }"
 ROOT = Path(__file__).parents[2]
@@ -40,22 +37,17 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "longlag"
 
 
-@pytest.fixture
-def text():
-    return source(make_plan(CELLS["rnn"]), "float")
-
-
-def test_built_once_and_found_again(folder, text, monkeypatch):
+def test_built_once_and_found_again(folder, monkeypatch):
     announced: list[Path] = []
     with loads.on_load(announced.append):
-        build.load(text)
-    path = build.library_path(text)
+        build.load(SMALL)
+    path = build.library_path(SMALL)
     assert announced == [path]
-    assert path.parent == folder and path.exists() and path.with_suffix(".c").read_text() == text
+    assert path.parent == folder and path.exists() and path.with_suffix(".c").read_text() == SMALL
     assert folder.stat().st_mode & 0o077 == 0
     monkeypatch.setattr(build, "compile_to", lambda *_: pytest.fail("built again"))
-    build.load(text)
-    assert build.library_path(text + " ") != path
+    build.load(SMALL)
+    assert build.library_path(SMALL + " ") != path
 
 
 def faked(monkeypatch, folder, **lines):
@@ -77,18 +69,18 @@ def undo():
 @pytest.mark.parametrize(
     "other", [{"model name": "Xeon", "flags": "fpu sse2 avx2"}, {"model name": "EPYC", "flags": "fpu sse2"}]
 )
-def test_another_processor_gets_a_library_of_its_own(folder, text, tmp_path, monkeypatch, undo, other):
+def test_another_processor_gets_a_library_of_its_own(folder, tmp_path, monkeypatch, undo, other):
     faked(monkeypatch, tmp_path, **{"model name": "Xeon", "flags": "fpu sse2", "cpu MHz": "2100.000"})
-    build.load(text)
-    path = build.library_path(text)
+    build.load(SMALL)
+    path = build.library_path(SMALL)
     faked(monkeypatch, tmp_path, **{"model name": "Xeon", "flags": "fpu sse2", "cpu MHz": "2812.345"})
-    assert build.library_path(text) == path  # the same, at another clock rate
+    assert build.library_path(SMALL) == path  # the same, at another clock rate
     faked(monkeypatch, tmp_path, **other)
     built = []
     monkeypatch.setattr(build, "compile_to", lambda source, path: built.append(path))
     with pytest.raises(build.BuildError):
-        build.load(text)
-    assert built == [build.library_path(text)] and built != [path]
+        build.load(SMALL)
+    assert built == [build.library_path(SMALL)] and built != [path]
 
 
 def test_where_the_system_describes_no_processor_the_compiler_does(tmp_path, monkeypatch, undo):
@@ -188,9 +180,9 @@ def test_the_doctor_names_the_cache_and_what_is_damaged_in_it(folder):
     assert list(file_checks.kernels(repair=False)) == [whole]
 
 
-def test_what_others_could_write_is_not_loaded(folder, text):
-    build.load(text)
-    path = build.library_path(text)
+def test_what_others_could_write_is_not_loaded(folder):
+    build.load(SMALL)
+    path = build.library_path(SMALL)
     path.chmod(0o777)
     assert not cache.trusted(path)
     path.chmod(0o700)
@@ -205,13 +197,13 @@ def test_what_others_could_write_is_not_loaded(folder, text):
     assert not cache.trusted(path)
 
 
-def test_without_a_writable_cache_a_private_folder_serves(tmp_path, monkeypatch, text):
+def test_without_a_writable_cache_a_private_folder_serves(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    path = build.library_path(text)
+    path = build.library_path(SMALL)
     assert tmp_path not in path.parents and cache.private(path.parent)
-    assert build.load(text).longlag_call_size() > 0
+    assert build.load(SMALL).longlag_call_size() > 0
 
 
 @pytest.mark.slow
@@ -237,7 +229,7 @@ def test_a_compiler_error_says_what_the_compiler_said(folder):
     assert sorted(p.suffix for p in folder.iterdir()) == [".flags", ".sha256"]
 
 
-def test_of_many_threads_that_need_it_one_builds(folder, text, monkeypatch):
+def test_of_many_threads_that_need_it_one_builds(folder, monkeypatch):
     builds, build_it = [], build.compile_to
 
     def slow(source, path):
@@ -247,14 +239,14 @@ def test_of_many_threads_that_need_it_one_builds(folder, text, monkeypatch):
 
     monkeypatch.setattr(build, "compile_to", slow)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(build.load, [text] * 4))
+        found = list(pool.map(build.load, [SMALL] * 4))
     assert len(builds) == 1
     assert all(library.longlag_call_size() > 0 for library in found)
     assert sorted(p.suffix for p in folder.iterdir()) == [".c", ".flags", ".sha256", ".sha256", ".so"]
 
 
-def test_a_builder_that_hangs_delays_others_only_for_a_while(folder, text, monkeypatch):
-    path = build.library_path(text)
+def test_a_builder_that_hangs_delays_others_only_for_a_while(folder, monkeypatch):
+    path = build.library_path(SMALL)
     monkeypatch.setattr(cache, "WAIT_SECONDS", 0.1)
     with cache.build_lock(path):  # held by a builder that never ends
-        assert build.load(text).longlag_call_size() > 0
+        assert build.load(SMALL).longlag_call_size() > 0
