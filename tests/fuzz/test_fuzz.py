@@ -1,6 +1,6 @@
 """Whatever a user writes, longlag answers: with what was asked for, or with one sentence and exit code 2.
 
-``make test`` runs 200 cases in this process, ``make fuzz`` 5,000 in processes with bounds on time and memory.
+``make test`` runs 100 cases in this process, ``make fuzz`` 5,000 in processes with bounds on time and memory.
 LONGLAG_FUZZ is how many, LONGLAG_FUZZ_SEED which ones; ``python -m tests.fuzz.worker SEED`` runs those that it reads.
 """
 
@@ -24,7 +24,7 @@ from tests.fuzz.session import PATIENCE, cut_off, home, wrong
 
 SEED = int(os.environ.get("LONGLAG_FUZZ_SEED", random.randrange(10**6)))
 CASES = int(os.environ.get("LONGLAG_FUZZ", "0"))
-FIXED, FEW, CHUNKS = 14, 200, 4
+FIXED, FEW, CHUNKS = 14, 100, 4
 PROCESSES = 2
 
 
