@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import linregress
 
 from longlag.cells import layer
 from longlag.models import Tensors, build
@@ -16,6 +17,7 @@ from longlag.probes.flow import nanquantile
 from longlag.probes.lag import lag_curves, sampled
 from longlag.probes.rollout import CapturedInputs
 from longlag.probes.saturation import gates
+from longlag.probes.scalars import slope
 from longlag.spec import ModelSpec, load_run
 
 H = 4
@@ -72,6 +74,17 @@ def test_padding_does_not_count() -> None:
     mask = torch.tensor([[True, True], [True, True], [False, False]])
     found = gates(CapturedInputs(given.layer, x, given.state, mask))
     assert found is not None and found.tanh["a"] == 1
+
+
+@pytest.mark.parametrize("roughness", [0.1, 1e-8])
+def test_the_slope_is_that_of_a_linear_regression(roughness: float) -> None:
+    rng = np.random.default_rng(3)
+    for steps in (3, 10, 300):
+        curve = 10.0 ** (roughness * rng.normal(size=steps).cumsum())
+        wanted = linregress(np.arange(steps), np.log10(curve))
+        assert slope(curve) == (wanted.slope, wanted.stderr)
+    assert all(map(math.isnan, slope(np.array([1.0, 0.5]))))
+    assert slope(np.ones(5))[0] == 0 and math.isnan(slope(np.ones(5))[1])
 
 
 def test_scalars_of_a_known_decay() -> None:

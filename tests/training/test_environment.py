@@ -23,23 +23,22 @@ from tests.training.test_loop import TINY, Notes, numbers
 DECIDING = ("torch", "torch_build", "numpy", "machine", "cpu", "threads", "kernel", "compiler", "flags", "blas")
 
 
-@pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize("only_warned", [True, False])
+@pytest.mark.parametrize("mode", ["default", "warn", "error"])
 @pytest.mark.parametrize("flushed", [True, False])
-def test_a_run_leaves_torchs_switches_as_it_found_them(deterministic: bool, only_warned: bool, flushed: bool) -> None:
+def test_a_run_leaves_torchs_switches_as_it_found_them(mode: str, flushed: bool) -> None:
     smallest = torch.tensor([sys.float_info.min], dtype=torch.float64)
     try:
-        torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
+        torch.set_deterministic_debug_mode(mode)
+        found = torch.get_deterministic_debug_mode()
         torch.set_flush_denormal(flushed)
         with numerics():
             assert torch.are_deterministic_algorithms_enabled()
             assert torch.is_deterministic_algorithms_warn_only_enabled()
             assert float(smallest / 2) == 0
-        assert torch.are_deterministic_algorithms_enabled() == deterministic
-        assert torch.is_deterministic_algorithms_warn_only_enabled() == only_warned
+        assert torch.get_deterministic_debug_mode() == found
         assert (float(smallest / 2) == 0) == flushed
     finally:
-        torch.use_deterministic_algorithms(False)
+        torch.set_deterministic_debug_mode("default")
         torch.set_flush_denormal(False)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, PositiveFloat
 
+from longlag.optimizers import torch_private
 from longlag.optimizers.base import Groups, Optimizer, OptimizerOptions
 
 UnitInterval = Annotated[float, Field(ge=0, lt=1)]
@@ -26,15 +27,17 @@ class FusedAdam(torch.optim.Adam):
     """``torch.optim.Adam(fused=True)``, bit for bit, without what its ``step`` does around the kernel.
 
     For parameters on the CPU whose gradients all exist torch sorts its tensors by device and dtype at every step,
-    which takes several times as long as the update of a small network. Everything else goes torch's own way.
+    which takes several times as long as the update of a small network. Everything else goes torch's own way, which
+    imports torch's compiler.
     """
 
     def step(self, closure: Any = None) -> Any:
-        ready = [self._ready(group) for group in self.param_groups]
-        if closure is not None or not all(ready):
+        if closure is not None or not all(map(self._plain, self.param_groups)):
             return super().step(closure)
         with torch.no_grad():
             for group in self.param_groups:
+                if group["params"][0] not in self.state:
+                    torch_private.make_states(self, group)
                 parameters, (beta1, beta2) = group["params"], group["betas"]
                 states = [self.state[p] for p in parameters]
                 counts = [state["step"] for state in states]
@@ -47,14 +50,15 @@ class FusedAdam(torch.optim.Adam):
                 )  # fmt: skip
         return None
 
-    def _ready(self, group: dict[str, Any]) -> bool:
-        """Whether all tensors of a group are on the CPU, of one dtype, and have a gradient and a state."""
+    def _plain(self, group: dict[str, Any]) -> bool:
+        """Whether all tensors of a group are on the CPU, of one dtype, have a gradient, and all or none a state."""
         parameters = group["params"]
         return (
             not group["amsgrad"]
             and not group["maximize"]
-            and all(p.is_cpu and p.grad is not None and p in self.state for p in parameters)
+            and all(p.is_cpu and p.grad is not None for p in parameters)
             and all(p.dtype == parameters[0].dtype for p in parameters)
+            and len({p in self.state for p in parameters}) == 1
         )
 
 

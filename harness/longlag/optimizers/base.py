@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from torch import nn
 from typing_extensions import TypeVar
 
+from longlag.optimizers import torch_private
 from longlag.options import Configurable, Options
 from longlag.spec import OptimizerSpec
 
@@ -87,6 +88,7 @@ def build(
     if spec.decayed == "weights":
         alone = {id(parameter) for parameter in undecayed}
         groups = [part for group in groups for part in _by_decay(group, alone)]
+    torch_private.without_compiler()
     optimizer: Optimizer[OptimizerOptions] = spec.build()
     return optimizer.build(groups)
 

@@ -92,11 +92,10 @@ def numerics() -> Iterator[None]:
     A gradient norm below 1.2e-38 (float32) therefore shows as exactly zero in a curve. With deterministic algorithms
     torch also fills new memory, which is about to be written to anyway: not here, it takes up to a tenth of a step.
     """
-    before = torch.are_deterministic_algorithms_enabled()
-    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    mode = torch.get_deterministic_debug_mode()
     flushed = _flushes_denormals()
     filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports all of torch's compiler
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_flush_denormal(True)
     try:
@@ -104,7 +103,7 @@ def numerics() -> Iterator[None]:
     finally:
         torch.set_flush_denormal(flushed)
         deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
-        torch.use_deterministic_algorithms(before, warn_only=only_warned)
+        torch.set_deterministic_debug_mode(mode)
 
 
 def _flushes_denormals() -> bool:
