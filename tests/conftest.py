@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 import torch
 from sqlalchemy import Engine, event
 
-from longlag.tracking import connection, mlflow_private
+from longlag.tracking import connection
+from longlag.tracking.home import Home
 from tests import fault_report
 from tests.servers.mlflow import mlflow_server
 from tests.servers.postgresql import PostgreSQL, missing_postgresql
@@ -35,8 +36,6 @@ TINY: dict[str, Any] = {
     "data": {"validation": 8, "test": 8},
     "probe": {"log_every": 2, "curves": False},  # a picture takes a second
 }
-
-CREATE_TABLES = mlflow_private.create_tables
 
 
 @event.listens_for(Engine, "connect")
@@ -66,23 +65,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's tables and no runs."""
-    folder = tmp_path_factory.mktemp("tables")
-    with connection.quiet():
-        CREATE_TABLES(f"sqlite:///{folder / 'mlflow.db'}", folder)
-    return folder / "mlflow.db"
-
-
-@pytest.fixture(autouse=True)
-def new_homes_get_a_copy_of_the_tables(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """MLflow needs more than a second of computing for its tables: a test that makes a home of its own copies them."""
-
-    def copied(uri: str, artifacts: Path) -> None:
-        made, path = request.getfixturevalue("mlflow_tables"), uri.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(made)) as old, closing(sqlite3.connect(path)) as new, new:
-            old.backup(new)
-            mlflow_private.relocate(new, artifacts.as_uri())
-
-    monkeypatch.setattr(mlflow_private, "create_tables", copied)
+    home = Home.open(tmp_path_factory.mktemp("tables"))
+    connection.prepare(home)
+    return home.root / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

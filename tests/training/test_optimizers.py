@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from longlag import optimizers
 from longlag.spec import ClipSpec, OptimizerSpec, ScheduleSpec
 from longlag.training import clipping, schedule
+from tests.training.test_loop import TINY
 
 GRADIENTS = [0.5, -2.0, 1.0]
 
@@ -155,3 +158,16 @@ def test_clipping_by_value_then_norm() -> None:
     p.grad = torch.tensor([0.3, -0.4])
     assert not clipping.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(0.5))
     assert p.grad.tolist() == pytest.approx([0.3, -0.4])
+
+
+def test_a_run_starts_without_torchs_compiler_and_scipys_statistics() -> None:
+    """Each takes more than a second of processor time to import; where this fails, see optimizers/torch_private.py."""
+    code = f"""
+import sys
+from longlag.spec import load_run
+from longlag.training import train
+train(load_run({TINY}))
+print(sorted({{"torch._dynamo", "torch._inductor", "scipy.stats", "matplotlib.pyplot"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -21,7 +21,7 @@ def without_compiler() -> None:
     for name in EXEMPT:
         method = getattr(getattr(Optimizer, name), "__wrapped__", None)
         if method is not None and not hasattr(method, "__dynamo_disable"):
-            setattr(method, "__dynamo_disable", method)  # noqa: B010 (a name that mypy does not accept)
+            setattr(method, "__dynamo_disable", method)
 
 
 def make_states(optimizer: Adam, group: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from longlag import reading
 from longlag.credentials import bare, basic
 from longlag.errors import UserError, clipped, quoted
 from longlag.log import log
-from longlag.tracking import database, mlflow_private
+from longlag.tracking import database, mlflow_private, tables
 from longlag.tracking.home import Home
 from longlag.tracking.reading import ClientReader, Reader, SqliteReader
 
@@ -99,8 +99,8 @@ def prepare(home: Home, uri: str | None = None) -> None:
         with quiet(), home.lock():
             _prepare(where, home.artifacts)
             if uri is None:
-                with closing(sqlite3.connect(home.root / "mlflow.db", timeout=20)) as tables, tables:
-                    mlflow_private.relocate(tables, home.artifacts.as_uri())
+                with closing(sqlite3.connect(home.root / "mlflow.db", timeout=20)) as own, own:
+                    mlflow_private.relocate(own, home.artifacts.as_uri())
 
 
 def client(where: str) -> MlflowClient:
@@ -228,15 +228,26 @@ def _prepare(uri: str, artifacts: Path) -> None:
 
 def _create(path: Path, artifacts: Path) -> None:
     """Make the database beside its place and rename it when it is whole: MLflow takes a second and forty steps for its
-    tables, and cannot go on with what a process left that was killed on the way."""
+    tables, and cannot go on with what a process left that was killed on the way. Later databases are copies."""
     made = path.with_name(f"{path.name}.new")
     for left in (made, *(made.with_name(made.name + end) for end in ("-wal", "-shm", "-journal"))):
         left.unlink(missing_ok=True)
-    _keep_in_wal(made, path)
     artifacts.mkdir(parents=True, exist_ok=True)
-    mlflow_private.create_tables(f"{SQLITE}{made}", artifacts)
+    empty = tables.kept()
+    if empty is None:
+        _keep_in_wal(made, path)
+        mlflow_private.create_tables(f"{SQLITE}{made}", artifacts)
+    else:
+        try:
+            made.write_bytes(empty)
+        except OSError as error:
+            raise UserError(f"{path} cannot be used as MLflow's database: {error}") from error
+        with closing(sqlite3.connect(made)) as copy, copy:
+            mlflow_private.relocate(copy, artifacts.as_uri())
     with closing(sqlite3.connect(made)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if empty is None:
+        tables.keep(made.read_bytes())
     made.replace(path)
 
 
