@@ -5,6 +5,8 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 /* A function of a header that a cell may do without */
 #define HELPER static inline __attribute__((unused))
+/* A long function: put into its only caller, it makes the compiler slow and the code no faster */
+#define APART static __attribute__((noinline))
 
 #define PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
