@@ -6,7 +6,7 @@
 /* A function of a header that a cell may do without */
 #define HELPER static inline __attribute__((unused))
 /* A long function: put into its only caller, it makes the compiler slow and the code no faster */
-#define APART static __attribute__((noinline))
+#define LONG_STEP static __attribute__((noinline))
 
 #define PRAGMA(text) _Pragma(#text)
 #ifdef __clang__

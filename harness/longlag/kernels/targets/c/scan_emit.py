@@ -24,7 +24,7 @@ def functions(step: Step, name: str) -> str:
 
 def function(step: Step, name: str, width: int) -> str:
     body = "\n".join(f"    {line}" for line in Text(step, width).lines)
-    return f"APART void {name}(const Step *st) {{\n{body}\n}}\n"
+    return f"LONG_STEP void {name}(const Step *st) {{\n{body}\n}}\n"
 
 
 class Text:
