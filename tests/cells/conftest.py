@@ -9,23 +9,26 @@ import torch
 
 from longlag.cells.base import Compilable
 
-SUITE = "test_conformance.py"
+SUITE, BLOCKS = "test_conformance.py", "test_block.py"
 IN_DOUBLE = ("lstm", "slstm", "urnn", "s4d", "gated-deltanet")
 """Cells whose kernels `make test` compiles in double precision too, one of each kind of state and core."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before cases are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` compiles each cell once for the conformance suite; other options and types are slow."""
+    """`make test` compiles each cell once for the conformance suite; other options and types are slow, blocks' too."""
     first: dict[str, dict[str, object]] = {}
     for item in items:
-        if not isinstance(item, pytest.Function) or item.path.name != SUITE or "compiled" not in item.fixturenames:
+        if not isinstance(item, pytest.Function) or "compiled" not in item.fixturenames:
             continue
         params: dict[str, Any] = item.callspec.params
-        name, options = params["cell"]
         double = params.get("dtype") == torch.float64 or item.originalname.startswith("test_recomputation")
-        if (double and name not in IN_DOUBLE) or options != first.setdefault(name, options):
+        if item.path.name == BLOCKS and double:
             item.add_marker(pytest.mark.slow)
+        if item.path.name == SUITE:
+            name, options = params["cell"]
+            if (double and name not in IN_DOUBLE) or options != first.setdefault(name, options):
+                item.add_marker(pytest.mark.slow)
 
 
 class PlainInDouble:

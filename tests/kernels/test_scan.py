@@ -149,7 +149,7 @@ SIZES = {
 }
 """Steps, examples, heads, and elements of the first and second axis."""
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
-IN_FLOAT32 = ("General", "Everything")
+IN_FLOAT32 = ("General",)
 """Cells with a kernel in float32 here; those of the others are slow tests, and of longlag's own in tests/cells."""
 
 
