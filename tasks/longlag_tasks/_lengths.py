@@ -119,9 +119,10 @@ class OneAnswer(AccuracyTask[LengthOptionsT_co]):
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         lengths = self.shape(drawn_lengths(rng, self.options, size))
         inputs, targets = self.make(rng, lengths)
-        if not (lengths == len(inputs)).all():
-            inputs *= np.arange(len(inputs))[:, None] < lengths
-        return ragged(inputs, targets, lengths)
+        if (lengths == len(inputs)).all():
+            return Batch(inputs, targets)
+        inputs *= np.arange(len(inputs))[:, None] < lengths
+        return Batch(inputs, targets, lengths)
 
     def shape(self, lengths: Array) -> Array:
         """The lengths that sequences have when these are asked for."""

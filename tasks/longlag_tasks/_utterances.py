@@ -37,11 +37,12 @@ class Ragged:
 
     def pick(self, rows: Array) -> tuple[Array, Array]:
         """The given sequences, ``[T, B, ...]`` padded with zeros to the longest of them, and their lengths."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
+        starts = self.starts.take(rows)
+        lengths = self.starts.take(rows + 1) - starts
         step = np.arange(max(int(lengths.max()), 1))[:, None]
-        exists = step < lengths
-        picked = self.values[np.where(exists, self.starts[rows] + step, 0)]
-        picked[~exists] = 0
+        places = np.minimum(starts + step, len(self.values) - 1)
+        picked = self.values.take(places, axis=0)
+        picked.reshape(places.size, -1)[np.flatnonzero(step >= lengths)] = 0
         return picked, lengths
 
 

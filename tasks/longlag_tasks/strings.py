@@ -29,6 +29,8 @@ from longlag_tasks._recall import rows
 
 END = 2
 """Of a stack that is written down: behind its bottom."""
+TAKE, BITS = 2, np.array([0, 1, 0, 0, 1])
+"""Symbols of a stack and what to do with it: the one that takes its top away; the bit that any other one puts there."""
 
 
 def picked(values: Array, places: Array) -> Array:
@@ -267,7 +269,7 @@ class StackManipulation(Rewriting):
 
     def rewrite(self, strings: Array, lengths: Array) -> tuple[Array, Array | None]:
         """Heights are a walk that is held at 0; what was put on stays if no later height is lower."""
-        moves = np.array([1, 1, -1, 1, 1]).take(strings)
+        moves = np.where(strings == TAKE, -1, 1)
         if len(self.options.lengths) > 1:
             moves *= np.arange(len(strings))[:, None] < lengths
         free = moves.cumsum(0)
@@ -275,8 +277,9 @@ class StackManipulation(Rewriting):
         final = heights[-1]
         stays = (moves == 1) & (np.minimum.accumulate(heights[::-1], axis=0)[::-1] >= heights)
         answers = np.full((len(strings) + 1, len(lengths)), END)
-        step, column = np.nonzero(stays)
-        answers[final[column] - heights[step, column], column] = np.array([0, 1, 0, 0, 1]).take(strings[step, column])
+        kept = np.flatnonzero(stays)
+        depth = (final - heights).ravel().take(kept)
+        answers.ravel()[depth * len(lengths) + kept % len(lengths)] = BITS.take(strings.ravel().take(kept))
         return answers, final + 1
 
     def law(self, length: int) -> tuple[Array, Array]:
