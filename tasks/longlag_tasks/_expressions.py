@@ -20,11 +20,12 @@ STAY = MODULUS * len(OPERATIONS)
 
 
 @cache
-def automaton() -> Array:
-    """Where an expression without brackets stands after one more operation and operand.
+def automaton() -> tuple[Array, Array]:
+    """Where an expression without brackets stands after one more operation and operand, and what it is worth there.
 
-    A state is the sum of the finished products and the product that is open, ``5 s + p``. Returns the next state at
-    ``16 state + 5 operation + digit``, and the same state at ``16 state + 15``.
+    A state is the sum of the finished products and the product that is open, ``5 s + p``. Returns 16 times the next
+    state at ``16 state + 5 operation + digit``, and 16 times the same state at ``16 state + 15``; the value of a state
+    at ``16 state``.
     """
     table = np.empty((MODULUS, MODULUS, STAY + 1), dtype=np.int64)
     for total in range(MODULUS):
@@ -35,26 +36,31 @@ def automaton() -> Array:
                 for operation, (s, p) in enumerate(after):
                     table[total, open_product, MODULUS * operation + digit] = MODULUS * s + p
             table[total, open_product, STAY] = MODULUS * total + open_product
-    return table.ravel()
+    states = np.arange(MODULUS**2).repeat(STAY + 1)
+    return table.ravel() * (STAY + 1), (states // MODULUS + states) % MODULUS
 
 
-def flat(rng: np.random.Generator, operands: Array) -> tuple[Array, Array]:
-    """Digits joined by ``+ - ×``, all uniform, ``×`` first: symbols ``[2 N - 1, B]`` and values ``[B]``.
+def flat(rng: np.random.Generator, operands: Array, behind: int) -> tuple[Array, Array]:
+    """Digits joined by ``+ - ×``, all uniform, ``×`` first: symbols ``[2 N - 1 + behind, B]`` and values ``[B]``.
 
     Args:
         rng: where they come from.
         operands: how many digits each expression has, ``[B]``, N at most; what stands behind an end is anything.
+        behind: rows of zeros behind the longest.
     """
     count, size = int(operands.max()), len(operands)
     first, codes = rng.integers(0, MODULUS, size), rng.integers(0, STAY, (count - 1, size))
-    symbols = np.empty((2 * count - 1, size), dtype=np.int64)
-    operation, digit = np.divmod(codes, MODULUS)
-    symbols[0], symbols[1::2], symbols[2::2] = first, operation + MODULUS, digit
-    codes[np.arange(1, count)[:, None] >= operands] = STAY
-    state, table = first, automaton()
+    symbols = np.zeros((2 * count - 1 + behind, size), dtype=np.int64)
+    symbols[0] = first
+    np.divmod(codes, MODULUS, symbols[1 : 2 * count - 1 : 2], symbols[2 : 2 * count - 1 : 2])
+    symbols[1 : 2 * count - 1 : 2] += MODULUS
+    np.copyto(codes, STAY, where=np.arange(1, count)[:, None] >= operands)
+    table, values = automaton()
+    state = first * (STAY + 1)
     for code in codes:
-        state = table.take(state * (STAY + 1) + code)
-    return symbols, (state // MODULUS + state) % MODULUS
+        code += state
+        state = table.take(code)
+    return symbols, values.take(state)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class Dyck(Task[DyckOptions]):
             code += depth
             depth = found.jump.take(code)
         moves, levels = (
-            np.ascontiguousarray(table[codes].swapaxes(1, 2)).reshape(-1, size)[:steps]
+            np.ascontiguousarray(table.take(codes, axis=0).swapaxes(1, 2)).reshape(-1, size)[:steps]
             for table in (found.moves, found.levels)
         )
         opens, closes = moves == OPEN, moves == CLOSE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -65,21 +66,26 @@ class ModularArithmetic(OneAnswer[ModularArithmeticOptions]):
             inside = np.maximum(lengths - self._asks, 1)
         return inside
 
+    @cached_property
+    def _steps(self) -> Array:
+        """The steps of a sequence by the length that is asked for."""
+        steps: Array = self._inside(np.arange(self.options.length + 1)) + self._asks
+        return steps
+
     def shape(self, lengths: Array) -> Array:
-        inside: Array = self._inside(lengths) + self._asks
-        return inside
+        return self._steps.take(lengths)
 
     def make(self, rng: np.random.Generator, lengths: Array) -> tuple[Array, Array]:
-        inside = lengths - self._asks
-        if self.options.brackets:
-            symbols, values = expressions.bracketed(rng, inside, 2 if self.options.dialect == "grazzi" else 3)
+        if not self.options.brackets:
+            inputs, values = expressions.flat(rng, (lengths + 1) >> 1, int(self._asks))
         else:
-            symbols, values = expressions.flat(rng, (inside + 1) // 2)
-        if not self._asks:
-            return symbols, values
-        inputs = np.zeros((len(symbols) + 1, len(lengths)), dtype=np.int64)
-        inputs[:-1] = symbols
-        inputs[inside, np.arange(len(lengths))] = expressions.NUMBER["="]
+            symbols, values = expressions.bracketed(
+                rng, lengths - self._asks, 2 if self.options.dialect == "grazzi" else 3
+            )
+            inputs = np.zeros((len(symbols) + self._asks, len(lengths)), dtype=np.int64)
+            inputs[: len(symbols)] = symbols
+        if self._asks:
+            inputs[lengths - 1, np.arange(len(lengths))] = expressions.NUMBER["="]
         return inputs, values
 
     def law(self, length: int) -> Array:

@@ -29,8 +29,15 @@ from longlag_tasks._recall import rows
 
 END = 2
 """Of a stack that is written down: behind its bottom."""
-TAKE, BITS = 2, np.array([0, 1, 0, 0, 1])
-"""Symbols of a stack and what to do with it: the one that takes its top away; the bit that any other one puts there."""
+MOVES, BITS = np.array([1, 1, -1, 1, 1]), np.array([0, 1, 0, 0, 1])
+"""By symbol of a stack and what to do with it: how its height changes; the bit that is put there."""
+DRAWN = np.array([0, 1, 0, 1, 0, 1, 2, 2, 3, 3, 4, 4])
+"""The symbol for each of six equally likely draws: first those of a bit, then those of an action."""
+
+
+def alike(options: LengthOptions) -> bool:
+    """Whether all sequences have one length."""
+    return len(options.lengths) == 1
 
 
 def picked(values: Array, places: Array) -> Array:
@@ -105,16 +112,16 @@ class Rewriting(AccuracyTask[LengthOptions]):
         lengths = drawn_lengths(rng, self.options, size)
         strings = self.read(rng, lengths)
         answers, sizes = self.rewrite(strings, lengths)
-        longest, every = len(strings), self.answer[0] * lengths + self.answer[1]
+        longest = len(strings)
         steps = longest + len(answers)
         inputs, targets = np.full((steps, size), len(self.symbols)), np.zeros((steps, size), dtype=np.int64)
-        if len(self.options.lengths) == 1:
-            inputs[:longest], targets[longest:] = strings, answers
+        if alike(self.options):
+            inputs[:longest] = strings
             counted = np.zeros(inputs.shape, dtype=bool)
             counted[longest:] = True if sizes is None else np.arange(len(answers))[:, None] < sizes
-            targets *= counted
+            np.copyto(targets[longest:], answers, where=counted[longest:])
             return Batch(inputs, targets, counted=counted)
-        place = np.arange(steps)[:, None] - lengths
+        place, every = np.arange(steps)[:, None] - lengths, self.answer[0] * lengths + self.answer[1]
         inputs[:longest] = np.where(place[:longest] < 0, strings, len(self.symbols))
         inputs *= place < every
         counted = (place >= 0) & (place < (every if sizes is None else sizes))
@@ -262,15 +269,17 @@ class StackManipulation(Rewriting):
         return places
 
     def read(self, rng: np.random.Generator, lengths: Array) -> Array:
-        steps = int(lengths.max())
-        bits = rng.integers(1, np.maximum(lengths, 2))
-        draws = rng.integers(0, 6, (steps, len(lengths)))  # a bit is even or odd, an action one of three pairs
-        return np.where(np.arange(steps)[:, None] < bits, draws & 1, 2 + (draws >> 1))
+        steps, size = int(lengths.max()), len(lengths)
+        # limits that are all the same give the same numbers as one limit, which is quicker
+        bits = rng.integers(1, max(steps, 2), size) if alike(self.options) else rng.integers(1, np.maximum(lengths, 2))
+        draws = rng.integers(0, 6, (steps, size))
+        draws += 6 * (np.arange(steps)[:, None] >= bits)
+        return DRAWN.take(draws)
 
     def rewrite(self, strings: Array, lengths: Array) -> tuple[Array, Array | None]:
         """Heights are a walk that is held at 0; what was put on stays if no later height is lower."""
-        moves = np.where(strings == TAKE, -1, 1)
-        if len(self.options.lengths) > 1:
+        moves = MOVES.take(strings)
+        if not alike(self.options):
             moves *= np.arange(len(strings))[:, None] < lengths
         free = moves.cumsum(0)
         heights = free - np.minimum(np.minimum.accumulate(free, axis=0), 0)
@@ -319,6 +328,8 @@ class MissingDuplicate(OneAnswer):
     names = "01_."
 
     def make(self, rng: np.random.Generator, lengths: Array) -> tuple[Array, Array]:
+        if alike(self.options):
+            return self.make_alike(rng, self.options.length, len(lengths))
         half, columns = np.maximum(lengths // 2, 1), np.arange(len(lengths))
         word, hidden = rng.integers(0, 2, (half.max(), len(lengths))), rng.integers(0, 2 * half)
         inputs = picked(word, np.arange(lengths.max())[:, None] % half)
@@ -327,6 +338,17 @@ class MissingDuplicate(OneAnswer):
         odd = np.flatnonzero(lengths % 2)
         inputs[lengths[odd] - 1, odd] = 3
         return inputs, targets
+
+    def make_alike(self, rng: np.random.Generator, length: int, size: int) -> tuple[Array, Array]:
+        """The same, number by number, of `size` sequences of one length, in half of the time."""
+        half = max(length // 2, 1)
+        inputs = np.full((max(length, 2 * half), size), 3)
+        inputs[:half] = inputs[half : 2 * half] = rng.integers(0, 2, (half, size))
+        hidden = rng.integers(0, 2 * half, size) * size + np.arange(size)
+        symbols = inputs.ravel()
+        targets = symbols.take(hidden)
+        symbols[hidden] = 2
+        return (inputs, targets) if length > 1 else (np.full((1, size), 3), np.zeros(size, dtype=np.int64))
 
     def law(self, length: int) -> Array:
         return np.array([1.0, 0.0]) if length == 1 else np.array([0.5, 0.5])
