@@ -340,7 +340,7 @@ class MissingDuplicate(OneAnswer):
         return inputs, targets
 
     def make_alike(self, rng: np.random.Generator, length: int, size: int) -> tuple[Array, Array]:
-        """The same, number by number, of `size` sequences of one length, in half of the time."""
+        """The same, number by number, of `size` sequences of one length, in fewer steps."""
         half = max(length // 2, 1)
         inputs = np.full((max(length, 2 * half), size), 3)
         inputs[:half] = inputs[half : 2 * half] = rng.integers(0, 2, (half, size))

@@ -10,6 +10,7 @@ import pytest
 from longlag.errors import UserError
 from longlag.spec import TaskSpec
 from longlag.task import Batch
+from longlag_tasks import strings
 from longlag_tasks.dyck import Dyck, DyckOptions
 from longlag_tasks.strings import Rewriting
 
@@ -107,3 +108,17 @@ def test_a_long_dyck_stream_costs_what_the_stationary_law_says() -> None:
     frequencies = task._frequencies
     assert task._visits @ task._chances[1] == pytest.approx(20 / 21 * (np.log(2) + np.log(8) / 2), abs=2e-3)
     assert -(frequencies * np.log(frequencies)).sum() == pytest.approx(np.log(21) + 20 / 21 * np.log(0.8), abs=2e-3)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 8, 9])
+@pytest.mark.parametrize("name", ["missing-duplicate", "stack-manipulation", "reverse-string"])
+def test_the_quick_way_for_one_length_draws_the_same_numbers(
+    name: str, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = build(name, length=length)
+    quick = [task.sample(np.random.default_rng(5), size) for size in (1, 50)]
+    monkeypatch.setattr(strings, "alike", lambda options: False)
+    for found, size in zip(quick, (1, 50), strict=True):
+        wanted = task.sample(np.random.default_rng(5), size)
+        for field in ("inputs", "targets", "counted"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field))

@@ -1,4 +1,7 @@
-"""The private parts of torch that longlag uses, all in this file. Read in torch 2.13.0; tests fail when they move."""
+"""The private parts of torch's optimizers that keep its compiler from being imported, as read in torch 2.13.0.
+
+A test in tests/training/test_optimizers.py fails when they move.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from typing import Any
 
 from torch.optim import Adam, Optimizer
 
-READ_IN = "2.13.0"
 EXEMPT = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 """Methods of `Optimizer` that torch decorates with ``_disable_dynamo``."""
 
