@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from longlag.task import Array
+from longlag_tasks._draws import integers
 
 MODULUS = 5
 OPERATIONS = "+-×"
@@ -15,19 +16,20 @@ SYMBOLS = "01234+-×()="
 """The symbols by their number."""
 
 NUMBER = {symbol: number for number, symbol in enumerate(SYMBOLS)}
-STAY = MODULUS * len(OPERATIONS)
-"""The code of no further operand; below it are operation and operand together."""
+CODES = MODULUS * len(OPERATIONS)
+"""Operation and operand together: so many codes."""
+SIGNS, DIGITS = MODULUS + np.arange(CODES) // MODULUS, np.arange(CODES) % MODULUS
+"""The two symbols of a code."""
 
 
 @cache
 def automaton() -> tuple[Array, Array]:
     """Where an expression without brackets stands after one more operation and operand, and what it is worth there.
 
-    A state is the sum of the finished products and the product that is open, ``5 s + p``. Returns 16 times the next
-    state at ``16 state + 5 operation + digit``, and 16 times the same state at ``16 state + 15``; the value of a state
-    at ``16 state``.
+    A state is the sum of the finished products and the product that is open, ``5 s + p``. Returns 15 times the next
+    state at ``15 state + code``; the value of a state at ``15 state``.
     """
-    table = np.empty((MODULUS, MODULUS, STAY + 1), dtype=np.int64)
+    table = np.empty((MODULUS, MODULUS, CODES), dtype=np.int64)
     for total in range(MODULUS):
         for open_product in range(MODULUS):
             joined = (total + open_product) % MODULUS
@@ -35,9 +37,8 @@ def automaton() -> tuple[Array, Array]:
                 after = [(joined, digit), (joined, -digit % MODULUS), (total, open_product * digit % MODULUS)]
                 for operation, (s, p) in enumerate(after):
                     table[total, open_product, MODULUS * operation + digit] = MODULUS * s + p
-            table[total, open_product, STAY] = MODULUS * total + open_product
-    states = np.arange(MODULUS**2).repeat(STAY + 1)
-    return table.ravel() * (STAY + 1), (states // MODULUS + states) % MODULUS
+    states = np.arange(MODULUS**2).repeat(CODES)
+    return table.ravel() * CODES, (states // MODULUS + states) % MODULUS
 
 
 def flat(rng: np.random.Generator, operands: Array, behind: int) -> tuple[Array, Array]:
@@ -48,19 +49,18 @@ def flat(rng: np.random.Generator, operands: Array, behind: int) -> tuple[Array,
         operands: how many digits each expression has, ``[B]``, N at most; what stands behind an end is anything.
         behind: rows of zeros behind the longest.
     """
-    count, size = int(operands.max()), len(operands)
-    first, codes = rng.integers(0, MODULUS, size), rng.integers(0, STAY, (count - 1, size))
-    symbols = np.zeros((2 * count - 1 + behind, size), dtype=np.int64)
-    symbols[0] = first
-    np.divmod(codes, MODULUS, symbols[1 : 2 * count - 1 : 2], symbols[2 : 2 * count - 1 : 2])
-    symbols[1 : 2 * count - 1 : 2] += MODULUS
-    np.copyto(codes, STAY, where=np.arange(1, count)[:, None] >= operands)
+    most, size = int(operands.max()), len(operands)
+    codes = integers(rng, CODES, (most, size))
+    symbols = np.zeros((2 * most - 1 + behind, size), dtype=np.int64)
+    symbols[: 2 * most - 1 : 2], symbols[1 : 2 * most - 1 : 2] = DIGITS[codes], SIGNS[codes[1:]]
     table, values = automaton()
-    state = first * (STAY + 1)
-    for code in codes:
-        code += state
-        state = table.take(code)
-    return symbols, values.take(state)
+    states = np.empty((most, size), dtype=np.int64)
+    np.multiply(symbols[0], CODES, states[0])
+    for place in range(1, most):
+        code = codes[place]
+        code += states[place - 1]
+        states[place] = table[code]
+    return symbols, values[states[operands - 1, np.arange(size)]]
 
 
 @dataclass(frozen=True)

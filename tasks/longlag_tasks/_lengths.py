@@ -119,9 +119,10 @@ class OneAnswer(AccuracyTask[LengthOptionsT_co]):
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         lengths = self.shape(drawn_lengths(rng, self.options, size))
         inputs, targets = self.make(rng, lengths)
-        if (lengths == len(inputs)).all():
+        exists = np.arange(len(inputs))[:, None] < lengths
+        if np.count_nonzero(exists) == exists.size:
             return Batch(inputs, targets)
-        inputs *= np.arange(len(inputs))[:, None] < lengths
+        inputs *= exists
         return Batch(inputs, targets, lengths)
 
     def shape(self, lengths: Array) -> Array:

@@ -37,6 +37,14 @@ def distinct(first: Array, second: Array) -> tuple[Array, Array]:
     return first, second + (second >= first)
 
 
+def _empty(uniform: Array, lengths: Array) -> tuple[Array, Array, Array]:
+    """Inputs ``[T, B, 2]`` without marks, the values up to the lengths; and views of their values and marks."""
+    inputs = np.zeros((*uniform.shape, 2), dtype=np.float32)
+    values, marks = inputs[..., 0], inputs[..., 1]
+    np.copyto(values, uniform, where=np.arange(len(uniform))[:, None] < lengths)
+    return inputs, values, marks
+
+
 def draw_1997(rng: np.random.Generator, length: int, size: int, lowest: float, covered: float) -> Marked:
     """Hochreiter and Schmidhuber (1997), experiments 4 and 5.
 
@@ -53,15 +61,16 @@ def draw_1997(rng: np.random.Generator, length: int, size: int, lowest: float, c
     """
     steps, columns = length + length // 10, np.arange(size)
     lengths = rng.integers(length, steps + 1, size)
-    exists = np.arange(steps)[:, None] < lengths
     uniform = rng.random((steps, size), dtype=np.float32)
-    values = np.where(exists, (1 - lowest) * uniform + lowest, np.float32(0))
+    if lowest:
+        uniform *= 1 - lowest
+        uniform += lowest
+    inputs, values, marks = _empty(uniform, lengths)
     first, second = distinct(rng.integers(0, FIRST_PAIRS, size), rng.integers(0, length // 2 - 1, size))
-    marks = np.zeros_like(values)
     marks[first, columns] = marks[second, columns] = 1
     marks[0] = marks[lengths - 1, columns] = -1
     one, two = (np.where(step == 0, covered, values[step, columns]) for step in (first, second))
-    return Marked(np.stack([values, marks], axis=-1), lengths, one, two)
+    return Marked(inputs, lengths, one, two)
 
 
 def draw_pascanu(rng: np.random.Generator, length: int, size: int) -> Marked:
@@ -77,13 +86,11 @@ def draw_pascanu(rng: np.random.Generator, length: int, size: int) -> Marked:
     """
     steps, columns = length + length // 10 - 1, np.arange(size)
     lengths = rng.integers(length, steps + 1, size)
-    exists = np.arange(steps)[:, None] < lengths
-    values = np.where(exists, rng.random((steps, size), dtype=np.float32), np.float32(0))
+    inputs, values, marks = _empty(rng.random((steps, size), dtype=np.float32), lengths)
     tenth = lengths // 10
     first, second = rng.integers(0, tenth), rng.integers(tenth, tenth + 2 * lengths // 5)
-    marks = np.zeros_like(values)
     marks[first, columns] = marks[second, columns] = 1
-    return Marked(np.stack([values, marks], axis=-1), lengths, values[first, columns], values[second, columns])
+    return Marked(inputs, lengths, values[first, columns], values[second, columns])
 
 
 def drawing(values: Array, marks: Array, lowest: float, target: float) -> str:

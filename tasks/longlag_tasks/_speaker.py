@@ -8,6 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from longlag.task import Array
+from longlag_tasks._utterances import places
 
 FRAME = 0.01
 """Seconds a frame stands for."""
@@ -94,10 +95,7 @@ class Plan:
     @cached_property
     def places(self) -> Array:
         """Where frames stand among those of one utterance after the other, ``[T, B]``; N behind an utterance's end."""
-        lengths = self.lengths
-        step = np.arange(int(lengths.max()))[:, None]
-        ends = lengths.cumsum()
-        return np.asarray(np.where(step < lengths, step + (ends - lengths), ends[-1]))
+        return places(self.lengths)
 
     def apart(self, values: Array) -> Array:
         """From one utterance after the other, ``[N + 1, ...]``, to ``[T, B, ...]``; the last goes behind every end."""

@@ -45,6 +45,24 @@ class Ragged:
         picked.reshape(places.size, -1)[np.flatnonzero(step >= lengths)] = 0
         return picked, lengths
 
+    def joined(self, rows: Array) -> tuple[Array, Array]:
+        """The given sequences one after the other, ``[N + 1, ...]``, zeros at the end; and their lengths."""
+        starts = self.starts.take(rows)
+        lengths = self.starts.take(rows + 1) - starts
+        ends = lengths.cumsum()
+        source = (starts - ends + lengths).repeat(lengths)
+        source += np.arange(len(source))
+        values = np.zeros((len(source) + 1, *self.values.shape[1:]), dtype=self.values.dtype)
+        self.values.take(source, 0, values[:-1], "clip")  # "clip" writes to `out` itself, the default to a copy
+        return values, lengths
+
+
+def places(lengths: Array) -> Array:
+    """Where steps stand among those of one sequence after the other, ``[T, B]``; N behind a sequence's end."""
+    step = np.arange(int(lengths.max()))[:, None]
+    ends = lengths.cumsum()
+    return np.asarray(np.where(step < lengths, step + (ends - lengths), ends[-1]))
+
 
 def first(count: int, size: int, what: str) -> Array:
     """The rows of an evaluation split: at most `size`, in an order of its own that is always the same."""

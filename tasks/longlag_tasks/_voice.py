@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from longlag.task import Array
+from longlag_tasks._draws import uniform_noise
 from longlag_tasks._speaker import KINDS, SILENCE, Plan, tables
 
 FLOOR = 2e-3
@@ -18,8 +18,6 @@ SCALE = 1 / 3
 GLIDE = 3
 CLOSURE = 0.6
 """Share of a plosive before its burst."""
-LEVELS = 2**16
-"""Values that the noise of the line may have."""
 
 
 def mel(hertz: Array | float) -> Array:
@@ -45,7 +43,7 @@ def render(
         said: by whom and how, too.
         bands: of a frame.
         glide: frames.
-        noise: standard deviation of the noise of the line, uniform on `LEVELS` values, drawn from `rng`.
+        noise: standard deviation of the noise of the line, `uniform_noise`, drawn from `rng`.
         rng: needed where there is noise.
     """
     rows = _spectra(bands)
@@ -65,18 +63,8 @@ def render(
     frames += loudness.take(said.speakers, 0, more, "clip")
     if noise:
         assert rng is not None
-        frames += _line_noise(noise, rng, more)
+        frames += uniform_noise(noise, rng, more)
     return said.apart(flat)
-
-
-def _line_noise(deviation: float, rng: np.random.Generator, out: Array) -> Array:
-    """Uniform on `LEVELS` values, written to `out`."""
-    # a generator's raw output is drawn twice as fast as its integers, and has as good bits
-    level = rng.bit_generator.random_raw(-(-out.size // 4)).view(np.uint16)[: out.size]
-    out[...] = level.reshape(out.shape)
-    out *= deviation * sqrt(12) / LEVELS
-    out -= deviation * sqrt(12) * (LEVELS - 1) / LEVELS / 2
-    return out
 
 
 def _sounds(said: Plan, glide: int) -> tuple[Array, Array]:

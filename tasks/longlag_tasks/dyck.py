@@ -35,42 +35,40 @@ class Walk:
     """The walk of the depth in blocks of eight steps.
 
     Args:
-        moves: ``[(m + 1) 256, 8]``, end, open or close, by the depth before the block and a random byte.
-        levels: ``[(m + 1) 256, 8]``, which of the open brackets opens or closes there, 0 at an end.
+        levels: int16 ``[(m + 1) 256, 8]``, which of the open brackets opens or closes there, 0 at an end, by the depth
+            before the block and a random byte.
+        closes: bool, likewise, whether one closes.
         jump: ``[(m + 1) 256]``, 256 times the depth after it.
     """
 
-    moves: Array
     levels: Array
+    closes: Array
     jump: Array
 
 
 @cache
 def walk(deepest: int) -> Walk:
     depth, byte = np.repeat(np.arange(deepest + 1), 256), np.tile(np.arange(256), deepest + 1)
-    moves, levels = np.empty((2, len(depth), STEPS), dtype=np.int64)
+    levels, closes = np.empty((len(depth), STEPS), np.int16), np.empty((len(depth), STEPS), bool)
     for place in range(STEPS):
-        up = (byte >> place & 1).astype(bool)
-        move = np.where(up & (depth < deepest), OPEN, np.where(depth == 0, END, CLOSE))
-        moves[:, place], levels[:, place] = move, np.where(move == END, 0, depth + (move == OPEN))
-        depth = depth + (move == OPEN) - (move == CLOSE)
-    return Walk(moves, levels, 256 * depth)
+        opens = (byte >> place & 1).astype(bool) & (depth < deepest)
+        closes[:, place] = ~opens & (depth > 0)
+        levels[:, place] = depth + opens  # 0 where nothing is open and nothing opens
+        depth = depth + opens - closes[:, place]
+    return Walk(levels, closes, 256 * depth)
 
 
-def _matched(kind: Array, level: Array, closes: Array) -> Array:
-    """The kinds ``[T, B]``, at a bracket that closes that of the one that it closes.
+def _close(stream: Array, level: Array, closes: Array, kinds: int) -> None:
+    """Write the brackets that close, each of the kind of the one that it closes, into the stream ``[T, B]``.
 
     At one level brackets open and close in turn: sorted by level, a bracket stands right behind its opening one.
     """
-    narrow = np.int16 if len(level) < 2**15 else np.int64  # short whole numbers are sorted by their digits
-    order = np.argsort(level.T.astype(narrow), axis=1, kind="stable") * level.shape[1]
+    # short whole numbers are sorted by their digits
+    order = np.argsort(level.T, axis=1, kind="stable") * level.shape[1]
     order += np.arange(level.shape[1])[:, None]
-    flat = order.ravel()
-    sorted_kind, sorted_closes = kind.ravel().take(flat), closes.ravel().take(flat)
-    shut = np.flatnonzero(sorted_closes)
-    found = kind.ravel()
-    found[flat.take(shut)] = sorted_kind.take(shut - 1)
-    return found.reshape(kind.shape)
+    sorted_places, symbols = order.ravel(), stream.ravel()
+    shut = np.flatnonzero(closes.ravel().take(sorted_places))
+    symbols[sorted_places.take(shut)] = symbols.take(sorted_places.take(shut - 1)) + kinds
 
 
 class Dyck(Task[DyckOptions]):
@@ -115,13 +113,13 @@ class Dyck(Task[DyckOptions]):
         for code in codes:
             code += depth
             depth = found.jump.take(code)
-        moves, levels = (
+        levels, closes = (
             np.ascontiguousarray(table.take(codes, axis=0).swapaxes(1, 2)).reshape(-1, size)[:steps]
-            for table in (found.moves, found.levels)
+            for table in (found.levels, found.closes)
         )
-        opens, closes = moves == OPEN, moves == CLOSE
-        kind = _matched(rng.integers(1, kinds + 1, moves.shape), levels, closes)
-        stream = np.where(opens, kind, np.where(closes, kinds + kind, END))
+        stream = rng.integers(1, kinds + 1, levels.shape)
+        stream *= levels > 0
+        _close(stream, levels, closes, kinds)
         return Batch(stream[:-1], stream[1:])
 
     @cached_property

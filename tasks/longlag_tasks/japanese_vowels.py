@@ -13,12 +13,13 @@ from pydantic import Field
 
 from longlag.task import Answer, Array, Baseline, Batch, DataError, Metric, Package
 from longlag_tasks._classes import log_likelihood
+from longlag_tasks._draws import uniform_noise
 from longlag_tasks._local import local
 from longlag_tasks._packages import SKTIME
 from longlag_tasks._recognition import RecognitionOptions, RecognitionTask
 from longlag_tasks._speech import sketch
 from longlag_tasks._ts import Series, read
-from longlag_tasks._utterances import Ragged, first
+from longlag_tasks._utterances import Ragged, first, places
 
 SPEAKERS, CEPSTRA, EACH = 9, 12, 30
 DIGESTS = {
@@ -40,8 +41,8 @@ class JapaneseVowelsOptions(RecognitionOptions):
     noise: float = Field(
         0.5,
         ge=0,
-        description="standard deviation of the noise added to training utterances, in standard deviations of each "
-        "coefficient: 225 utterances are soon known by heart. None is added in evaluation",
+        description="standard deviation of the uniform noise added to training utterances, in standard deviations of "
+        "each coefficient: 225 utterances are soon known by heart. None is added in evaluation",
     )
     solved_accuracy: float = Field(0.95, gt=0, le=1, description="solved when so large a share is right")
 
@@ -59,6 +60,7 @@ class JapaneseVowels(RecognitionTask[JapaneseVowelsOptions]):
     Shapes: inputs float32 ``[T, B, 12]``, as recorded; targets int64 ``[B]``. The loss is the cross-entropy in nats.
     """
 
+    version = 2
     features, classes = CEPSTRA, SPEAKERS
     metrics = (
         Metric("cross_entropy", "min", "nats", "of the speaker"),
@@ -74,14 +76,15 @@ class JapaneseVowels(RecognitionTask[JapaneseVowelsOptions]):
         return _recorded(self.options)
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
-        count = len(self._recorded["training"][0])
-        batch = self._batch("training", rng.integers(0, count, size))
-        assert batch.lengths is not None
-        exists = np.arange(batch.steps)[:, None] < batch.lengths
-        batch.inputs[exists] += self._spread * rng.standard_normal(
-            (int(batch.lengths.sum()), CEPSTRA), dtype=np.float32
-        )
-        return batch
+        utterances, speakers = self._recorded["training"]
+        rows = rng.integers(0, len(utterances), size)
+        values, lengths = utterances.joined(rows)
+        if self.options.noise:
+            heard = values[:-1]
+            noise = uniform_noise(1, rng, np.empty_like(heard))
+            noise *= self._spread
+            heard += noise
+        return Batch(values.take(places(lengths), 0), speakers[rows], lengths)
 
     @cached_property
     def _spread(self) -> Array:
@@ -91,10 +94,8 @@ class JapaneseVowels(RecognitionTask[JapaneseVowelsOptions]):
         return spread
 
     def split(self, name: str, rng: np.random.Generator, size: int) -> Batch:
-        return self._batch(name, first(len(self._recorded[name][0]), size, name))
-
-    def _batch(self, name: str, rows: Array) -> Batch:
         utterances, speakers = self._recorded[name]
+        rows = first(len(utterances), size, name)
         inputs, lengths = utterances.pick(rows)
         return Batch(inputs, speakers[rows], lengths)
 

@@ -49,6 +49,7 @@ class ModularArithmetic(OneAnswer[ModularArithmeticOptions]):
     Shapes: inputs int64 ``[T, B]``, targets int64 ``[B]``, 5 classes.
     """
 
+    version = 2
     sizes = (len(expressions.SYMBOLS), expressions.MODULUS)
     names = expressions.SYMBOLS
 

@@ -18,6 +18,8 @@ from longlag_tasks._voice import SCALE, render
 
 VOICE = 3
 """Numbers that describe a voice: vocal tract, loudness, slope."""
+ONE_HOT = np.eye(len(NAMES) + 1, dtype=np.float32)
+"""Of every class, and of none."""
 TENTHS = 10
 """Durations are told in tenths of a second, to have numbers of about one."""
 SYLLABLE = 58
@@ -82,6 +84,8 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
         count = self.options.syllables
         said = plan(rng, size, count, count)
         voice = np.concatenate([said.tract[:, None], said.loudness], 1).astype(np.float32)
+        heard = voice.astype(np.float64)  # as exactly as it is told
+        said = replace(said, tract=heard[:, 0], loudness=heard[:, 1:])
         lasts = (said.frames / TENTHS).astype(np.float32)
         if self.options.source == "phones":
             present = said.frames > 0
@@ -92,12 +96,11 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
             )  # fmt: skip
         else:
             classes = np.where(said.frames > 0, said.phones, len(NAMES))  # the last, of an empty slot, is overwritten
-            slots = np.eye(len(NAMES) + 1, dtype=np.float32).take(classes.T, 0)
+            slots = ONE_HOT.take(classes.T, 0)
             slots[..., -1] = lasts.T
             context = np.concatenate([slots.reshape(size, -1), voice], 1)
             batch = Batch(np.zeros((0, size, 0), np.float32), said.phones, context=context)
-        heard = voice.astype(np.float64)  # as exactly as it is told
-        targets = render(replace(said, tract=heard[:, 0], loudness=heard[:, 1:]), self.options.bands)
+        targets = render(said, self.options.bands)
         return Batch(batch.inputs, targets, batch.lengths, None, batch.tokens, batch.context, said.lengths)
 
     def read(self, batch: Batch) -> Plan:

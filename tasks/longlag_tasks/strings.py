@@ -13,6 +13,7 @@ import numpy as np
 from longlag.task import Array, Baseline, Batch, MappingKind, Metric, Signature, Tokens
 from longlag_tasks._accuracy import AccuracyTask
 from longlag_tasks._classes import certain
+from longlag_tasks._draws import integers
 from longlag_tasks._lengths import (
     CROSS_ENTROPY,
     SCALED,
@@ -261,6 +262,7 @@ class StackManipulation(Rewriting):
     et al. (2023).
     """
 
+    version = 2
     symbols = "01-oi"
     classes = 3
     answer = (1, 1)
@@ -270,9 +272,8 @@ class StackManipulation(Rewriting):
 
     def read(self, rng: np.random.Generator, lengths: Array) -> Array:
         steps, size = int(lengths.max()), len(lengths)
-        # limits that are all the same give the same numbers as one limit, which is quicker
-        bits = rng.integers(1, max(steps, 2), size) if alike(self.options) else rng.integers(1, np.maximum(lengths, 2))
-        draws = rng.integers(0, 6, (steps, size))
+        bits = 1 + integers(rng, np.maximum(lengths - 1, 1), size)
+        draws = integers(rng, 6, (steps, size))
         draws += 6 * (np.arange(steps)[:, None] >= bits)
         return DRAWN.take(draws)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import accumulate
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -129,16 +131,18 @@ def _drawn(options: TranslationOptions, rng: np.random.Generator, size: int, buc
         pair = (*_source(said), *_target(said))
         bucket = _hash(pair[0]) % BUCKETS
         rows = np.flatnonzero((bucket >= buckets.start) & (bucket < buckets.stop))[:missing]
-        parts.append((pair[0][:, rows], pair[1][rows], pair[2][:, rows], pair[3][rows]))
+        parts.append((pair[0].take(rows, 1), pair[1].take(rows), pair[2].take(rows, 1), pair[3].take(rows)))
         missing -= len(rows)
-    inputs, lengths, targets, target_lengths = (np.concatenate(each, -1) for each in zip(*parts, strict=True))
+    joined = parts[0] if len(parts) == 1 else [np.concatenate(each, -1) for each in zip(*parts, strict=True)]
+    inputs, lengths, targets, target_lengths = joined
     return Batch(inputs[: lengths.max()], targets[: target_lengths.max()], lengths, target_lengths=target_lengths)
 
 
 def _hash(words: Array) -> Array:
     """A number ``[B]`` for each source ``[T, B]``."""
     mixed, high = np.zeros((2, words.shape[1]), dtype=np.uint64)
-    factor, shift = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
+    # as arrays: NumPy takes twice as long with numbers
+    factor, shift = np.array(0x9E3779B97F4A7C15, dtype=np.uint64), np.array(29, dtype=np.uint64)
     for row in words.astype(np.uint64):
         mixed ^= row
         mixed *= factor
@@ -185,84 +189,107 @@ def _meanings(options: TranslationOptions, rng: np.random.Generator, size: int) 
     return _Meanings(nouns, plural, definite, adjectives, inside, described & inside, verbs, adverbs, timed)
 
 
+Slot = tuple[str, int, str, int]
+"""A kind of word and its number, and what says whether it is there and its number."""
+
+
+def _phrase(number: int, *kinds: str) -> list[Slot]:
+    """The slots of a noun phrase, in the order of the language."""
+    return [(kind, number, "described" if kind == "adjective" else "inside", number) for kind in kinds]
+
+
+def _source_slots(most: int) -> list[Slot]:
+    kinds = ("determiner", "adjective", "noun")
+    slots = _phrase(0, *kinds)
+    for clause in range(1, most + 1):
+        slots += [("that", 0, "inside", clause), ("verb", clause, "inside", clause), *_phrase(clause, *kinds)]
+    return [*slots, ("verb", 0, "inside", 0), *_phrase(most + 1, *kinds), ("adverb", 0, "timed", 0)]
+
+
+def _target_slots(most: int) -> list[Slot]:
+    kinds = ("determiner", "noun", "adjective")
+    slots = [("adverb", 0, "timed", 0), *_phrase(0, *kinds)]
+    for clause in range(1, most + 1):
+        slots += [("that", 0, "inside", clause), ("particle", clause, "separable", clause), *_phrase(clause, *kinds)]
+    slots += [("verb", clause, "inside", clause) for clause in range(most, 0, -1)]
+    slots += [("particle", 0, "separable", 0), *_phrase(most + 1, *kinds)]
+    return [*slots, ("verb", 0, "inside", 0), ("end", 0, "inside", 0)]
+
+
 def _source(said: _Meanings) -> tuple[Array, Array]:
     """Sources ``[T, B]`` of fixed T, and lengths."""
-    at, most = language.SOURCE_AT, len(said.verbs) - 1
-    determiners = np.where(said.definite == 1, at["the"], np.where(said.plural == 1, at["some"], at["a"]))
-    adjectives = at[language.ADJECTIVES[0]] + said.adjectives
-    nouns = at[language.NOUNS[0]] + said.nouns + len(language.NOUNS) * said.plural
-    verbs = at[language.VERBS[0]] + said.verbs
-    sentence = _Sentence(len(said.adverbs))
-
-    def phrase(number: int) -> None:
-        sentence.add(determiners[number], said.inside[number])
-        sentence.add(adjectives[number], said.described[number])
-        sentence.add(nouns[number], said.inside[number])
-
-    phrase(0)
-    for clause in range(1, most + 1):
-        sentence.add(at[language.THAT], said.inside[clause])
-        sentence.add(verbs[clause], said.inside[clause])
-        phrase(clause)
-    sentence.add(verbs[0], said.inside[0])
-    phrase(most + 1)
-    sentence.add(at[language.ADVERBS[0]] + said.adverbs, said.timed)
-    return sentence.packed()
+    at, size = language.SOURCE_AT, len(said.adverbs)
+    words = {
+        "determiner": np.where(said.definite == 1, at["the"], np.where(said.plural == 1, at["some"], at["a"])),
+        "adjective": at[language.ADJECTIVES[0]] + said.adjectives,
+        "noun": at[language.NOUNS[0]] + said.nouns + len(language.NOUNS) * said.plural,
+        "verb": at[language.VERBS[0]] + said.verbs,
+        "adverb": at[language.ADVERBS[0]] + said.adverbs[None],
+        "that": np.full((1, size), at[language.THAT]),
+    }
+    exists = {"inside": said.inside, "described": said.described, "timed": said.timed[None]}
+    return _packed(_source_slots, words, exists)
 
 
 def _target(said: _Meanings) -> tuple[Array, Array]:
     """Translations ``[U, B]`` of fixed U, and lengths."""
-    most = len(said.verbs) - 1
+    most, size = len(said.verbs) - 1, len(said.adverbs)
     subjects, objects = [0, *range(most)], [most + 1, *range(1, most + 1)]  # of the clauses
     gender = language.GENDER.take(said.nouns)
     endings = 2 * gender + said.plural
-    determiners = np.where(said.definite == 1, DEFINITE, INDEFINITE) + endings
-    nouns = NOUN + 2 * said.nouns + said.plural
-    adjectives = ADJECTIVE + 4 * said.adjectives + endings
-    particles = PARTICLE + said.verbs - language.SEPARABLE.start
     separable = (said.verbs >= language.SEPARABLE.start) & (said.verbs < language.SEPARABLE.stop)
     separable &= said.inside[:-1]
     other = (said.verbs >= language.CHOOSY.start) & (gender.take(objects, 0) == 1)
-    verbs = VERB + 4 * (said.verbs + len(language.CHOOSY) * other) + endings.take(subjects, 0)
-    sentence = _Sentence(len(said.adverbs))
-
-    def phrase(number: int) -> None:
-        sentence.add(determiners[number], said.inside[number])
-        sentence.add(nouns[number], said.inside[number])
-        sentence.add(adjectives[number], said.described[number])
-
-    sentence.add(ADVERB + said.adverbs, said.timed)
-    phrase(0)
-    for clause in range(1, most + 1):
-        sentence.add(KE, said.inside[clause])
-        sentence.add(particles[clause], separable[clause])
-        phrase(clause)
-    for clause in range(most, 0, -1):
-        sentence.add(verbs[clause], said.inside[clause])
-    sentence.add(particles[0], separable[0])
-    phrase(most + 1)
-    sentence.add(verbs[0], said.inside[0])
-    sentence.add(END, said.inside[0])
-    return sentence.packed()
+    words = {
+        "determiner": np.where(said.definite == 1, DEFINITE, INDEFINITE) + endings,
+        "noun": NOUN + 2 * said.nouns + said.plural,
+        "adjective": ADJECTIVE + 4 * said.adjectives + endings,
+        "particle": PARTICLE + said.verbs - language.SEPARABLE.start,
+        "verb": VERB + 4 * (said.verbs + len(language.CHOOSY) * other) + endings.take(subjects, 0),
+        "adverb": ADVERB + said.adverbs[None],
+        "that": np.full((1, size), KE),
+        "end": np.full((1, size), END),
+    }
+    exists = {
+        "inside": said.inside, "described": said.described, "timed": said.timed[None], "separable": separable
+    }  # fmt: skip
+    return _packed(_target_slots, words, exists)
 
 
-class _Sentence:
-    """Words slot by slot, some of which are not there in some sentences."""
+def _packed(
+    slots: Callable[[int], list[Slot]], words: Mapping[str, Array], exists: Mapping[str, Array]
+) -> tuple[Array, Array]:
+    """The words that are there, in order: int64 ``[slots, B]``, zeros behind them, and lengths ``[B]``.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.words: list[Array] = []
-        self.exists: list[Array] = []
+    Args:
+        slots: the order, by the most relative clauses.
+        words: of each kind, ``[n, B]``.
+        exists: whether they are there, likewise.
+    """
+    order = _rows(slots, len(words["verb"]) - 1, tuple(words), tuple(exists))
+    there = np.concatenate([*exists.values()]).take(order[1], 0)
+    lengths = there.sum(0)
+    front = np.arange(len(there)) < lengths[:, None]
+    packed = np.zeros(front.shape, dtype=np.int64)
+    # both in order: one sentence after the other
+    packed[front] = np.concatenate([*words.values()]).take(order[0], 0).T[there.T]
+    return packed.T, lengths
 
-    def add(self, words: Array | int, exists: Array) -> None:
-        self.words.append(np.full(self.size, words) if isinstance(words, int) else words)
-        self.exists.append(exists)
 
-    def packed(self) -> tuple[Array, Array]:
-        """The words that are there, in order: int64 ``[slots, B]``, zeros behind them, and lengths ``[B]``."""
-        words, exists = np.array(self.words).T, np.array(self.exists).T
-        slots = len(self.words)
-        lengths = exists.sum(1)
-        packed = np.zeros(words.shape, dtype=np.int64)
-        packed[np.arange(slots) < lengths[:, None]] = words[exists]  # both in order: one sentence after the other
-        return packed.T, lengths
+@cache
+def _rows(
+    slots: Callable[[int], list[Slot]], most: int, words: tuple[str, ...], exists: tuple[str, ...]
+) -> tuple[Array, Array]:
+    """Where each slot's word, and whether it is there, stand among all kinds one after the other."""
+    count = {"verb": most + 1, "particle": most + 1, "separable": most + 1}
+    count |= dict.fromkeys(("determiner", "adjective", "noun", "inside", "described"), most + 2)
+
+    def first(kinds: tuple[str, ...]) -> dict[str, int]:
+        sizes = [count.get(kind, 1) for kind in kinds]
+        return dict(zip(kinds, accumulate(sizes, initial=0), strict=False))
+
+    word, there = first(words), first(exists)
+    return (
+        np.array([word[kind] + number for kind, number, _, _ in slots(most)]),
+        np.array([there[kind] + number for _, _, kind, number in slots(most)]),
+    )
