@@ -19,14 +19,13 @@ import time
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmarks.quickstarts import quick_start, tasks
 from benchmarks.timing import machine, rounds
 from longlag.errors import UserError
 from longlag.spec import RunSpec, load_run
 from longlag.task import Batch
-from longlag.training.clipping import clip
+from longlag.training.clipping import clip, total_norm
 from longlag.training.environment import numerics
 from longlag.training.loop import Run
 
@@ -68,7 +67,7 @@ def measure(name: str, repeats: int) -> str:
 def step(run: Run, spec: RunSpec, batch: Batch) -> None:
     """What the training loop does with a batch."""
     run.backward(run.tensors(batch))
-    norm = nn.utils.get_total_norm([p.grad for p in run.parameters if p.grad is not None])
+    norm = total_norm([p.grad for p in run.parameters if p.grad is not None])
     clip(spec.clip, run.parameters, norm)
     run.optimizer.step()
 

@@ -74,7 +74,7 @@ class Parts:
         """Time the parts of a run's updates."""
         places: list[tuple[Any, str, str]] = [
             (run.task, "sample", "draw"), (run, "tensors", "draw"), (run.network, "forward", "forward"),
-            (loop, "loss", "loss"), (Tensor, "backward", "backward"), (nn.utils, "get_total_norm", "norms"),
+            (loop, "loss", "loss"), (Tensor, "backward", "backward"), (clipping, "total_norm", "norms"),
             (loop, "by_group", "norms"), (clipping, "clip", "clip"), (run.optimizer, "step", "optimizer"),
             *((run.probes, name, "probes") for name in ("records", "before", "after", "trained", "look")),
             *((kind, name, "loop") for kind in (Library, CScanKernel) for name in ("forward", "backward")),

@@ -150,13 +150,30 @@ def test_warmup_rises_to_the_full_rate() -> None:
     assert [schedule.rate(spec, u, 10) for u in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1e-12, 0.01, 0.99, 1.0, 1.01, 1e6, math.inf, math.nan])
+def test_norm_and_clipping_are_torchs_bit_for_bit(dtype: torch.dtype, scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(7, 3), (7,), (4, 7), (1,)]
+    own, theirs = ([torch.nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape in shapes] for _ in range(2))
+    for a, b in zip(own, theirs, strict=True):
+        gradient = torch.randn(a.shape, generator=generator, dtype=torch.float64)
+        a.grad, b.grad = (gradient.mul(scale / 8).to(dtype) for _ in range(2))
+    norm = clipping.total_norm([p.grad for p in own if p.grad is not None])
+    expected = torch.nn.utils.clip_grad_norm_(theirs, 0.7)
+    assert norm == expected.item() or (math.isnan(norm) and math.isnan(expected))
+    assert clipping.clip(ClipSpec(norm=0.7), own, norm) == (norm > 0.7)
+    for a, b in zip(own, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0, equal_nan=True)
+
+
 def test_clipping_by_value_then_norm() -> None:
     p = torch.nn.Parameter(torch.zeros(2))
     p.grad = torch.tensor([3.0, -4.0])
-    assert clipping.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(5.0))
+    assert clipping.clip(ClipSpec(value=1.0, norm=1.0), [p], 5.0)
     torch.testing.assert_close(p.grad, torch.tensor([1.0, -1.0]) / math.sqrt(2), rtol=1e-5, atol=1e-6)
     p.grad = torch.tensor([0.3, -0.4])
-    assert not clipping.clip(ClipSpec(value=1.0, norm=1.0), [p], torch.tensor(0.5))
+    assert not clipping.clip(ClipSpec(value=1.0, norm=1.0), [p], 0.5)
     assert p.grad.tolist() == pytest.approx([0.3, -0.4])
 
 

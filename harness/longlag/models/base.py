@@ -124,7 +124,8 @@ class Model(nn.Module, ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        # past self.parameters(), which lists every submodule first: slow
+        return next(p.dtype for module in self.modules() for p in module._parameters.values() if p is not None)
 
     def constrained(self) -> list[nn.Parameter]:
         """The parameters that the recurrent layers compose orthogonal or unitary matrices from."""

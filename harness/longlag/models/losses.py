@@ -42,7 +42,8 @@ def per_output(signature: Signature, outputs: Tensor, targets: Tensor) -> Tensor
     """The loss of every single output, without its last axis."""
     match signature.loss:
         case "mse":
-            return F.mse_loss(outputs, targets, reduction="none").mean(-1)
+            squares = F.mse_loss(outputs, targets, reduction="none")
+            return squares.squeeze(-1) if squares.shape[-1] == 1 else squares.mean(-1)
         case "bernoulli":
             return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(-1)
         case "mixture-density":

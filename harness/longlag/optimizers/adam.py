@@ -31,6 +31,7 @@ class FusedAdam(torch.optim.Adam):
     imports torch's compiler.
     """
 
+    @torch_private.unhooked
     def step(self, closure: Any = None) -> Any:
         if closure is not None or not all(map(self._plain, self.param_groups)):
             return super().step(closure)

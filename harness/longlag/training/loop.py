@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from longlag.errors import UserError
 from longlag.kernels import memory
@@ -115,11 +114,11 @@ class Run:
             tensors, records = self.tensors(batch), self.probes.records() if log else None
             value = float(self.backward(tensors, records))
             gradients = [p.grad for p in self.parameters if p.grad is not None]
-            norm = nn.utils.get_total_norm(gradients)
-            if not (math.isfinite(value) and bool(torch.isfinite(norm))):
+            norm = clipping.total_norm(gradients)
+            if not (math.isfinite(value) and math.isfinite(norm)):
                 self.tell({"train/diverged": 1.0})
                 self.probes.look(self.update, "divergence", batch=(batch, tensors))
-                what = f"loss {value}" if not math.isfinite(value) else f"gradient norm {float(norm)}"
+                what = f"loss {value}" if not math.isfinite(value) else f"gradient norm {norm}"
                 return "diverged", f"{what} at update {self.update + 1}"
             self.losses.append(value)
             norms = by_group(self.groups) if log else {}
