@@ -28,7 +28,12 @@ SMALL: dict[str, dict[str, object]] = {
 """Options in place of defaults that finite differences would take minutes for."""
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
-    "rnn": [{"activation": "relu"}, {"activation": "sigmoid"}, {"leak": 0.5}],
+    "rnn": [
+        {"activation": "relu"},
+        {"activation": "modrelu", "init": "orthogonal"},
+        {"activation": "sigmoid"},
+        {"leak": 0.5},
+    ],
     "gru": [{"reset": "before"}],
     "antisymmetric": [{"gated": True}],
     "cfc": [{"mode": "pure", "backbone": 2}, {"mode": "no_gate", "backbone": 0, "mixed_memory": True}],

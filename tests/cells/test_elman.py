@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from longlag.cells.elman import IRNN, NPRNN, RNN, RNNOptions
+from longlag.cells.orthogonal import ExpRNN
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -29,6 +30,20 @@ def test_linear_network_is_a_power_of_its_matrix() -> None:
     start = torch.randn(3, 4, generator=seeded()).double()
     _, final = layer(torch.zeros(6, 3, 2).double(), {"h": start})
     torch.testing.assert_close(final["h"], start @ torch.linalg.matrix_power(layer.weight_hh, 6).mT)
+
+
+def test_modrelu_is_exprnn_with_a_free_matrix() -> None:
+    free = RNN(RNNOptions(activation="modrelu", init="orthogonal")).layer(2, 6, seeded()).double()
+    bound = ExpRNN().layer(2, 6, seeded(1)).double()
+    matrix = free.weight_hh.detach()
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(6).double(), rtol=0, atol=1e-6)
+    assert set(dict(free.named_parameters())) == {"weight_ih", "weight_hh", "offset"}
+    composed = bound.weights().weight_hh[0]
+    for name, value in (("weight_ih", bound.weight_ih), ("weight_hh", composed), ("offset", bound.offset)):
+        getattr(free, name).data.copy_(value.data)
+    x = torch.randn(7, 3, 2, generator=seeded(2)).double()
+    torch.testing.assert_close(free(x)[0], bound(x)[0])
+    assert (free(x)[0] != 0).any()
 
 
 def test_smart_tanh() -> None:

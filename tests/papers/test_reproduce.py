@@ -14,8 +14,9 @@ import yaml
 
 from longlag.errors import UserError
 from longlag.papers import cost, measurements, pages, plan, report
+from longlag.papers.claims import Similar
 from longlag.papers.reproduce import costs, run
-from longlag.papers.spec import PaperSpec, load_paper_fields
+from longlag.papers.spec import PaperSpec, load_paper, load_paper_fields, names
 from longlag.study.callback import StudyCallback
 from longlag.study.queue import Workers
 from longlag.tracking.store import Store
@@ -128,7 +129,7 @@ def test_the_search_takes_the_best_by_validation(done: Done, paper: PaperSpec) -
 def test_the_pages(done: Done, tmp_path: Path) -> None:
     _, content, written = done
     text = written.markdown.read_text()
-    assert "0.1 (*unverified*); Table 1" in text and "the LSTM \\| is better" in text
+    assert "0.1; Table 1" in text and "the LSTM \\| is better" in text
     assert "It is smaller. *Time.*" in text and "not judged" in text and content.measurements.spec_hash[:12] in text
     for name in re.findall(r"\]\(([^)]+\.png)\)", text):
         assert (written.markdown.parent / name).exists()
@@ -158,11 +159,57 @@ def test_mlflow_has_the_report(done: Done) -> None:
 
 def test_verdicts_from_measurements_that_nobody_made(paper: PaperSpec, tmp_path: Path) -> None:
     content = report.build(paper, measured())
-    assert content.decisions == {"C1": "reproduced", "C2": "not reproduced", "C3": "not judged"}
+    assert content.decisions == {
+        "C1": "holds at reduced size", "C2": "does not hold at reduced size", "C3": "not judged"
+    }  # fmt: skip
     text = pages.write(content, tmp_path).markdown.read_text()
-    assert "`lstm` score 0.12 [0.1–0.14]<br>`rnn` score 0.92 [0.9–0.94]" in text
+    assert "`lstm` score: median 0.12 [0.1–0.14]<br>`rnn` score: median 0.92 [0.9–0.94]" in text
     assert "updates to score 0.5 < 3: 0 of 5 [0–52 %]; median >40" in text
-    assert "Of 2 claims judged at this scale: 1 reproduced, 1 not reproduced, 0 inconclusive. 1 not judged." in text
+    assert (
+        "Claims judged at this scale: 2. Of all 3: holds at reduced size 1; does not hold at reduced size 1; "
+        "not judged 1." in text
+    )
+    assert "| reduced | original | unverified | **holds at reduced size** |" in text
+    assert "reproduced" not in text.partition("## Study")[0].replace("longlag reproduce", "")
+    for values in (
+        "`lstm` | score | 0.1, 0.11, 0.12, 0.13, 0.14",
+        "`rnn` | updates to score 0.5 | >40, >40, >40, >40, >40",
+    ):
+        assert f"| {values} |" in text, "every seed's value, in their order"
+
+
+@pytest.mark.parametrize(
+    ("reduced", "substitute", "word"),
+    [("", "", "reproduced"), ("all", "", "holds at reduced size"), ("", "other data", "holds at reduced size")],
+)
+def test_reproduced_is_said_at_the_papers_own_size_on_its_own_data_only(
+    reduced: str, substitute: str, word: str, tmp_path: Path
+) -> None:
+    scales = {**FIELDS["scales"], "cpu": {"seeds": 5, "reduced": reduced}}
+    other = load_paper_fields({**FIELDS, "scales": scales, "substitute": substitute}, "example")
+    content = report.build(other, measured())
+    assert content.decisions["C1"] == word
+    page = pages.write(content, tmp_path, html=False)
+    row = f"| {content.size} | {content.data} | unverified | **{word}** |"
+    assert row in page.markdown.read_text()
+
+
+def test_a_margin_stands_beside_the_effect(tmp_path: Path) -> None:
+    relation = {"kind": "similar", "arms": ["lstm", "rnn"], "quantity": "score", "margin": 0.5, "why": "half of it"}
+    other = load_paper_fields({**FIELDS, "claims": [{**CLAIM, "relation": relation}]}, "example")
+    text = pages.write(report.build(other, measured()), tmp_path).markdown.read_text()
+    assert "- **C1** The means differ by 0.8, the margin is 0.5: half of it" in text
+    assert "`lstm` score: mean 0.12" in text
+
+
+def test_every_margin_of_the_built_in_studies_is_justified() -> None:
+    similar = [
+        (paper.name, claim.id, claim.relation.why)
+        for paper in (load_paper(name) for name in names())
+        for claim in paper.claims
+        if isinstance(claim.relation, Similar)
+    ]
+    assert len(similar) >= 5 and all(why for _, _, why in similar), similar
 
 
 def test_claims_that_changed_since(done: Done) -> None:

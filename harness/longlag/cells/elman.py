@@ -12,10 +12,11 @@ from torch import Tensor
 
 from longlag.cells.base import GatedCell
 from longlag.cells.initialise import draw, refuse_unused
+from longlag.cells.orthogonal import modrelu
 from longlag.kernels import Gate, Named
 from longlag.options import Options
 
-Activation = Literal["tanh", "relu", "sigmoid", "linear"]
+Activation = Literal["tanh", "relu", "sigmoid", "linear", "modrelu"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -50,8 +51,10 @@ class RNN(GatedCell[RNNOptions]):
     a_t = W x_t + U h_{t-1} + b
     h_t = f(a_t)                                    f = tanh (default), ReLU, the logistic sigmoid, or the identity
     h_t = (1 - leak) h_{t-1} + leak f(a_t)          with ``leak`` below 1: leaky integrator units, Jaeger et al. (2007)
+    h_t = sign(v_t) relu(|v_t| + b)                 with ``modrelu``, v_t = W x_t + U h_{t-1}; b is ``offset``
 
-    Shapes: W ``[H, I]``, U ``[H, H]``, b ``[H]``; H (I + H + 1) parameters.
+    Shapes: W ``[H, I]``, U ``[H, H]``, b ``[H]``; H (I + H + 1) parameters. With ``modrelu`` and ``init="orthogonal"``
+    it is `ExpRNN` without its constraint: the same nonlinearity, a matrix that starts orthogonal and is free.
 
     Differs from ``torch.nn.RNN`` in having one bias where torch adds two; from `IRNN` and `NPRNN` in its
     initialisation. The leak is one constant for all units; in `MinimalRNN` and `GRU` it is a gate.
@@ -62,11 +65,16 @@ class RNN(GatedCell[RNNOptions]):
     unit, spectral radius 0.95, W ~ N(0, 0.01^2), zero biases.
     """
 
-    gates = (Gate("a"),)
     formula = "H*(I + H + 1)"
 
+    def __init__(self, options: RNNOptions | None = None) -> None:
+        super().__init__(options)
+        offset = self.options.activation == "modrelu"
+        self.gates, self.units = (Gate("a", bias=not offset),), ("offset",) if offset else ()
+
     def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
-        new, leak = ACTIVATIONS[self.options.activation](g.a), self.options.leak
+        activation, leak = self.options.activation, self.options.leak
+        new = modrelu(g.a, p.offset) if activation == "modrelu" else ACTIVATIONS[activation](g.a)
         return {"h": new if leak == 1 else (1 - leak) * s.h + leak * new}
 
     def initialise(self, parameters: Mapping[str, Tensor], hidden_size: int, generator: torch.Generator | None) -> None:
@@ -75,7 +83,9 @@ class RNN(GatedCell[RNNOptions]):
             return
         parameters["weight_ih"].normal_(0, 0.01, generator=generator)
         parameters["weight_hh"].copy_(sparse(hidden_size, generator))
-        parameters["bias"].zero_()
+        for name in ("bias", "offset"):
+            if name in parameters:
+                parameters[name].zero_()
 
 
 def sparse(size: int, generator: torch.Generator | None) -> Tensor:

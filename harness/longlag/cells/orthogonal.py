@@ -51,6 +51,12 @@ class ModReLU(torch.autograd.Function):
         return torch.where(value == 0, 0, gradient), torch.sign(value) * gradient
 
 
+def modrelu(a: Tensor, b: Tensor) -> Tensor:
+    """sign(a) relu(|a| + b), unit by unit."""
+    value: Tensor = ModReLU.apply(a, b)  # type: ignore[no-untyped-call]
+    return value
+
+
 class SkewCell(GatedCell[OptionsT_co]):
     """What `ExpRNN` and `ScoRNN` share: h_t = modReLU(W h_{t-1} + V x_t), W orthogonal, composed from ``skew``.
 
@@ -63,8 +69,7 @@ class SkewCell(GatedCell[OptionsT_co]):
     formula = "H*I + H*(H - 1)//2 + H"
 
     def core(self, g: Named, s: Named, p: Named) -> Mapping[str, Tensor]:
-        h: Tensor = ModReLU.apply(g.a, p.offset)  # type: ignore[no-untyped-call]
-        return {"h": h}
+        return {"h": modrelu(g.a, p.offset)}
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         size = hidden_size

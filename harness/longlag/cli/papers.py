@@ -20,7 +20,7 @@ from longlag.cli.progress import SweepProgress
 from longlag.errors import UserError, clipped
 from longlag.papers import compare as comparing
 from longlag.papers import pages, report_markdown
-from longlag.papers.claims import ScaleName
+from longlag.papers.claims import KNOWN, ScaleName
 from longlag.papers.cost import Cost
 from longlag.papers.plan import read_by
 from longlag.papers.report import Report
@@ -163,10 +163,9 @@ def _claims(content: Report) -> Table:
         table.add_column(column, overflow="fold")
     for row in content.rows:
         measured = "\n".join(f"{escape.line(item.arm)}: {item.text}" for item in row.arms) or "–"
-        mark = " (unverified)" if row.claim.certainty == "recalled" else ""
-        published = f"{row.claim.published}{mark}; {row.claim.source}"
+        published = f"{row.claim.published}; {row.claim.source} ({KNOWN[row.claim.certainty]})"
         cells = [row.claim.id, row.claim.statement, published, measured]
-        verdict = report_markdown.decision(row).replace("**", "")
+        verdict = report_markdown.decision(row, content.reduced).replace("**", "")
         table.add_row(*cells, report_markdown.seeds(row), terminal.styled(verdict, STYLES[row.verdict.decision]))
     return table
 
@@ -211,11 +210,14 @@ def fields(content: Report, page: Path) -> dict[str, Any]:
             "published": row.claim.published,
             "certainty": row.claim.certainty,
             "measured": {item.arm: item.text for item in row.arms},
-            "verdict": row.verdict.decision,
+            "verdict": content.decisions[row.claim.id],
             "p_opposite": row.verdict.for_,
             "p_claim": row.verdict.against,
             "further_seeds": None if row.verdict.further in (None, float("inf")) else row.verdict.further,
         }
         for row in content.rows
     ]
-    return {"paper": content.paper.name, "scale": content.measurements.scale, "claims": rows, "report": str(page)}
+    return {
+        "paper": content.paper.name, "scale": content.measurements.scale, "size": content.size, "data": content.data,
+        "claims": rows, "report": str(page),
+    }  # fmt: skip

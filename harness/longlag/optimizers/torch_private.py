@@ -28,7 +28,7 @@ def without_compiler() -> None:
 
 
 def unhooked(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Leave out what `Optimizer` wraps around a class's ``step``: hooks, of which longlag has none, and a profiler's mark.
+    """Leave out what `Optimizer` wraps around a class's ``step``: a profiler's mark, and hooks, which nothing uses.
 
     They take as long as the step of a small network.
     """

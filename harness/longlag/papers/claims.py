@@ -14,6 +14,8 @@ from longlag.spec import Spec
 
 ScaleName = Literal["paper", "cpu", "smoke"]
 Certainty = Literal["read", "code", "quoted", "recalled"]
+KNOWN = {"read": "read", "code": "in the code", "quoted": "quoted", "recalled": "unverified"}
+"""How a published figure is known, in a word or two."""
 CERTAINTIES = {
     "read": "read in the paper's own text",
     "code": "read in the authors' code",
@@ -152,6 +154,7 @@ class Similar(Spec):
     arms: tuple[str, str]
     quantity: QuantityField
     margin: PositiveFloat
+    why: str = Field("", description="why a smaller difference counts as none, beside the paper's effects")
 
     def uses(self) -> Iterator[tuple[str, Quantity]]:
         for arm in self.arms:

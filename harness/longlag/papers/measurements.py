@@ -143,8 +143,13 @@ def read(path: Path) -> PaperMeasurements:
 
 
 def spec_hash(paper: PaperSpec) -> str:
-    """SHA-256 of the study's file, defaults filled in."""
-    text = json.dumps(paper.model_dump(mode="json"), sort_keys=True)
+    """SHA-256 of the study's file, defaults filled in, but for fields that are newer than kept measurements."""
+    fields = paper.model_dump(mode="json")
+    for part in (fields, *(claim["relation"] for claim in fields["claims"])):
+        for name in ("substitute", "why"):
+            if part.get(name) == "":
+                del part[name]
+    text = json.dumps(fields, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

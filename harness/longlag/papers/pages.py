@@ -9,12 +9,16 @@ from pathlib import Path
 from longlag import escape, reading
 from longlag.errors import UserError, clipped
 from longlag.papers import figures, measurements, report, report_html, report_markdown
+from longlag.papers.claims import KNOWN
 from longlag.papers.measurements import PaperMeasurements
 from longlag.papers.report import Report
 from longlag.papers.spec import PaperSpec, load_paper
+from longlag.papers.verdict import Decision
 from longlag.parts import Parts
 
-DECISIONS = ("reproduced", "not reproduced", "inconclusive", "not judged")
+DECISIONS: tuple[Decision, ...] = ("reproduced", "not reproduced", "inconclusive", "not judged")
+COLUMNS = ("holds", "does not hold", "inconclusive", "not judged")
+"""Of the table of all papers, in the order of `DECISIONS`."""
 BEGIN, END = "<!-- papers: begin -->", "<!-- papers: end -->"
 
 
@@ -87,26 +91,41 @@ def again(data: Path, simulate: bool = True) -> tuple[PaperSpec, Report]:
 
 
 def summary(folder: Path, link: str) -> str:
-    """A table of all reports kept in a folder: a row a paper, its claims by verdict. `link` goes before file names."""
+    """A table of all reports kept in a folder: a row a paper, its claims by verdict, each with how its figure is known.
+
+    `link` goes before file names.
+    """
     rows: list[list[str]] = []
     for data in sorted(folder.glob("*.json")):
         paper, content = again(data, simulate=False)
-        by_verdict = {name: [i for i, verdict in content.decisions.items() if verdict == name] for name in DECISIONS}
+        by_verdict = [_claims(content, decision) for decision in DECISIONS]
         who = f"[{escape.markdown(paper.citation.authors)} ({paper.citation.year})]({link}{data.stem}.md)"
         seeds = sorted({len(content.measurements.of(run.arm)) for run in content.measurements.runs})
         count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
         rows.append(
             [
                 who,
-                content.measurements.scale,
+                content.size,
+                content.data,
                 count,
-                *(escape.markdown(", ".join(ids)) or "–" for ids in by_verdict.values()),
+                *by_verdict,
             ]
         )
     if not rows:
         return "None is kept so far.\n"
-    columns = ["paper", "scale", "seeds", *DECISIONS]
+    columns = ["paper", "size", "data", "seeds", *COLUMNS]
     return "\n".join(report_markdown.table(columns, rows)).rstrip() + "\n"
+
+
+def _claims(content: Report, decision: Decision) -> str:
+    """The claims with one verdict, by how their published figures are known: ``read: U1, U3; unverified: U4``."""
+    found: dict[str, list[str]] = {}
+    for row in content.rows:
+        if row.verdict.decision == decision:
+            found.setdefault(KNOWN[row.claim.certainty], []).append(row.claim.id)
+    return (
+        escape.markdown("; ".join(f"{how}: {', '.join(found[how])}" for how in KNOWN.values() if how in found)) or "–"
+    )
 
 
 def renew_summary(page: Path, folder: Path) -> bool:

@@ -11,9 +11,9 @@ from longlag.errors import UserError
 from longlag.papers import intervals, statistics
 from longlag.papers.claims import Claim, Condition, Importance, MoreOften, MostRuns, Similar, Within
 from longlag.papers.measurements import PaperMeasurements, spec_hash
-from longlag.papers.relations import Sample, count
+from longlag.papers.relations import Sample, Samples, count
 from longlag.papers.spec import PaperSpec, Scale
-from longlag.papers.verdict import Verdict, judge
+from longlag.papers.verdict import Verdict, judge, said
 from longlag.parts import Parts
 
 NOT_JUDGED = Verdict("not judged")
@@ -41,6 +41,7 @@ class Row:
     claim: Claim
     arms: tuple[ArmResult, ...]
     verdict: Verdict
+    effect: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,30 @@ class Report:
         return self.paper.scales[self.measurements.scale]
 
     @property
+    def size(self) -> str:
+        return "reduced" if self.scale.reduced else "the paper's own"
+
+    @property
+    def data(self) -> str:
+        return "substitute" if self.paper.substitute else "original"
+
+    @property
+    def reduced(self) -> bool:
+        """Whether claims are judged at another size, or on other data, than the paper's."""
+        return bool(self.scale.reduced or self.paper.substitute)
+
+    @property
     def decisions(self) -> dict[str, str]:
-        return {row.claim.id: row.verdict.decision for row in self.rows}
+        """The verdicts in words, by claim."""
+        return {row.claim.id: said(row.verdict.decision, self.reduced) for row in self.rows}
+
+    @property
+    def by_seed(self) -> dict[tuple[str, str], Sample]:
+        """By arm and quantity, every run's value of what the judged claims look at."""
+        judged = [row.claim for row in self.rows if row.verdict.evidence is not None]
+        used = dict.fromkeys((arm, str(quantity)) for claim in judged for arm, quantity in claim.relation.uses())
+        samples = self.measurements.samples(self.paper)
+        return {key: samples[key] for key in used}
 
 
 def build(paper: PaperSpec, measurements: PaperMeasurements, simulate: bool = True) -> Report:
@@ -87,7 +110,8 @@ def build(paper: PaperSpec, measurements: PaperMeasurements, simulate: bool = Tr
     for claim in paper.claims:
         if claim.id in verdicts:
             figures = parts.make(f"what was measured for claim {claim.id}", partial(arm_results, claim, samples))
-            rows.append(Row(claim, figures or (), verdicts[claim.id]))
+            apart = parts.make(f"the effect of claim {claim.id}", partial(effect, claim, samples))
+            rows.append(Row(claim, figures or (), verdicts[claim.id], apart or ""))
         else:
             rows.append(Row(claim, (), NOT_JUDGED))
     return Report(paper, measurements, tuple(rows), measurements.spec_hash != spec_hash(paper), tuple(parts.failed))
@@ -113,11 +137,22 @@ def arm_results(claim: Claim, samples: dict[tuple[str, str], Sample]) -> tuple[A
         elif quantity.kind == "solved":
             text = rate(Condition(quantity=quantity), sample)
         elif isinstance(relation, Within | Similar):
-            text = mean(sample)
+            text = f"mean {mean(sample)}"
         else:
-            text = median(sample)
-        result.append(ArmResult(arm, text if quantity.kind == "solved" else f"{quantity} {text}", len(sample.values)))
+            text = f"median {median(sample)}"
+        result.append(ArmResult(arm, text if quantity.kind == "solved" else f"{quantity}: {text}", len(sample.values)))
     return tuple(result)
+
+
+def effect(claim: Claim, samples: Samples) -> str:
+    """Of a claim that two means are alike: by how much they differ, beside the margin; empty for any other."""
+    relation = claim.relation
+    if not isinstance(relation, Similar):
+        return ""
+    first, second = (averages.fmean(samples[(arm, str(relation.quantity))].values) for arm in relation.arms)
+    found = f"{abs(first - second):.3g}" if math.isfinite(first - second) else "∞"
+    why = f": {relation.why}" if relation.why else ""
+    return f"the means differ by {found}, the margin is {relation.margin:g}{why}"
 
 
 def shares(relation: Importance, sample: Sample) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from longlag import escape
-from longlag.papers.claims import CERTAINTIES
+from longlag.papers.claims import CERTAINTIES, KNOWN
 from longlag.papers.measurements import PaperRun
 from longlag.papers.relations import Sample
-from longlag.papers.report import Report, Row, further, median
+from longlag.papers.report import Report, Row, further, median, number
+from longlag.papers.verdict import said
 from longlag.parts import Parts
 
 WIDTH = 12  # of an abbreviated hash
@@ -40,6 +41,7 @@ def markdown(report: Report, pictures: Mapping[str, str], parts: Parts) -> str:
         "the section Arms": lambda: _runs(report),
         "the section Deviations": lambda: _deviations(report),
         "the section Tests": lambda: _tests(report),
+        "the section Every seed": lambda: _every_seed(report),
         "the section Study": lambda: _study(report),
         "the section Environment": lambda: _environment(report),
     }
@@ -70,12 +72,13 @@ def _head(report: Report) -> list[str]:
         ]
     counts = list(report.decisions.values())
     judged = len(counts) - counts.count("not judged")
-    decisions = ", ".join(f"{counts.count(name)} {name}" for name in ("reproduced", "not reproduced", "inconclusive"))
-    left = counts.count("not judged")
-    about = f"Of {judged} claims judged at this scale: {decisions}." if judged else "No claim is judged at this scale."
-    lines += [about + (f" {left} not judged." if left and judged else ""), ""]
+    names = [said(name, report.reduced) for name in ("reproduced", "not reproduced", "inconclusive", "not judged")]
+    found = "; ".join(f"{name} {counts.count(name)}" for name in names if name in counts)
+    lines += [f"Claims judged at this scale: {judged}. Of all {len(counts)}: {found}.", ""]
     if report.scale.reduced:
         lines += [f"**Reduced at this scale.** {escape.markdown(report.scale.reduced)}", ""]
+    if report.paper.substitute:
+        lines += [f"**Substitute data.** {escape.markdown(report.paper.substitute)}", ""]
     if report.scale.meaning:
         lines += [f"**What that means.** {escape.markdown(report.scale.meaning)}", ""]
     return lines
@@ -83,19 +86,21 @@ def _head(report: Report) -> list[str]:
 
 def _claims(report: Report) -> list[str]:
     rows = [[escape.markdown(row.claim.id), escape.markdown(row.claim.statement), published(row), measured(row),
-             seeds(row), decision(row)] for row in report.rows]  # fmt: skip
-    lines = ["## Claims", "", *table(["", "claim", "published", "measured [interval]", "seeds", "verdict"], rows)]
+             seeds(row), report.size, report.data, KNOWN[row.claim.certainty], decision(row, report.reduced)]
+            for row in report.rows]  # fmt: skip
+    columns = ["", "claim", "published", "measured [interval]", "seeds", "size", "data", "figure", "verdict"]
+    lines = ["## Claims", "", *table(columns, rows)]
     notes = [
-        f"- **{escape.markdown(row.claim.id)}** {escape.markdown(row.claim.note)}"
+        f"- **{escape.markdown(row.claim.id)}** {escape.markdown(text[0].upper() + text[1:])}"
         for row in report.rows
-        if row.claim.note
+        for text in (row.effect, row.claim.note)
+        if text
     ]
     return [*lines, *notes, ""] if notes else lines
 
 
 def published(row: Row) -> str:
-    mark = " (*unverified*)" if row.claim.certainty == "recalled" else ""
-    return f"{escape.markdown(row.claim.published)}{mark}; {escape.markdown(row.claim.source)}"
+    return f"{escape.markdown(row.claim.published)}; {escape.markdown(row.claim.source)}"
 
 
 def measured(row: Row) -> str:
@@ -107,9 +112,9 @@ def seeds(row: Row) -> str:
     return "–".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts)) or "–"
 
 
-def decision(row: Row) -> str:
+def decision(row: Row, reduced: bool) -> str:
     more = further(row.verdict)
-    return f"**{row.verdict.decision}**" + (f": {more}" if more else "")
+    return f"**{said(row.verdict.decision, reduced)}**" + (f": {more}" if more else "")
 
 
 def _pictures(pictures: Mapping[str, str]) -> list[str]:
@@ -190,10 +195,22 @@ def _tests(report: Report) -> list[str]:
         return []
     columns = ["", "test", "p, opposite", "corrected", "p, claim", "corrected", "the published figure is"]
     about = (
-        f"A claim is *reproduced* when its opposite is rejected at {report.paper.rule.alpha:g}, *not reproduced* when "
-        "the claim itself is, both after Holm's correction over the claims of this scale, else *inconclusive*."
+        f"A claim is *{said('reproduced', report.reduced)}* when its opposite is rejected at "
+        f"{report.paper.rule.alpha:g}, *{said('not reproduced', report.reduced)}* when the claim itself is, both after "
+        "Holm's correction over the claims of this scale, else *inconclusive*."
     )
     return ["## Tests", "", about, "", *table(columns, rows)]
+
+
+def _every_seed(report: Report) -> list[str]:
+    rows = [
+        [escape.code(arm), quantity, ", ".join(number(value, sample) for value in sample.values)]
+        for (arm, quantity), sample in report.by_seed.items()
+    ]
+    if not rows:
+        return []
+    about = "What the judged claims look at, one value a run, in the order of the seeds. 1 and 0 are yes and no."
+    return ["## Every seed", "", about, "", *table(["arm", "quantity", "values"], rows)]
 
 
 def _study(report: Report) -> list[str]:

@@ -116,6 +116,7 @@ class PaperSpec(Spec):
     arms: dict[str, Arm] = Field(min_length=1)
     parameter: str = Field("", description="what `at` is, with its unit: lag T (steps)")
     scales: dict[ScaleName, Scale]
+    substitute: str = Field("", description="what stands in for the paper's data; empty: they are the paper's own")
     deviations: tuple[Deviation, ...] = ()
     claims: tuple[Claim, ...] = Field(min_length=1)
     rule: Rule = Rule()

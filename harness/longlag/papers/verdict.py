@@ -20,6 +20,20 @@ from longlag.papers.statistics import holm
 
 Decision = Literal["reproduced", "not reproduced", "inconclusive", "not judged"]
 
+WORDS: dict[tuple[Decision, bool], str] = {
+    ("reproduced", False): "reproduced",
+    ("reproduced", True): "holds at reduced size",
+    ("not reproduced", False): "not reproduced",
+    ("not reproduced", True): "does not hold at reduced size",
+}
+"""A decision as it is said: of a claim judged at the paper's own size on its own data, and (true) of any other."""
+
+
+def said(decision: Decision, reduced: bool) -> str:
+    """The decision in words: only at the paper's own size, on its own data, is a claim (not) *reproduced*."""
+    return WORDS.get((decision, reduced), decision)
+
+
 FURTHER = (1, 2, 3, 5, 8, 12, 20, 30, 50)
 """Numbers of further seeds that are tried out."""
 SIMULATIONS = 100
