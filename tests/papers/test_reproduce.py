@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from longlag.errors import UserError
-from longlag.papers import cost, measurements, pages, plan, report
+from longlag.papers import check, cost, measurements, pages, plan, report
 from longlag.papers.claims import Similar
 from longlag.papers.reproduce import costs, run
 from longlag.papers.spec import PaperSpec, load_paper, load_paper_fields, names
@@ -302,3 +302,43 @@ def test_command(longlag: Any, tmp_path: Path, done: Done) -> None:
 def test_mistakes(longlag: Any, arguments: list[str], sentence: str) -> None:
     answer = longlag("reproduce", *arguments)
     assert answer.code == 2 and sentence in answer.err and "Traceback" not in answer.err
+
+
+def test_a_sample_of_kept_runs_comes_out_again(done: Done) -> None:
+    _, content, _ = done
+    stored = content.measurements
+    runs = check.sample(stored, 4)
+    assert {run.arm for run in runs[:3]} == {"rnn", "rnn-8", "lstm"}, "one of each arm before a second"
+    assert runs == check.sample(stored, 4) and len(check.sample(stored, 99)) == len(stored.runs)
+    found = list(check.repeat(content.paper, stored, runs))
+    assert [one.agreement for one in found] == ["equal"] * 4
+    assert all({"score", "updates"} <= one.values.keys() for one in found)
+
+
+def test_a_number_that_was_changed_is_found(done: Done) -> None:
+    _, content, _ = done
+    run = check.sample(content.measurements, 1)[0]
+    for change, word in ((1e-5, "within rounding"), (0.1, "differs")):
+        changed = run.model_copy(update={"values": {**run.values, "score": run.values["score"] + change}})
+        (one,) = check.repeat(content.paper, content.measurements, [changed])
+        assert one.agreement == word and list(one.differing) == (["score"] if word == "differs" else [])
+    other = run.model_copy(update={"run_key": "0" * 64})
+    with pytest.raises(UserError, match="is another run than the one that was kept"):
+        list(check.repeat(content.paper, content.measurements, [other]))
+
+
+def test_agreement_of_numbers_that_are_none() -> None:
+    assert check.agreement(math.inf, math.inf) == "equal" == check.agreement(math.nan, math.nan)
+    assert check.agreement(math.inf, 3.0) == "differs" == check.agreement(math.nan, 3.0)
+    assert check.agreement(2000.0, 2001.0) == "within rounding" and check.agreement(0.0, 0.002) == "differs"
+
+
+def test_the_command_that_checks_a_report(longlag: Any, done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, content, written = done
+    monkeypatch.setattr("longlag.cli.paper_check.load_paper", lambda name: content.paper)
+    answer = longlag("reproduce", "--check", str(written.data), "--sample", "2")
+    assert answer.code == 0 and "2 equal, 0 within rounding, 0 differs" in answer.out + answer.err
+    fields = json.loads(longlag("reproduce", "--check", str(written.data), "--sample", "1", "--json").out)
+    assert fields["equal"] == 1 and fields["runs"][0]["agreement"] == "equal"
+    answer = longlag("reproduce", "--check", "no-such-paper")
+    assert answer.code == 2 and "cannot read docs/papers/no-such-paper.json" in answer.err

@@ -42,6 +42,15 @@ def reproduce(
         Path | None,
         typer.Option(help="Renew the table of the reports in docs/papers between the markers of this Markdown page."),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Train a sample of a kept report's runs again and say whether their numbers agree. PAPER is one of "
+            "docs/papers, or a file of measurements; exit code 1 where some differ.",
+        ),
+    ] = False,
+    sample: Annotated[int, typer.Option(help="With --check: how many runs.", min=1, max=100_000)] = 5,
     workers: execution.WorkerCount = "auto",
     executor: execution.ExecutorName = "local",
     scheduler: execution.Scheduler = None,
@@ -58,6 +67,7 @@ def reproduce(
       longlag reproduce --list
       longlag reproduce arjovsky-2016 --scale smoke
       longlag reproduce arjovsky-2016 --scale cpu --workers 2
+      longlag reproduce --check le-2015
 
     The plan and its cost are shown first. The same command continues, and trains nothing that is done.
     """
@@ -70,6 +80,11 @@ def reproduce(
         papers.renew(summary)
     elif name is None:
         raise UserError("which paper? For example: longlag reproduce arjovsky-2016 (`longlag reproduce --list`)")
+    elif check:
+        from longlag.cli.paper_check import check as trained_again
+
+        if not trained_again(name, scale, sample, threads, json=json):
+            raise typer.Exit(1)
     else:
         how = execution.workers(workers, threads, checkpoint_seconds, executor, scheduler, resources)
         papers.reproduce(name, scale, home, tracking_uri, how, plan=plan, yes=yes, write=write, json=json)
