@@ -9,6 +9,7 @@ bars. What is written somewhere passes the function of that place:
     code             a span of code in Markdown
     fenced           a block of code in Markdown
     picture          matplotlib, which reads ``$…$`` as LaTeX
+    latex            text of a LaTeX document
     mlflow           a name, tag or parameter in MLflow
 """
 
@@ -25,6 +26,11 @@ UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 JOINERS = "\u200c\u200d"
 """Formats that words and emoji are made with."""
 PUNCTUATION = re.escape("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", "∞": r"$\infty$", "≥": r"$\geq$", "≤": r"$\leq$",
+    "Ω": r"$\Omega$", "–": "--", "×": r"$\times$", "…": r"\ldots{}",
+}  # fmt: skip
 
 
 def line(text: object) -> str:
@@ -77,6 +83,11 @@ def picture(text: object) -> str:
     shown = line(text)
     shown = shown if len(shown) <= LONGEST_LABEL else f"{shown[: LONGEST_LABEL - 1]}…"
     return shown.replace("$", r"\$")
+
+
+def latex(text: object) -> str:
+    """Text in a LaTeX document, its own commands shown as they are written."""
+    return "".join(LATEX.get(character, character) for character in line(" ".join(str(text).split())))
 
 
 def mlflow(text: object, longest: int) -> str:

@@ -17,7 +17,7 @@ from longlag.analysis.result import StudyResult
 from longlag.cli import terminal
 from longlag.cli.errors import stoppable
 from longlag.cli.progress import SweepProgress
-from longlag.errors import UserError, clipped
+from longlag.errors import UserError, clipped, quoted, suggestion
 from longlag.papers import compare as comparing
 from longlag.papers import pages, report_markdown
 from longlag.papers.claims import KNOWN, ScaleName
@@ -63,6 +63,22 @@ def from_file(data: Path, folder: Path | None, json: bool) -> None:
     _, content = pages.again(data)
     written = pages.write(content, folder or data.parent, html=True)
     _tell(content, written.html, written.missing, json)
+
+
+def print_table(data: str, form: str) -> None:
+    """The claims of kept measurements as LaTeX or CSV, or the entries for a bibliography.
+
+    Raises:
+        UserError: for another format, or a study that is no file.
+    """
+    from longlag.papers.report_table import FORMATS
+
+    if form not in FORMATS:
+        raise UserError(f"--format {quoted(form)}: one of {', '.join(FORMATS)}{suggestion(form, list(FORMATS))}")
+    if not data.endswith(".json"):
+        raise UserError(f"--format {form}: of a paper study's file only, such as docs/papers/chung-2014.json")
+    _, content = pages.again(Path(data), simulate=False)
+    terminal.print_file(FORMATS[form](content))
 
 
 def reproduce(

@@ -41,6 +41,15 @@ def report(
     all_: Annotated[
         bool, typer.Option("--all", help="Every trial in the table, in place of the best 100 and 100 unfinished ones.")
     ] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Of a paper study's file: print its table of claims as latex or csv, or entries for a bibliography as "
+            "bibtex.",
+            autocompletion=lambda: ["latex", "csv", "bibtex"],
+        ),
+    ] = None,
     json: options.Json = False,
     home: options.Home = None,
     tracking_uri: options.TrackingUri = None,
@@ -53,7 +62,13 @@ def report(
       longlag report quickstart --json
       longlag report quickstart --compare quickstart-2
       longlag report docs/papers/chung-2014.json    the pages of a paper study
+      longlag report docs/papers/chung-2014.json --format latex
     """
+    if format_ is not None:
+        from longlag.cli.papers import print_table
+
+        print_table(study, format_)
+        return
     if study.endswith(".json"):
         from longlag.cli.papers import from_file
 

@@ -44,6 +44,11 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2), file=STDOUT.get() or sys.stdout)
 
 
+def print_file(text: str) -> None:
+    """Print the text of a file to standard output, as it is."""
+    typer.echo(text, file=STDOUT.get() or sys.stdout, nl=False)
+
+
 class Literal(Console):
     """Shows strings as they are: no markup such as ``[red]``, no codes such as ``:smile:``, no control characters."""
 
