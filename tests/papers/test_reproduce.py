@@ -180,7 +180,7 @@ def test_verdicts_from_measurements_that_nobody_made(paper: PaperSpec, tmp_path:
 
 @pytest.mark.parametrize(
     ("reduced", "substitute", "word"),
-    [("", "", "reproduced"), ("all", "", "holds at reduced size"), ("", "other data", "holds at reduced size")],
+    [("", "", "reproduced"), ("all", "", "holds at reduced size"), ("", "other data", "holds on substitute data")],
 )
 def test_reproduced_is_said_at_the_papers_own_size_on_its_own_data_only(
     reduced: str, substitute: str, word: str, tmp_path: Path

@@ -181,7 +181,7 @@ def _claims(content: Report) -> Table:
         measured = "\n".join(f"{escape.line(item.arm)}: {item.text}" for item in row.arms) or "–"
         published = f"{row.claim.published}; {row.claim.source} ({KNOWN[row.claim.certainty]})"
         cells = [row.claim.id, row.claim.statement, published, measured]
-        verdict = report_markdown.decision(row, content.reduced).replace("**", "")
+        verdict = report_markdown.decision(row, content.circumstance).replace("**", "")
         table.add_row(*cells, report_markdown.seeds(row), terminal.styled(verdict, STYLES[row.verdict.decision]))
     return table
 

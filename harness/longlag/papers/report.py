@@ -13,7 +13,7 @@ from longlag.papers.claims import Claim, Condition, Importance, MoreOften, MostR
 from longlag.papers.measurements import PaperMeasurements, spec_hash
 from longlag.papers.relations import Sample, Samples, count
 from longlag.papers.spec import PaperSpec, Scale
-from longlag.papers.verdict import Verdict, judge, said
+from longlag.papers.verdict import Circumstance, Verdict, judge, said
 from longlag.parts import Parts
 
 NOT_JUDGED = Verdict("not judged")
@@ -74,14 +74,16 @@ class Report:
         return "substitute" if self.paper.substitute else "original"
 
     @property
-    def reduced(self) -> bool:
-        """Whether claims are judged at another size, or on other data, than the paper's."""
-        return bool(self.scale.reduced or self.paper.substitute)
+    def circumstance(self) -> Circumstance:
+        """What the verdicts are said to hold for; of a reduced size and substitute data the first."""
+        if self.scale.reduced:
+            return "at reduced size"
+        return "on substitute data" if self.paper.substitute else ""
 
     @property
     def decisions(self) -> dict[str, str]:
         """The verdicts in words, by claim."""
-        return {row.claim.id: said(row.verdict.decision, self.reduced) for row in self.rows}
+        return {row.claim.id: said(row.verdict.decision, self.circumstance) for row in self.rows}
 
     @property
     def by_seed(self) -> dict[tuple[str, str], Sample]:

@@ -13,7 +13,7 @@ from longlag.papers.claims import CERTAINTIES, KNOWN
 from longlag.papers.measurements import PaperRun
 from longlag.papers.relations import Sample
 from longlag.papers.report import Report, Row, further, median, number
-from longlag.papers.verdict import said
+from longlag.papers.verdict import Circumstance, said
 from longlag.parts import Parts
 
 WIDTH = 12  # of an abbreviated hash
@@ -72,7 +72,7 @@ def _head(report: Report) -> list[str]:
         ]
     counts = list(report.decisions.values())
     judged = len(counts) - counts.count("not judged")
-    names = [said(name, report.reduced) for name in ("reproduced", "not reproduced", "inconclusive", "not judged")]
+    names = [said(name, report.circumstance) for name in ("reproduced", "not reproduced", "inconclusive", "not judged")]
     found = "; ".join(f"{name} {counts.count(name)}" for name in names if name in counts)
     lines += [f"Claims judged at this scale: {judged}. Of all {len(counts)}: {found}.", ""]
     if report.scale.reduced:
@@ -86,7 +86,7 @@ def _head(report: Report) -> list[str]:
 
 def _claims(report: Report) -> list[str]:
     rows = [[escape.markdown(row.claim.id), escape.markdown(row.claim.statement), published(row), measured(row),
-             seeds(row), report.size, report.data, KNOWN[row.claim.certainty], decision(row, report.reduced)]
+             seeds(row), report.size, report.data, KNOWN[row.claim.certainty], decision(row, report.circumstance)]
             for row in report.rows]  # fmt: skip
     columns = ["", "claim", "published", "measured [interval]", "seeds", "size", "data", "figure", "verdict"]
     lines = ["## Claims", "", *table(columns, rows)]
@@ -112,9 +112,9 @@ def seeds(row: Row) -> str:
     return "–".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts)) or "–"
 
 
-def decision(row: Row, reduced: bool) -> str:
+def decision(row: Row, circumstance: Circumstance) -> str:
     more = further(row.verdict)
-    return f"**{said(row.verdict.decision, reduced)}**" + (f": {more}" if more else "")
+    return f"**{said(row.verdict.decision, circumstance)}**" + (f": {more}" if more else "")
 
 
 def _pictures(pictures: Mapping[str, str]) -> list[str]:
@@ -194,10 +194,10 @@ def _tests(report: Report) -> list[str]:
     if not rows:
         return []
     columns = ["", "test", "p, opposite", "corrected", "p, claim", "corrected", "the published figure is"]
+    yes, no = (said(name, report.circumstance) for name in ("reproduced", "not reproduced"))
     about = (
-        f"A claim is *{said('reproduced', report.reduced)}* when its opposite is rejected at "
-        f"{report.paper.rule.alpha:g}, *{said('not reproduced', report.reduced)}* when the claim itself is, both after "
-        "Holm's correction over the claims of this scale, else *inconclusive*."
+        f"A claim is *{yes}* when its opposite is rejected at {report.paper.rule.alpha:g}, *{no}* when the claim "
+        "itself is, both after Holm's correction over the claims of this scale, else *inconclusive*."
     )
     return ["## Tests", "", about, "", *table(columns, rows)]
 

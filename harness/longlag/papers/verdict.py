@@ -20,18 +20,15 @@ from longlag.papers.statistics import holm
 
 Decision = Literal["reproduced", "not reproduced", "inconclusive", "not judged"]
 
-WORDS: dict[tuple[Decision, bool], str] = {
-    ("reproduced", False): "reproduced",
-    ("reproduced", True): "holds at reduced size",
-    ("not reproduced", False): "not reproduced",
-    ("not reproduced", True): "does not hold at reduced size",
-}
-"""A decision as it is said: of a claim judged at the paper's own size on its own data, and (true) of any other."""
+Circumstance = Literal["", "at reduced size", "on substitute data"]
+"""What sets a study at a scale apart from the paper; empty where it has the paper's own size and data."""
 
 
-def said(decision: Decision, reduced: bool) -> str:
+def said(decision: Decision, circumstance: Circumstance) -> str:
     """The decision in words: only at the paper's own size, on its own data, is a claim (not) *reproduced*."""
-    return WORDS.get((decision, reduced), decision)
+    if not circumstance or decision not in ("reproduced", "not reproduced"):
+        return decision
+    return f"{'holds' if decision == 'reproduced' else 'does not hold'} {circumstance}"
 
 
 FURTHER = (1, 2, 3, 5, 8, 12, 20, 30, 50)
