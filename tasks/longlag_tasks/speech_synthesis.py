@@ -84,7 +84,7 @@ class SpeechSynthesis(Task[SpeechSynthesisOptions]):
         count = self.options.syllables
         said = plan(rng, size, count, count)
         voice = np.concatenate([said.tract[:, None], said.loudness], 1).astype(np.float32)
-        heard = voice.astype(np.float64)  # as exactly as it is told
+        heard = voice.astype(np.float64)  # the float32 values that the model reads
         said = replace(said, tract=heard[:, 0], loudness=heard[:, 1:])
         lasts = (said.frames / TENTHS).astype(np.float32)
         if self.options.source == "phones":

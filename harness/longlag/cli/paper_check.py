@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from rich.table import Table
 
 from longlag import escape
 from longlag.cli import terminal
-from longlag.papers import measurements
+from longlag.cli.papers import REPORTS
+from longlag.papers import measurements, pages
 from longlag.papers.check import AGREEMENTS, ROUNDING, Checked, repeat, sample
 from longlag.papers.spec import load_paper
 from longlag.training.environment import torch_threads
 
-REPORTS = Path("docs/papers")
 STYLES = {"equal": "green", "within rounding": "green", "differs": "red"}
 BUILD = ("compiler", "flags", "blas", "kernel", "machine", "torch", "processor")
 """Of what the bits of a run depend on, what is compared in words."""
@@ -24,7 +23,7 @@ BUILD = ("compiler", "flags", "blas", "kernel", "machine", "torch", "processor")
 
 def kept(name: str, scale: str) -> Path:
     """The measurements that a name means: a file, or those in docs/papers."""
-    return Path(name) if name.endswith(".json") else REPORTS / f"{name}{'' if scale == 'cpu' else f'-{scale}'}.json"
+    return Path(name) if name.endswith(".json") else REPORTS / f"{pages.stem(name, scale)}.json"
 
 
 def check(name: str, scale: str, count: int, threads: int, *, json: bool) -> bool:
@@ -85,10 +84,8 @@ def _builds(before: dict[str, str], found: list[Checked]) -> list[str]:
 
 
 def _fields(one: Checked) -> dict[str, Any]:
-    values = {name: {"kept": _plain(pair[0]), "again": _plain(pair[1])} for name, pair in one.values.items()}
+    values = {
+        name: {"kept": terminal.json_number(pair[0]), "again": terminal.json_number(pair[1])}
+        for name, pair in one.values.items()
+    }
     return {"arm": one.run.arm, "seed": one.run.seed, "agreement": one.agreement, "values": values}
-
-
-def _plain(value: float) -> float | str:
-    """JSON has no infinity and no NaN: text, as in a run's result."""
-    return value if math.isfinite(value) else str(value)

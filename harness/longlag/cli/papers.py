@@ -182,7 +182,7 @@ def _claims(content: Report) -> Table:
         published = f"{row.claim.published}; {row.claim.source} ({KNOWN[row.claim.certainty]})"
         cells = [row.claim.id, row.claim.statement, published, measured]
         verdict = report_markdown.decision(row, content.circumstance).replace("**", "")
-        table.add_row(*cells, report_markdown.seeds(row), terminal.styled(verdict, STYLES[row.verdict.decision]))
+        table.add_row(*cells, row.seeds or "–", terminal.styled(verdict, STYLES[row.verdict.decision]))
     return table
 
 

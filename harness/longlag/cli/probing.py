@@ -16,7 +16,7 @@ from rich.table import Table
 from longlag import specfile
 from longlag.analysis.probe import ProbedNetwork, ProbeResult
 from longlag.analysis.probe import probe as measured
-from longlag.cli.terminal import console, number, print_json
+from longlag.cli.terminal import console, json_number, number, print_json
 from longlag.errors import UserError, clipped
 from longlag.probes import draw
 from longlag.probes.flow import by_layer
@@ -196,14 +196,8 @@ def _as_json(network: ProbedNetwork) -> dict[str, Any]:
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | str | None]:
     """JSON knows no NaN: null; infinities as text, as in a run's result."""
-    return {key: _plain(value) for key, value in values.items()}
-
-
-def _plain(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+    return {key: json_number(value) for key, value in values.items()}
 
 
 def _some(values: Any) -> list[float | str | None]:
-    return [_plain(float(value)) for value in values]
+    return [json_number(float(value)) for value in values]

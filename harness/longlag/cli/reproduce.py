@@ -46,8 +46,8 @@ def reproduce(
         bool,
         typer.Option(
             "--check",
-            help="Train a sample of a kept report's runs again and say whether their numbers agree. PAPER is one of "
-            "docs/papers, or a file of measurements; exit code 1 where some differ.",
+            help="Train a sample of a kept report's runs again, one after another, and say whether their numbers "
+            "agree. PAPER is one of docs/papers, or a file of measurements. Exit code 1 where some differ.",
         ),
     ] = False,
     sample: Annotated[int, typer.Option(help="With --check: how many runs.", min=1, max=100_000)] = 5,

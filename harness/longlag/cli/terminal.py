@@ -44,6 +44,13 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2), file=STDOUT.get() or sys.stdout)
 
 
+def json_number(value: float) -> float | str | None:
+    """A number as JSON can hold it: null in place of NaN, text in place of an infinity, as in a run's result."""
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
 def print_file(text: str) -> None:
     """Print the text of a file to standard output, as it is."""
     typer.echo(text, file=STDOUT.get() or sys.stdout, nl=False)

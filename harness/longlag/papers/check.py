@@ -16,8 +16,6 @@ from longlag.papers.run_values import value_of
 from longlag.papers.spec import PaperSpec
 from longlag.training import RunCallback, RunResult, train
 
-SAMPLE = 5
-"""Runs that are trained again, unless told otherwise."""
 ROUNDING = 1e-3
 """How far a number may lie from the kept one, in shares of it or of 1, and still agree within rounding.
 

@@ -32,9 +32,9 @@ class Pages:
     missing: tuple[str, ...] = ()
 
 
-def stem(paper: PaperSpec, scale: str) -> str:
-    """Of the files' names; the cpu scale is the one that is kept, and needs no mark."""
-    return paper.name if scale == "cpu" else f"{paper.name}-{scale}"
+def stem(paper: str, scale: str) -> str:
+    """The name of a report's files without their endings; scale cpu has no suffix."""
+    return paper if scale == "cpu" else f"{paper}-{scale}"
 
 
 def keep(measured: PaperMeasurements, paper: PaperSpec, folder: Path) -> Path:
@@ -43,7 +43,7 @@ def keep(measured: PaperMeasurements, paper: PaperSpec, folder: Path) -> Path:
     Raises:
         UserError: when it cannot be written.
     """
-    path = folder / f"{stem(paper, measured.scale)}.json"
+    path = folder / f"{stem(paper.name, measured.scale)}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         measured.write(path)
@@ -58,7 +58,7 @@ def write(content: Report, folder: Path, html: bool = True) -> Pages:
     Raises:
         UserError: when the measurements or the page cannot be written.
     """
-    name, parts = stem(content.paper, content.measurements.scale), Parts(content.missing)
+    name, parts = stem(content.paper.name, content.measurements.scale), Parts(content.missing)
     data = keep(content.measurements, content.paper, folder)
     pages = Pages(data, folder / f"{name}.md", folder / f"{name}.html")
     try:

@@ -43,6 +43,12 @@ class Row:
     verdict: Verdict
     effect: str = ""
 
+    @property
+    def seeds(self) -> str:
+        """How many runs an arm has, ``5`` or ``3–5``; empty for a claim that was not judged."""
+        counts = sorted({item.seeds for item in self.arms})
+        return "–".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts))
+
 
 @dataclass(frozen=True)
 class Report:
@@ -154,7 +160,7 @@ def effect(claim: Claim, samples: Samples) -> str:
     first, second = (averages.fmean(samples[(arm, str(relation.quantity))].values) for arm in relation.arms)
     found = f"{abs(first - second):.3g}" if math.isfinite(first - second) else "∞"
     why = f": {relation.why}" if relation.why else ""
-    return f"the means differ by {found}, the margin is {relation.margin:g}{why}"
+    return f"The means differ by {found}, the margin is {relation.margin:g}{why}"
 
 
 def shares(relation: Importance, sample: Sample) -> str:

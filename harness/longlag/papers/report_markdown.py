@@ -86,12 +86,12 @@ def _head(report: Report) -> list[str]:
 
 def _claims(report: Report) -> list[str]:
     rows = [[escape.markdown(row.claim.id), escape.markdown(row.claim.statement), published(row), measured(row),
-             seeds(row), report.size, report.data, KNOWN[row.claim.certainty], decision(row, report.circumstance)]
+             row.seeds or "–", report.size, report.data, KNOWN[row.claim.certainty], decision(row, report.circumstance)]
             for row in report.rows]  # fmt: skip
     columns = ["", "claim", "published", "measured [interval]", "seeds", "size", "data", "figure", "verdict"]
     lines = ["## Claims", "", *table(columns, rows)]
     notes = [
-        f"- **{escape.markdown(row.claim.id)}** {escape.markdown(text[0].upper() + text[1:])}"
+        f"- **{escape.markdown(row.claim.id)}** {escape.markdown(text)}"
         for row in report.rows
         for text in (row.effect, row.claim.note)
         if text
@@ -105,11 +105,6 @@ def published(row: Row) -> str:
 
 def measured(row: Row) -> str:
     return "<br>".join(f"{escape.code(item.arm)} {item.text}" for item in row.arms) or "–"
-
-
-def seeds(row: Row) -> str:
-    counts = sorted({item.seeds for item in row.arms})
-    return "–".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts)) or "–"
 
 
 def decision(row: Row, circumstance: Circumstance) -> str:

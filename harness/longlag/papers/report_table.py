@@ -29,7 +29,7 @@ def as_csv(report: Report) -> str:
         claim, judged = row.claim, row.verdict.evidence is not None
         writer.writerow([
             report.paper.name, report.measurements.scale, report.size, report.data, claim.id, claim.statement,
-            claim.published, claim.source, KNOWN[claim.certainty], _measured(row), _seeds(row),
+            claim.published, claim.source, KNOWN[claim.certainty], _measured(row), row.seeds,
             f"{row.verdict.for_:.6g}" if judged else "", f"{row.verdict.against:.6g}" if judged else "",
             report.decisions[claim.id],
         ])  # fmt: skip
@@ -49,7 +49,7 @@ def as_latex(report: Report) -> str:
     ]
     for row in report.rows:
         published = f"{row.claim.published} ({KNOWN[row.claim.certainty]})"
-        cells = (row.claim.id, row.claim.statement, published, _measured(row) or "--", _seeds(row) or "--",
+        cells = (row.claim.id, row.claim.statement, published, _measured(row) or "–", row.seeds or "–",
                  report.decisions[row.claim.id])  # fmt: skip
         lines.append(f"    {' & '.join(map(escape.latex, cells))} " + r"\\")
     about = (
@@ -66,22 +66,17 @@ def as_latex(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _seeds(row: Row) -> str:
-    counts = sorted({item.seeds for item in row.arms})
-    return "--".join(map(str, (counts[0], counts[-1]) if len(counts) > 1 else counts))
-
-
 def as_bibtex(report: Report) -> str:
     """Two entries: the paper, and the report on it."""
     citation, measured = report.paper.citation, report.measurements
     paper = {
-        "author": " and ".join(_authors(citation)), "title": f"{{{citation.title}}}", "year": str(citation.year),
+        "author": " and ".join(_authors(citation)), "title": citation.title, "year": str(citation.year),
         "howpublished": citation.venue,
     }  # fmt: skip
     if citation.arxiv:
         paper |= {"eprint": citation.arxiv, "archiveprefix": "arXiv"}
     own = {
-        "title": f"{{{citation.authors} ({citation.year}), published and measured}}", "year": measured.date[:4],
+        "title": f"{citation.authors} ({citation.year}), published and measured", "year": measured.date[:4],
         "howpublished": f"longlag {measured.environment.get('longlag', '')}".strip(),
         "note": f"Scale {measured.scale}, measured {measured.date}, study {measured.spec_hash[:12]}",
     }  # fmt: skip
@@ -93,14 +88,11 @@ def _authors(citation: Citation) -> list[str]:
 
 
 def _entry(key: str, fields: dict[str, str]) -> str:
-    shown = [f"  {name} = {{{_braced(value)}}},\n" for name, value in fields.items()]
+    """One entry; a title is in braces twice, which keeps its capitals."""
+    values = {name: escape.latex(value) for name, value in fields.items()}
+    values["title"] = f"{{{values['title']}}}"
+    shown = [f"  {name} = {{{value}}},\n" for name, value in values.items()]
     return f"@misc{{{key},\n{''.join(shown)}}}\n"
-
-
-def _braced(value: str) -> str:
-    """LaTeX text; one pair of braces around all of it stays, which keeps capitals."""
-    inner = value[1:-1] if value.startswith("{") and value.endswith("}") else None
-    return escape.latex(value) if inner is None else f"{{{escape.latex(inner)}}}"
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {"latex": as_latex, "csv": as_csv, "bibtex": as_bibtex}
