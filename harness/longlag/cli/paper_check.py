@@ -17,7 +17,7 @@ from longlag.papers.spec import load_paper
 from longlag.training.environment import torch_threads
 
 STYLES = {"equal": "green", "within rounding": "green", "differs": "red"}
-BUILD = ("compiler", "flags", "blas", "kernel", "machine", "torch", "processor")
+BUILD = ("compiler", "flags", "blas", "kernel", "machine", "cpu", "torch", "torch_build")
 """Of what the bits of a run depend on, what is compared in words."""
 
 

@@ -116,9 +116,7 @@ class PaperSpec(Spec):
     arms: dict[str, Arm] = Field(min_length=1)
     parameter: str = Field("", description="what `at` is, with its unit: lag T (steps)")
     scales: dict[ScaleName, Scale]
-    substitute: str = Field(
-        "", description="the data used in place of the paper's; empty where the study uses the paper's own"
-    )
+    substitute: str = Field("", description="the data used in place of the paper's; empty: the paper's own")
     deviations: tuple[Deviation, ...] = ()
     claims: tuple[Claim, ...] = Field(min_length=1)
     rule: Rule = Rule()
